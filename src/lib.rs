@@ -1,1 +1,6 @@
-//! x
+//! placeholder
+
+mod phase;
+
+pub use phase::Phase;
+pub use portcullis_layers as layers;

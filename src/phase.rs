@@ -1,0 +1,29 @@
+//! Where a generation stands in its life.
+
+/// Where this generation stands. It only moves forward, but for a rollback, which leads from
+/// [`Standby`](Phase::Standby) back to [`Serving`](Phase::Serving).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// It initialises, or waits for the predecessor's commit; it does not accept.
+    Starting,
+    /// It accepts connections.
+    Serving,
+    /// It has committed to a successor and does not accept, but could.
+    Standby,
+    /// It accepts no more and waits for its connections to end.
+    Draining,
+}
+
+impl Phase {
+    /// The word for it in logs and in the admin's answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Standby => "standby",
+            Self::Draining => "draining",
+        }
+    }
+}
