@@ -1,10 +1,10 @@
 //! The signals of an operator: `USR1` restarts, `TERM` and `INT` drain, a second one ends the process at once.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{Generation, generation::Shared};
+use crate::Generation;
 
 /// Takes over the signals now, and obeys them in a task of its own.
 pub(crate) fn obey(generation: &Generation) -> io::Result<()> {
@@ -12,7 +12,7 @@ pub(crate) fn obey(generation: &Generation) -> io::Result<()> {
     let terminate = signal(SignalKind::terminate())?;
     let interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(restart_on(restart, generation.clone()));
-    tokio::spawn(drain_on(terminate, interrupt, generation.shared().clone()));
+    tokio::spawn(drain_on(terminate, interrupt, generation.clone()));
     Ok(())
 }
 
@@ -24,7 +24,7 @@ async fn restart_on(mut restart: Signal, generation: Generation) {
     }
 }
 
-async fn drain_on(mut terminate: Signal, mut interrupt: Signal, shared: Arc<Shared>) {
+async fn drain_on(mut terminate: Signal, mut interrupt: Signal, generation: Generation) {
     let mut again = false;
     loop {
         let name = tokio::select! {
@@ -34,12 +34,13 @@ async fn drain_on(mut terminate: Signal, mut interrupt: Signal, shared: Arc<Shar
         };
         // The first one from an operator is graceful, also for a generation that already drains after a handoff.
         if again {
-            tracing::warn!(signal = name, connections = shared.open_connections(), "told again to end: at once");
-            shared.remove_pid_file();
+            let connections = generation.shared().open_connections();
+            tracing::warn!(signal = name, connections, "told again to end: at once");
+            generation.shared().remove_pid_file();
             std::process::exit(1);
         }
         again = true;
         tracing::info!(signal = name, "told to end: finishing connections");
-        shared.drain_requested.cancel();
+        generation.drain();
     }
 }

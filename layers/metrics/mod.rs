@@ -1,1 +1,3 @@
 //! placeholder
+/// x
+pub const DEFAULT_PREFIX: &str = "portcullis";

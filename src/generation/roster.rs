@@ -103,8 +103,7 @@ impl Roster {
     pub(super) fn inventory(&self) -> Inventory {
         let describe = |entry: &Entry| ListenerEntry {
             name: entry.name.to_string(),
-            kind: entry.acceptor.kind().to_owned(),
-            address: entry.acceptor.local_address().to_string(),
+            socket: entry.acceptor.describe(),
             uri: entry.uri.clone(),
         };
         Inventory {

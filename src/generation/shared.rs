@@ -131,7 +131,7 @@ impl Shared {
     }
 
     /// Connections that were accepted and are not over.
-    pub(super) fn open_connections(&self) -> usize {
+    pub(crate) fn open_connections(&self) -> usize {
         self.connections.len()
     }
 
@@ -175,7 +175,7 @@ impl Shared {
     }
 
     /// Removes the pid file, if it names this process.
-    pub(super) fn remove_pid_file(&self) {
+    pub(crate) fn remove_pid_file(&self) {
         let file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(file) = file {
             file.remove_if_ours();

@@ -184,14 +184,8 @@ pub enum HandoffError {
         reason: String,
     },
     /// A descriptor that was handed down is not the listening socket that the manifest calls it.
-    #[error("listener {name:?}: the descriptor that was handed down is not what the manifest says")]
-    Descriptor {
-        /// The name of the listener.
-        name: String,
-        /// What is wrong with it.
-        #[source]
-        source: crate::bind::InheritError,
-    },
+    #[error("a descriptor that was handed down is not what the predecessor says")]
+    Descriptor(#[from] crate::bind::InheritError),
     /// The handoff socket failed.
     #[error("the handoff socket failed")]
     Io(#[from] io::Error),

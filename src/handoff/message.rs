@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bind::SocketDescription;
+
 /// The newest version of the protocol that this library speaks.
 pub(crate) const PROTOCOL: u32 = 1;
 
@@ -63,10 +65,8 @@ pub(crate) struct Manifest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ListenerEntry {
     pub(crate) name: String,
-    /// `tcp` or `unix`.
-    pub(crate) kind: String,
-    /// The address that it is bound to.
-    pub(crate) address: String,
+    #[serde(flatten)]
+    pub(crate) socket: SocketDescription,
     /// The URI that the predecessor was configured with.
     pub(crate) uri: String,
 }

@@ -128,8 +128,7 @@ async fn receive_sockets(
     }
     let mut sockets = Vec::with_capacity(descriptors.len());
     for (entry, descriptor) in manifest.listeners.into_iter().zip(descriptors) {
-        let socket = ListeningSocket::inherited(descriptor, &entry.kind, &entry.address)
-            .map_err(|source| HandoffError::Descriptor { name: entry.name.clone(), source })?;
+        let socket = ListeningSocket::inherited(&entry.name, descriptor, &entry.socket)?;
         sockets.push((entry, socket));
     }
     Ok((manifest.generation, sockets))

@@ -13,12 +13,13 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
 use super::Accepted;
-use crate::bind::{ListeningSocket, SocketFile};
+use crate::bind::{ListeningSocket, SocketDescription, UnixPath};
 
 /// A listening socket, registered with the runtime.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     socket: Socket,
+    description: SocketDescription,
     local: LocalAddress,
     /// The local address of every connection, unless the socket is bound to a wildcard.
     specific: Option<SocketAddr>,
@@ -28,12 +29,13 @@ pub(crate) struct Acceptor {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, Option<SocketFile>),
+    Unix(UnixListener, UnixPath),
 }
 
 impl Acceptor {
     /// Registers the socket with the current runtime.
     pub(crate) fn new(socket: ListeningSocket, drain: Drain) -> io::Result<Self> {
+        let description = socket.describe();
         let local = socket.local_address();
         let specific = match &local {
             LocalAddress::Ip(address) if !address.ip().is_unspecified() => Some(*address),
@@ -41,9 +43,9 @@ impl Acceptor {
         };
         let socket = match socket {
             ListeningSocket::Tcp(listener) => Socket::Tcp(TcpListener::from_std(listener)?),
-            ListeningSocket::Unix(listener, file) => Socket::Unix(UnixListener::from_std(listener)?, file),
+            ListeningSocket::Unix(listener, path) => Socket::Unix(UnixListener::from_std(listener)?, path),
         };
-        Ok(Self { socket, local, specific, drain })
+        Ok(Self { socket, description, local, specific, drain })
     }
 
     pub(crate) const fn local_address(&self) -> &LocalAddress {
@@ -51,17 +53,22 @@ impl Acceptor {
     }
 
     /// `tcp` or `unix`.
-    pub(crate) const fn kind(&self) -> &'static str {
-        match self.socket {
-            Socket::Tcp(_) => "tcp",
-            Socket::Unix(..) => "unix",
-        }
+    pub(crate) fn kind(&self) -> &str {
+        &self.description.kind
     }
 
-    /// Removes the path of a Unix socket, if it still is ours.
+    /// What the next generation needs to know of the socket.
+    pub(crate) fn describe(&self) -> SocketDescription {
+        self.description.clone()
+    }
+
+    /// Removes the path of a Unix socket, if it still is ours. Blocks for as long as somebody holds a lock on its
+    /// directory, at most 5 s.
     pub(crate) fn unlink(&self) {
-        if let Socket::Unix(_, Some(file)) = &self.socket {
-            file.unlink_if_ours();
+        if let Socket::Unix(listener, path) = &self.socket
+            && let Err(error) = path.unlink_if_ours(listener.as_fd())
+        {
+            tracing::warn!(path = %path.as_path().display(), %error, "cannot remove the path of the socket");
         }
     }
 
