@@ -4,7 +4,10 @@
 #[allow(dead_code)]
 mod bind;
 mod phase;
+#[allow(dead_code)]
+mod pid_file;
 
 pub use bind::{Bind, BindError, InheritError};
 pub use phase::Phase;
+pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
