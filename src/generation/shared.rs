@@ -15,6 +15,7 @@ use tokio_util::{
 use super::{Restarted, roster::Roster};
 use crate::{
     HandoffError, RestartError,
+    chain::Chain,
     phase::Phase,
     pid_file::{PidFile, PidFileError},
 };
@@ -174,11 +175,14 @@ impl Shared {
         }
     }
 
-    /// Removes the pid file, if it names this process.
+    /// Removes the pid file at the end of the line, if it names this process.
     pub(crate) fn remove_pid_file(&self) {
+        if !self.is_last() {
+            return;
+        }
         let file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(file) = file {
-            file.remove_if_ours();
+        if let Some(Err(error)) = file.map(PidFile::remove_if_ours) {
+            tracing::warn!(error = %Chain(&error), "cannot remove the pid file");
         }
     }
 
