@@ -11,7 +11,12 @@ mod socket;
 mod tcp;
 mod unix;
 
-use std::{fmt, net::ToSocketAddrs, path::Path, str::FromStr};
+use std::{
+    fmt,
+    net::{SocketAddr, ToSocketAddrs},
+    path::Path,
+    str::FromStr,
+};
 
 use portcullis_layers::LocalAddress;
 
@@ -117,6 +122,15 @@ impl Bind {
         }
     }
 
+    /// Whether the kernel chooses the port.
+    pub(crate) fn has_port_0(&self) -> bool {
+        match self.address {
+            Address::Ip(address) => address.port() == 0,
+            Address::Name { port, .. } => port == 0,
+            Address::Unix(_) => false,
+        }
+    }
+
     /// Binds and listens.
     ///
     /// Blocks: a name is resolved, and on a Unix path this waits (5 seconds at most) for another process that
@@ -160,6 +174,13 @@ impl FromStr for Bind {
 
     fn from_str(uri: &str) -> Result<Self, BindError> {
         Address::parse(uri).map(Self::new)
+    }
+}
+
+/// The TCP address, with the default options.
+impl From<SocketAddr> for Bind {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(Address::Ip(address))
     }
 }
 
