@@ -1,5 +1,7 @@
 //! placeholder
 
+#[cfg(feature = "http")]
+pub mod http;
 mod phase;
 
 pub use phase::Phase;
