@@ -1,0 +1,127 @@
+//! What can be wrong with the configuration of TLS.
+
+use std::{fmt, io, path::PathBuf};
+
+use tokio_rustls::rustls;
+
+/// Where PEM text came from; an error names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PemSource {
+    /// A file.
+    File(PathBuf),
+    /// Bytes that the program gave.
+    Bytes,
+}
+
+impl fmt::Display for PemSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Bytes => f.write_str("the PEM bytes given"),
+        }
+    }
+}
+
+/// A TLS configuration that cannot be used. Nothing of a key is in it, nor in its texts.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsConfigError {
+    /// The builder was given no certificate.
+    #[error("no certificate was configured: a TLS server needs one, and its private key")]
+    NoCertificateConfigured,
+
+    /// A file cannot be read.
+    #[error("cannot read {}: check that it is there and that this process may read it", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+
+    /// The text breaks the rules of PEM (RFC 7468).
+    #[error("{from} is not valid PEM: {problem}")]
+    Malformed {
+        /// Where the text came from.
+        from: PemSource,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+
+    /// There is no certificate.
+    #[error(
+        "there is no certificate in {from}: it must have a block `-----BEGIN CERTIFICATE-----` (one in DER is converted by \
+         `openssl x509 -inform der`)"
+    )]
+    NoCertificate {
+        /// Where it was looked for.
+        from: PemSource,
+    },
+
+    /// There is no private key.
+    #[error(
+        "there is no private key in {from}: it must have a block `-----BEGIN PRIVATE KEY-----` (PKCS#8), \
+         `-----BEGIN RSA PRIVATE KEY-----` (PKCS#1) or `-----BEGIN EC PRIVATE KEY-----` (SEC1)"
+    )]
+    NoKey {
+        /// Where it was looked for.
+        from: PemSource,
+    },
+
+    /// The private key needs a password.
+    #[error(
+        "the private key in {from} is encrypted, and there is nobody to ask for its password: decrypt it with \
+         `openssl pkey -in KEY -out DECRYPTED` and protect the file by its permissions"
+    )]
+    EncryptedKey {
+        /// Where the key came from.
+        from: PemSource,
+    },
+
+    /// The private key cannot be used.
+    #[error(
+        "the private key in {from} cannot be used: it must be RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) or Ed25519"
+    )]
+    UnusableKey {
+        /// Where the key came from.
+        from: PemSource,
+        /// What rustls says about it.
+        source: rustls::Error,
+    },
+
+    /// A certificate cannot be read.
+    #[error("certificate number {number} in {from} cannot be used")]
+    UnusableCertificate {
+        /// Where the certificate came from.
+        from: PemSource,
+        /// Its place, from 1.
+        number: usize,
+        /// What rustls says about it.
+        source: rustls::Error,
+    },
+
+    /// The private key is another certificate's.
+    #[error(
+        "the private key in {key} does not belong to the first certificate in {certificate}: give the two that were made \
+         together, the server's own certificate before those of its issuers"
+    )]
+    KeyMismatch {
+        /// Where the certificate came from.
+        certificate: PemSource,
+        /// Where the key came from.
+        key: PemSource,
+    },
+
+    /// Client certificates are asked for, and there is no CA that could vouch for one.
+    #[error("client certificates are asked for, but no CA file was given to check them against")]
+    NoClientRoots,
+
+    /// An application protocol whose name is empty or longer than 255 bytes (RFC 7301, 3.1).
+    #[error("the ALPN protocol name {0:?} must have 1 to 255 bytes")]
+    Alpn(String),
+
+    /// rustls refuses it for a reason that is not named above.
+    #[error("rustls refuses the TLS configuration")]
+    Rustls(#[source] rustls::Error),
+}

@@ -1,0 +1,201 @@
+//! Why a TLS handshake failed.
+
+use std::{error::Error, io, time::Duration};
+
+use tokio_rustls::rustls::{
+    AlertDescription as Alert, CertificateError as Certificate, Error as Rustls, InvalidMessage,
+    PeerMisbehaved,
+};
+
+use super::wire::{Opening, Wire};
+
+/// A TLS handshake that failed. The service above never saw the connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// It took too long, however far it had come.
+    #[error("the TLS handshake was not complete after {after:?}")]
+    Timeout {
+        /// The time it was given.
+        after: Duration,
+    },
+
+    /// The client closed the connection without a byte, as health probes and port scanners do.
+    #[error("the client closed the connection without a byte")]
+    EofEmpty,
+
+    /// The client closed the connection in the middle of the handshake.
+    #[error("the client closed the connection in the middle of the TLS handshake")]
+    Eof,
+
+    /// rustls refused what the client sent, or the client refused what rustls sent.
+    #[error("TLS handshake failed: {failure}")]
+    Tls {
+        /// The kind of failure.
+        failure: HandshakeFailure,
+        /// What rustls says about it.
+        source: Rustls,
+    },
+
+    /// The stream below failed.
+    #[error("input or output failed during the TLS handshake")]
+    Io(#[source] io::Error),
+}
+
+impl HandshakeError {
+    /// The kind of failure: the label of the metric and the word of the log.
+    #[must_use]
+    pub const fn failure(&self) -> HandshakeFailure {
+        match self {
+            Self::Timeout { .. } => HandshakeFailure::Timeout,
+            Self::EofEmpty => HandshakeFailure::EofEmpty,
+            Self::Eof => HandshakeFailure::Eof,
+            Self::Tls { failure, .. } => *failure,
+            Self::Io(_) => HandshakeFailure::Io,
+        }
+    }
+
+    /// Classifies what tokio-rustls says, knowing what came over the wire.
+    pub(super) fn new<C>(error: io::Error, wire: &Wire<C>) -> Self {
+        let opening = wire.opening();
+        // Downcast in two steps, so that an error which is not rustls's stays as it is, with its number.
+        if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Rustls>) {
+            return match error.downcast::<Rustls>() {
+                Ok(source) => Self::Tls { failure: HandshakeFailure::of(&source, opening), source },
+                Err(error) => Self::Io(error),
+            };
+        }
+        match (error.kind(), opening) {
+            (io::ErrorKind::UnexpectedEof, Opening::Empty) if wire.ended() => Self::EofEmpty,
+            (io::ErrorKind::UnexpectedEof, _) if wire.ended() => Self::Eof,
+            _ => Self::Io(error),
+        }
+    }
+}
+
+/// The kinds of [`HandshakeError`]: a closed set, for metrics and the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HandshakeFailure {
+    /// Not complete in time.
+    Timeout,
+    /// The client closed without a byte.
+    EofEmpty,
+    /// The client went away in the middle: it closed, or said close_notify or user_canceled.
+    Eof,
+    /// What came first is no TLS record: plain HTTP, SSH, a PROXY header, SSL 2.
+    NotTls,
+    /// No version, cipher, group or signature in common; also where it is the client that says so, by the alert
+    /// protocol_version, handshake_failure or insufficient_security.
+    Incompatible,
+    /// No application protocol in common (RFC 7301, 3.2).
+    Alpn,
+    /// The server name is invalid, or there is no certificate for it.
+    Sni,
+    /// The client gave no certificate where one is required.
+    CertMissing,
+    /// The client's certificate, or one of its issuers, is past its end.
+    CertExpired,
+    /// The client's certificate, or one of its issuers, has not begun yet.
+    CertNotYetValid,
+    /// No CA of ours vouches for the client's certificate.
+    CertUnknownCa,
+    /// The client's certificate is not meant for client authentication.
+    CertUsage,
+    /// The client's certificate was revoked. Found by a verifier with revocation lists.
+    CertRevoked,
+    /// The client's certificate is refused for another reason: unreadable, a critical extension nobody understands,
+    /// an algorithm that is not supported, or the client does not hold its key.
+    CertOther,
+    /// No revocation list says anything about the client's certificate, where one must.
+    CrlUnknown,
+    /// The revocation list for the client's certificate is out of date.
+    CrlExpired,
+    /// The certificate is good, and whom it names is not allowed: a verifier said
+    /// [`ApplicationVerificationFailure`](Certificate::ApplicationVerificationFailure).
+    IdentityDenied,
+    /// One side broke the rules of TLS, or the client sent a fatal alert that is not named above, as it does when
+    /// it does not trust our certificate. Which of the two it was is in the error's source.
+    Protocol,
+    /// The stream below failed; a reset is found here too.
+    Io,
+}
+
+crate::close::words!(HandshakeFailure {
+    Timeout => "timeout",
+    EofEmpty => "eof_empty",
+    Eof => "eof",
+    NotTls => "not_tls",
+    Incompatible => "incompatible",
+    Alpn => "alpn",
+    Sni => "sni",
+    CertMissing => "cert_missing",
+    CertExpired => "cert_expired",
+    CertNotYetValid => "cert_not_yet_valid",
+    CertUnknownCa => "cert_unknown_ca",
+    CertUsage => "cert_usage",
+    CertRevoked => "cert_revoked",
+    CertOther => "cert_other",
+    CrlUnknown => "crl_unknown",
+    CrlExpired => "crl_expired",
+    IdentityDenied => "identity_denied",
+    Protocol => "protocol",
+    Io => "io",
+});
+
+/// What rustls says, as text alone, when a certificate resolver finds nothing for the client.
+const NOT_RESOLVED: &str = "no server certificate chain resolved";
+
+impl HandshakeFailure {
+    fn of(error: &Rustls, opening: Opening) -> Self {
+        match error {
+            // After a first record that was TLS, a broken one is a broken protocol.
+            Rustls::InvalidMessage(_) if opening == Opening::Other => Self::NotTls,
+            Rustls::InvalidMessage(InvalidMessage::InvalidServerName) => Self::Sni,
+            Rustls::PeerMisbehaved(
+                PeerMisbehaved::ServerNameMustContainOneHostName | PeerMisbehaved::ServerNameDifferedOnRetry,
+            ) => Self::Sni,
+            Rustls::General(text) if text == NOT_RESOLVED => Self::Sni,
+            // A ClientHello of TLS 1.1 lands here by several ways: by its version, by the lack of an extension
+            // that came with TLS 1.2, or by its ciphers.
+            Rustls::PeerIncompatible(_) => Self::Incompatible,
+            Rustls::NoApplicationProtocol => Self::Alpn,
+            Rustls::NoCertificatesPresented => Self::CertMissing,
+            Rustls::InvalidCertificate(error) => Self::of_certificate(error),
+            Rustls::InvalidCertRevocationList(_) => Self::CrlUnknown,
+            Rustls::UnsupportedNameType => Self::CertOther,
+            Rustls::AlertReceived(alert) => Self::of_alert(*alert),
+            _ => Self::Protocol,
+        }
+    }
+
+    const fn of_certificate(error: &Certificate) -> Self {
+        match error {
+            Certificate::Expired | Certificate::ExpiredContext { .. } => Self::CertExpired,
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => Self::CertNotYetValid,
+            Certificate::UnknownIssuer => Self::CertUnknownCa,
+            Certificate::InvalidPurpose | Certificate::InvalidPurposeContext { .. } => Self::CertUsage,
+            Certificate::Revoked => Self::CertRevoked,
+            Certificate::UnknownRevocationStatus => Self::CrlUnknown,
+            Certificate::ExpiredRevocationList | Certificate::ExpiredRevocationListContext { .. } => {
+                Self::CrlExpired
+            }
+            Certificate::ApplicationVerificationFailure => Self::IdentityDenied,
+            _ => Self::CertOther,
+        }
+    }
+
+    /// What the client's alert says. Its complaints about *our* certificate are none of the `cert_` words, which are about
+    /// the client's.
+    const fn of_alert(alert: Alert) -> Self {
+        match alert {
+            Alert::CloseNotify | Alert::UserCanceled => Self::Eof,
+            Alert::ProtocolVersion | Alert::HandshakeFailure | Alert::InsufficientSecurity => {
+                Self::Incompatible
+            }
+            Alert::NoApplicationProtocol => Self::Alpn,
+            Alert::UnrecognisedName => Self::Sni,
+            _ => Self::Protocol,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The handshake of one connection, under one deadline.
+
+use std::{
+    error::Error,
+    future::Future,
+    io, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::{FallibleAccept, rustls};
+
+use super::{HandshakeError, TlsLayer, TlsStream, farewell::Farewell, wire::Wire};
+use crate::{BoxError, CloseReason, Connection, Notice};
+
+/// How long a client that was sent an alert has to close its side, within the deadline of the handshake. One round trip
+/// is enough.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pin_project! {
+    pub(super) struct Handshake<C> {
+        stage: Stage<C>,
+        started: Instant,
+        timeout: Duration,
+        #[pin]
+        deadline: Sleep,
+    }
+}
+
+enum Stage<C> {
+    /// In a box while it lasts, so that the future is not as large as a session for the connection's whole life.
+    Accept(Box<FallibleAccept<Wire<C>>>),
+    /// It has failed, and the client is being told.
+    Farewell(Farewell<C>, HandshakeError),
+    Over,
+}
+
+impl<C: Connection> Handshake<C> {
+    pub(super) fn new(layer: &TlsLayer, connection: C) -> Self {
+        connection.notice(&Notice::HandshakeStarted);
+        let started = Instant::now();
+        let timeout = layer.timeout();
+        let accept = layer.acceptor().accept(Wire::new(connection)).into_fallible();
+        Self {
+            stage: Stage::Accept(Box::new(accept)),
+            started,
+            timeout,
+            deadline: tokio::time::sleep(timeout),
+        }
+    }
+}
+
+impl<C: Connection> Future for Handshake<C> {
+    type Output = Result<TlsStream<C>, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.stage {
+                Stage::Accept(accept) => match Pin::new(&mut **accept).poll(cx) {
+                    Poll::Ready(Ok(stream)) => {
+                        *this.stage = Stage::Over;
+                        let stream = TlsStream::new(stream);
+                        if let Some(session) = stream.session() {
+                            let took = this.started.elapsed();
+                            stream.get_ref().notice(&Notice::HandshakeCompleted { session, took });
+                        }
+                        return Poll::Ready(Ok(stream));
+                    }
+                    Poll::Ready(Err((error, wire))) => {
+                        *this.stage = Stage::Over;
+                        if is_ending(&error) {
+                            return Poll::Ready(Err(error.into()));
+                        }
+                        let error = HandshakeError::new(error, &wire);
+                        if !has_sent_alert(&error) {
+                            return Poll::Ready(Err(error.into()));
+                        }
+                        *this.stage = Stage::Farewell(Farewell::new(wire.into_inner()), error);
+                        let last = this.deadline.deadline().min(Instant::now() + FAREWELL);
+                        this.deadline.as_mut().reset(last);
+                    }
+                    Poll::Pending => {
+                        ready!(this.deadline.as_mut().poll(cx));
+                        *this.stage = Stage::Over;
+                        return Poll::Ready(Err(HandshakeError::Timeout { after: *this.timeout }.into()));
+                    }
+                },
+                Stage::Farewell(farewell, _) => {
+                    if farewell.poll(cx).is_pending() {
+                        ready!(this.deadline.as_mut().poll(cx));
+                    }
+                    let Stage::Farewell(_, error) = mem::replace(this.stage, Stage::Over) else { continue };
+                    return Poll::Ready(Err(error.into()));
+                }
+                Stage::Over => panic!("a TLS handshake was polled after its end"),
+            }
+        }
+    }
+}
+
+/// Whether a layer below has ended the connection for a reason of its own, which is then not the handshake's failure.
+fn is_ending(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<CloseReason>)
+}
+
+/// rustls answers everything that it refuses with an alert, except an alert.
+fn has_sent_alert(error: &HandshakeError) -> bool {
+    match error {
+        HandshakeError::Tls { source, .. } => !matches!(source, rustls::Error::AlertReceived(_)),
+        _ => false,
+    }
+}

@@ -1,0 +1,146 @@
+//! The stream above TLS.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server;
+
+use super::{TlsSession, wire::Wire};
+use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
+
+/// A connection whose TLS handshake is complete; what is read and written is the plain text.
+///
+/// The session lives in one `Box`, so that the layers above move a pointer, not a kilobyte.
+///
+/// # How it ends
+///
+/// - The client's close_notify is the end of what can be read (`Ok(0)`); writing goes on.
+/// - [`AsyncWrite::poll_shutdown`] sends close_notify and closes the stream below for writing; reading goes on.
+/// - A client that closes the TCP connection without close_notify may have been cut off by somebody in between (RFC 8446, 6.1).
+///   What came before is delivered, then reading fails with [`io::ErrorKind::UnexpectedEof`] that carries
+///   [`CloseReason::TlsTruncated`]. Many clients close like that; a service whose protocol says itself
+///   where a message ends may treat it as the end.
+/// - Dropping it sends nothing more, also no close_notify.
+pub struct TlsStream<C> {
+    inner: Box<server::TlsStream<Wire<C>>>,
+}
+
+impl<C> TlsStream<C> {
+    pub(super) fn new(inner: server::TlsStream<Wire<C>>) -> Self {
+        Self { inner: Box::new(inner) }
+    }
+
+    /// What was agreed in the handshake.
+    #[must_use]
+    pub fn session(&self) -> Option<TlsSession<'_>> {
+        TlsSession::new(self.inner.get_ref().1)
+    }
+
+    /// The stream below. What is read from it is encrypted.
+    #[must_use]
+    pub fn get_ref(&self) -> &C {
+        self.inner.get_ref().0.get_ref()
+    }
+
+    /// The stream below. Reading from it or writing to it breaks the TLS session.
+    pub fn get_mut(&mut self) -> &mut C {
+        self.inner.get_mut().0.get_mut()
+    }
+
+    /// Gives back the stream below. **The TLS session is lost**, with its keys and with what it had
+    /// read ahead: nobody can make sense of what comes over the stream afterwards.
+    #[must_use]
+    pub fn into_inner(self) -> C {
+        self.inner.into_inner().0.into_inner()
+    }
+
+    /// For the `poll` methods.
+    fn pinned(&mut self) -> Pin<&mut server::TlsStream<Wire<C>>>
+    where
+        C: Unpin,
+    {
+        Pin::new(&mut *self.inner)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Connection> AsyncRead for TlsStream<C> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let result = ready!(self.pinned().poll_read(cx, buf));
+        Poll::Ready(result.map_err(|error| {
+            // rustls says so by the kind and a text; that the stream below ended tells it from an error
+            // of the same kind that a stream below came up with.
+            if error.kind() == io::ErrorKind::UnexpectedEof && self.inner.get_ref().0.ended() {
+                io::Error::new(io::ErrorKind::UnexpectedEof, CloseReason::TlsTruncated)
+            } else {
+                error
+            }
+        }))
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Connection> AsyncWrite for TlsStream<C> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.pinned().poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pinned().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.pinned().poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.pinned().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Connection> Connection for TlsStream<C> {
+    fn peer(&self) -> Peer {
+        self.get_ref().peer()
+    }
+
+    fn local(&self) -> LocalAddress {
+        self.get_ref().local()
+    }
+
+    fn tls(&self) -> Option<TlsSession<'_>> {
+        self.session()
+    }
+
+    fn drain(&self) -> Drain {
+        self.get_ref().drain()
+    }
+
+    fn notice(&self, notice: &Notice<'_>) {
+        self.get_ref().notice(notice);
+    }
+}
+
+/// The stream below and the session, without its keys.
+impl<C: fmt::Debug> fmt::Debug for TlsStream<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream").field("io", self.get_ref()).field("session", &self.session()).finish()
+    }
+}
