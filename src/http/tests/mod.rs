@@ -1,4 +1,5 @@
 mod claimed;
+mod tls;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -104,6 +105,22 @@ async fn a_request_in_flight_is_answered_during_a_drain() {
     let answer = read_to_end(&mut client).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("at last"), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
+    result(served).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_has_come_in_part_is_answered_during_a_drain() {
+    let drain = CancellationToken::new();
+    let (mut client, server) = in_memory(&drain);
+    let served = serve(ok(), server);
+    let (some, rest) = GET.split_at(10);
+    client.write_all(some).await.unwrap();
+    tokio::task::yield_now().await;
+    drain.cancel();
+    tokio::task::yield_now().await;
+    client.write_all(rest).await.unwrap();
+    let answer = read_to_end(&mut client).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{answer}");
     result(served).await.unwrap();
 }
 
