@@ -1,5 +1,7 @@
 //! placeholder
 
+#[cfg(feature = "admin")]
+pub mod admin;
 #[cfg(feature = "http")]
 pub mod http;
 mod phase;

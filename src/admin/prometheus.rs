@@ -155,7 +155,9 @@ impl ExporterBuilder {
 #[non_exhaustive]
 pub enum ExporterError {
     /// There can be one recorder in a process.
-    #[error("a metrics recorder is installed already: install the exporter once, and before any other recorder")]
+    #[error(
+        "a metrics recorder is installed already: install the exporter once, and before any other recorder"
+    )]
     AlreadyInstalled,
 
     /// There is no runtime for the upkeep task.
@@ -163,7 +165,9 @@ pub enum ExporterError {
     NoRuntime(#[source] TryCurrentError),
 
     /// The bounds of a histogram make no buckets.
-    #[error("the bounds of the histogram `{name}` must be ascending numbers, at least one; they are {bounds:?}")]
+    #[error(
+        "the bounds of the histogram `{name}` must be ascending numbers, at least one; they are {bounds:?}"
+    )]
     Bounds {
         /// The name of the histogram.
         name: String,

@@ -39,8 +39,8 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 /// An element of `/connections`:
 ///
 /// ```json
-/// {"id": 7, "peer": "192.0.2.7:50123", "since": "2026-01-31T12:00:00Z", "age_seconds": 1.5,
-///  "bytes_read": 512, "bytes_written": 2048, "activity": "reading"}
+/// {"id": 7, "listener": "echo", "peer": "192.0.2.7:50123", "since": "2026-01-31T12:00:00Z",
+///  "age_seconds": 1.5, "bytes_read": 512, "bytes_written": 2048, "activity": "reading"}
 /// ```
 #[derive(Clone, Debug)]
 pub struct Admin {
@@ -50,33 +50,106 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub(crate) const fn of(exporter: Exporter, tracker: Tracker, phase: watch::Receiver<Phase>) -> Self {
+    /// Shows what `exporter` and `tracker` know, and the phase that was sent last. For a process whose phases
+    /// somebody else decides.
+    #[must_use]
+    pub const fn from_parts(exporter: Exporter, tracker: Tracker, phase: watch::Receiver<Phase>) -> Self {
         Self { exporter, tracker, phase }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        let answer = match path {
-            "/" => self.page(),
-            "/metrics" => (StatusCode::OK, METRICS, self.exporter.render().into()),
-            "/healthz" => (StatusCode::OK, TEXT, "ok".into()),
-            "/readyz" => self.readiness(),
-            "/connections" => (StatusCode::OK, JSON, connections::render(&self.tracker).into()),
-            _ => (StatusCode::NOT_FOUND, TEXT, "there is no such page; see /\n".into()),
+        let page: fn(&Self) -> Page = match path {
+            "/" => Self::index,
+            "/metrics" => |admin| Page::ok(METRICS, admin.exporter.render()),
+            "/healthz" => |_| Page::ok(TEXT, "ok"),
+            "/readyz" => Self::readiness,
+            "/connections" => Self::connections,
+            _ => return Page::new(StatusCode::NOT_FOUND, TEXT, "no such page; see /\n").response(),
         };
         match *method {
-            _ if answer.0 == StatusCode::NOT_FOUND => respond(answer),
-            Method::GET => respond(answer),
-            Method::HEAD => {
-                let mut response = respond(answer);
-                *response.body_mut() = Full::default();
-                response
-            }
+            Method::GET => page(self).response(),
+            Method::HEAD => page(self).response().map(|_| Full::default()),
             _ => {
-                let mut response =
-                    respond((StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".into()));
+                let page = Page::new(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
+                let mut response = page.response();
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
                 response
             }
         }
+    }
+
+    fn readiness(&self) -> Page {
+        let phase = *self.phase.borrow();
+        let status = if phase == Phase::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        Page::new(status, TEXT, phase.as_str())
+    }
+
+    fn connections(&self) -> Page {
+        match connections::render(&self.tracker) {
+            Ok(json) => Page::ok(JSON, json),
+            Err(error) => Page::new(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+        }
+    }
+
+    fn index(&self) -> Page {
+        let phase = self.phase.borrow().as_str();
+        let version = env!("CARGO_PKG_VERSION");
+        let process = std::process::id();
+        Page::ok(
+            HTML,
+            format!(
+                "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>portcullis: {phase}</title>\n\
+                 <h1>{phase}</h1>\n<p>portcullis {version}, process {process}\n\
+                 <ul>\n\
+                 <li><a href=\"/metrics\">/metrics</a>: for Prometheus\n\
+                 <li><a href=\"/healthz\">/healthz</a>: does the process answer?\n\
+                 <li><a href=\"/readyz\">/readyz</a>: does it accept connections?\n\
+                 <li><a href=\"/connections\">/connections</a>: who is connected\n\
+                 </ul>\n</html>\n"
+            ),
+        )
+    }
+}
+
+impl<B> Service<Request<B>> for Admin {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ready(Ok(self.answer(request.method(), request.uri().path())))
+    }
+}
+
+/// What is answered, whatever the method.
+struct Page {
+    status: StatusCode,
+    content_type: HeaderValue,
+    body: Bytes,
+}
+
+impl Page {
+    fn new(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type, body: body.into() }
+    }
+
+    fn ok(content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
+        Self::new(StatusCode::OK, content_type, body)
+    }
+
+    fn response(self) -> Response<Full<Bytes>> {
+        // Said here, because HEAD says it without the body.
+        let length = self.body.len().into();
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, self.content_type);
+        headers.insert(header::CONTENT_LENGTH, length);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
     }
 }

@@ -9,7 +9,9 @@ use portcullis_layers::CloseReason;
 #[non_exhaustive]
 pub enum HttpError {
     /// No complete request head came in time: neither a first one nor, on a kept-alive connection, the next.
-    #[error("no complete request head came within {timeout:?}; raise `HttpLeaf::header_timeout` for slow clients")]
+    #[error(
+        "no complete request head came within {timeout:?}; raise `HttpLeaf::header_timeout` for slow clients"
+    )]
     HeaderTimeout {
         /// How long the peer had.
         timeout: Duration,

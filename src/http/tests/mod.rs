@@ -306,7 +306,11 @@ async fn a_peer_that_leaves_within_a_request_is_told_apart() {
         client.write_all(sent.as_bytes()).await.unwrap();
         client.shutdown().await.unwrap();
         let error = HttpLeaf::new(ok()).call(server).await.expect_err("it is no request");
-        assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::ClientEof), "{error} after {sent:?}");
+        assert_eq!(
+            Ending::of(Err(&*error)),
+            Ending::Closed(CloseReason::ClientEof),
+            "{error} after {sent:?}"
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
-use super::{Claimed, GET, HttpLeaf, read_to_end, read_through, result};
+use super::{Claimed, GET, HttpLeaf, read_through, read_to_end, result};
 use crate::http::TlsInfo;
 
 /// A client with a certificate, and a server that demands one, which serves `router` until `drain`.
