@@ -39,11 +39,11 @@
 //!
 //! - [`Generation`] is this process' place in the line: what it was handed, when it is ready, how it restarts and
 //!   drains.
-//! - [`GracefulListener`] accepts and feeds a stack; [`bind`] turns `tcp://` and `unix://` URIs into sockets.
+//! - [`GracefulListener`] accepts and feeds a stack; a [`Bind`] is the `tcp://` or `unix://` address it is bound to.
 //! - [`layers`] says what happens to one connection.
 //! - [`http`] serves a tower HTTP service (axum, tonic, hyper) as the leaf of a stack, and [`admin`] is one: metrics, health,
 //!   readiness and connections on a listener of its own.
-//! - [`config`] reads settings from code and environment.
+//! - [`Config`] reads settings from code and environment.
 //!
 //! # A restart
 //!
@@ -63,9 +63,9 @@
 
 #[cfg(feature = "admin")]
 pub mod admin;
-pub mod bind;
+mod bind;
 mod chain;
-pub mod config;
+mod config;
 mod generation;
 mod handoff;
 #[cfg(feature = "http")]
@@ -75,6 +75,8 @@ mod phase;
 mod pid_file;
 mod signals;
 
+pub use bind::{Bind, BindError, InheritError};
+pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
 pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError};
 pub use handoff::{HandoffError, Refusal, RestartError, StartCommand, StartCommandError, Step};
 pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};

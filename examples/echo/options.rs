@@ -1,8 +1,11 @@
 //! The command line. Each option overrules the environment variable that its help names.
 
-use std::path::PathBuf;
+use std::{error::Error, path::PathBuf};
 
 use clap::Parser;
+use portcullis::{Config, Setting};
+
+use crate::certificate;
 
 /// An echo server behind layers, whose sockets outlive it: `kill -USR1` replaces it, `kill -TERM` ends it.
 #[derive(Debug, Parser)]
@@ -75,4 +78,57 @@ pub(crate) struct Options {
     /// Threads that serve connections [default: one for each core]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) worker_threads: Option<std::num::NonZeroUsize>,
+}
+
+impl Options {
+    /// These options over the environment, and over what this example does without either.
+    pub(crate) fn config(&self) -> Result<Config, Box<dyn Error + Send + Sync>> {
+        let given = |name: &'static str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let verify = self.verify_client.then_some(true);
+        let mut config = Config::builder()
+            .port(Setting::given_by("--port", self.port.as_ref()))
+            .pid_file(Setting::given_by("--pid-file", self.pid_file.as_ref()))
+            .log_path(Setting::given_by("--log-file", self.log_file.as_ref()))
+            .log_level(Setting::given_by("--log-level", self.log_level.as_ref()))
+            .tls_certificate(Setting::given_by("--tls-cert", self.tls_cert.as_ref()))
+            .tls_key(Setting::given_by("--tls-key", self.tls_key.as_ref()))
+            .tls_min_version(Setting::given_by("--tls-min-version", self.tls_min_version.as_ref()))
+            .client_tls_certificate_ca(Setting::given_by("--client-ca", self.client_ca.as_ref()))
+            .verify_client_tls_certificate(Setting::given_by("--verify-client", verify))
+            .allowed_networks(Setting::given_by("--allow", self.allow.as_ref()))
+            .drain_timeout(Setting::given_by("--drain-timeout", self.drain_timeout.as_ref()))
+            .ready_timeout(Setting::given_by("--ready-timeout", self.ready_timeout.as_ref()))
+            .start_command(Setting::given_by("--start-command", self.start_command.as_ref()))
+            .admin_bind(Setting::given_by("--admin", self.admin.as_ref()))
+            .environment();
+        for bind in &self.bind {
+            config = config.bind(Setting::given_by("--bind", Some(bind)));
+        }
+        if self.tls_self_signed {
+            let (certificate, key) = certificate::self_signed()?;
+            config = config.tls_pem(certificate, key);
+        }
+        if self.bind.is_empty() && self.port.is_none() && !given("BIND") && !given("PORT") {
+            config = config.bind("tcp://127.0.0.1:6789");
+        }
+        if self.admin.is_none() && !given("ADMIN_BIND") {
+            config = config.admin_bind("tcp://127.0.0.1:9100");
+        }
+        Ok(config.build()?)
+    }
+}
+
+/// An error with its sources.
+pub(crate) fn in_one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        // Some errors tell their source's text in their own.
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        source = error.source();
+    }
+    line
 }
