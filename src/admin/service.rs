@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tower::Service;
 
 use super::{Exporter, connections};
-use crate::Phase;
+use crate::{Generation, Phase};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -50,6 +50,12 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// Shows what `exporter` knows, the connections of `generation`, and where it stands.
+    #[must_use]
+    pub fn new(generation: &Generation, exporter: Exporter) -> Self {
+        Self::from_parts(exporter, generation.tracker(), generation.phases())
+    }
+
     /// Shows what `exporter` and `tracker` know, and the phase that was sent last. For a process whose phases
     /// somebody else decides.
     #[must_use]

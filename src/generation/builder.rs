@@ -12,7 +12,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    HandoffError, StartCommand,
+    Config, HandoffError, StartCommand,
     handoff::Succession,
     pid_file::{PidFile, PidFileError},
     signals,
@@ -60,6 +60,17 @@ impl GenerationBuilder {
             signals: true,
             metrics_prefix: portcullis_layers::metrics::DEFAULT_PREFIX.to_owned(),
         }
+    }
+
+    /// Takes what a [`Config`] says of the start command, the pid file and the two timeouts.
+    pub fn config(mut self, config: &Config) -> Self {
+        if let Some([program, arguments @ ..]) = config.start_command() {
+            self.start_command = Some(StartCommand::new(program, arguments));
+        }
+        self.pid_file = config.pid_file().map(Into::into).or(self.pid_file);
+        self.ready_timeout = config.ready_timeout();
+        self.drain_timeout = config.drain_timeout();
+        self
     }
 
     /// What a restart starts. Default: [`StartCommand::itself`].

@@ -111,8 +111,7 @@ impl Generation {
     /// Outside a tokio runtime.
     pub fn listen<B>(&self, name: &str, bind: B) -> Result<GracefulListener, ListenError>
     where
-        B: TryInto<Bind>,
-        BindError: From<B::Error>,
+        B: TryInto<Bind, Error: Into<BindError>>,
     {
         let failed = |source| ListenError::Bind { name: name.to_owned(), source };
         let bind = bind.try_into().map_err(|error| failed(error.into()))?;

@@ -192,11 +192,13 @@ impl Shared {
 
     /// Waits until the generation has ended.
     pub(crate) async fn ended(&self) -> End {
-        let mut end = self.end.subscribe();
-        match end.wait_for(Option::is_some).await {
-            Ok(end) => end.clone().unwrap_or(End::Drained { forced: 0 }),
-            // The sender is `self`.
-            Err(_) => std::future::pending().await,
+        let mut changes = self.end.subscribe();
+        loop {
+            if let Some(end) = &*changes.borrow_and_update() {
+                return end.clone();
+            }
+            // An error would mean that the sender is gone, and it is ours.
+            _ = changes.changed().await;
         }
     }
 }
