@@ -241,6 +241,20 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_never_finds_half_a_pid_or_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let mut file = PidFile::prepare(&path).unwrap();
+        file.publish().unwrap();
+        std::thread::scope(|scope| {
+            let publisher = scope.spawn(|| (0..500).for_each(|_| file.publish().unwrap()));
+            while !publisher.is_finished() {
+                assert_eq!(fs::read_to_string(&path).unwrap(), content());
+            }
+        });
+    }
+
+    #[test]
     fn the_temporary_file_goes_with_a_generation_that_never_served() {
         let directory = tempfile::tempdir().unwrap();
         let file = PidFile::prepare(directory.path().join("pid")).unwrap();

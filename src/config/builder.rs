@@ -115,7 +115,9 @@ impl ConfigBuilder {
 
     /// Lets the environment of this process count, as it is now.
     pub fn environment(self) -> Self {
-        self.environment_from(key::ALL.iter().filter_map(|key| Some((key.variable, env::var_os(key.variable)?))))
+        self.environment_from(
+            key::ALL.iter().filter_map(|key| Some((key.variable, env::var_os(key.variable)?))),
+        )
     }
 
     /// Lets these variables count, and no others. Unknown names are ignored.

@@ -211,10 +211,7 @@ fn allowed_networks(
 }
 
 /// A Unix peer has no address that could be in a network.
-fn check_has_addresses(
-    networks: &[Read<Vec<IpNet>>],
-    binds: &[Read<Vec<Bind>>],
-) -> Result<(), ConfigError> {
+fn check_has_addresses(networks: &[Read<Vec<IpNet>>], binds: &[Read<Vec<Bind>>]) -> Result<(), ConfigError> {
     let unix = binds.iter().flat_map(|read| &read.value).find(|bind| bind.path().is_some());
     match (networks.first(), unix) {
         (Some(networks), Some(unix)) => Err(networks.conflict(format!(

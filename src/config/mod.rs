@@ -21,7 +21,7 @@ use std::{
 
 use portcullis_layers::{
     allowlist::{AllowlistLayer, Networks},
-    tls::{ClientAuth, ClientRoots, TlsConfigError, TlsLayer, TlsVersion},
+    tls::{ClientAuth, ClientRoots, TlsBuilder, TlsConfigError, TlsLayer, TlsVersion},
 };
 use tracing::Level;
 
@@ -177,7 +177,14 @@ impl Config {
     ///
     /// [`MaybeTlsLayer`]: portcullis_layers::tls::MaybeTlsLayer
     pub fn tls_layer(&self) -> Result<Option<TlsLayer>, TlsConfigError> {
-        let Some(tls) = &self.tls else { return Ok(None) };
+        self.tls_builder().map(TlsBuilder::build).transpose()
+    }
+
+    /// What [`tls_layer`](Self::tls_layer) is built from, for a program that has more to say (ALPN, the timeout of
+    /// handshakes).
+    #[must_use]
+    pub fn tls_builder(&self) -> Option<TlsBuilder> {
+        let tls = self.tls.as_ref()?;
         let builder = match &tls.identity {
             Identity::Files { certificate, key } => TlsLayer::builder().certificate_files(certificate, key),
             Identity::Pem { certificate, key } => {
@@ -188,7 +195,7 @@ impl Config {
             Some(path) => ClientAuth::Required(ClientRoots::from_pem_file(path)),
             None => ClientAuth::Off,
         };
-        builder.min_version(tls.min_version).client_auth(client_auth).build().map(Some)
+        Some(builder.min_version(tls.min_version).client_auth(client_auth))
     }
 
     /// Who may connect. `None`: everybody, without an allowlist.

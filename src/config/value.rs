@@ -90,9 +90,7 @@ impl Value for Level {
             "warn" => Ok(Self::WARN),
             // Ruby's levels above error. Nothing is logged above it here.
             "error" | "fatal" | "unknown" => Ok(Self::ERROR),
-            _ => Err(Wrong::new(
-                "it is not a level; write `trace`, `debug`, `info`, `warn` or `error`",
-            )),
+            _ => Err(Wrong::new("it is not a level; write `trace`, `debug`, `info`, `warn` or `error`")),
         }
     }
 
@@ -104,7 +102,9 @@ impl Value for Level {
 impl Value for Duration {
     fn read(text: &str) -> Result<Self, Wrong> {
         humantime::parse_duration(text).map_err(|error| {
-            let what = format!("it is not a duration ({error}); write a number with its unit, as in `30s` or `1m 30s`");
+            let what = format!(
+                "it is not a duration ({error}); write a number with its unit, as in `30s` or `1m 30s`"
+            );
             Wrong { what, source: Some(error.into()), hide: false }
         })
     }

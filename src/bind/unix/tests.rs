@@ -190,6 +190,16 @@ fn of_many_starters_at_once_one_wins_and_is_reachable() {
 }
 
 #[test]
+fn a_directory_that_somebody_keeps_locked_is_waited_for_and_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = lock(directory.path(), Duration::ZERO).unwrap();
+    let error = lock(directory.path(), LOCK_RETRY).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    drop(held);
+    lock(directory.path(), Duration::ZERO).unwrap();
+}
+
+#[test]
 fn the_mode_is_exact_whatever_the_umask() {
     for mode in [0o600, 0o660, 0o666, 0o777, 0o000] {
         let place = place();
