@@ -77,11 +77,6 @@ impl PidFile {
         }
     }
 
-    /// Where it is, always absolute.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// What is at the path now must be something that a rename may replace.
     fn check_target(&self) -> Result<(), PidFileError> {
         let target = match fs::symlink_metadata(&self.path) {

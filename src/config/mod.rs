@@ -13,7 +13,6 @@ mod setting;
 mod value;
 
 use std::{
-    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
     time::Duration,
@@ -25,7 +24,7 @@ use portcullis_layers::{
 };
 use tracing::Level;
 
-use crate::Bind;
+use crate::{Bind, StartCommand};
 
 pub use self::{
     builder::ConfigBuilder,
@@ -82,7 +81,7 @@ pub use self::{
 #[derive(Clone, Debug)]
 pub struct Config {
     binds: Vec<Bind>,
-    start_command: Option<Vec<OsString>>,
+    start_command: Option<StartCommand>,
     pid_file: Option<PathBuf>,
     log_path: Option<PathBuf>,
     log_level: Level,
@@ -132,11 +131,10 @@ impl Config {
         &self.binds
     }
 
-    /// What starts the next generation: a program and its arguments, never empty. `None`: this program,
-    /// with the arguments it was given.
+    /// What starts the next generation. `None`: this program, with the arguments it was given.
     #[must_use]
-    pub fn start_command(&self) -> Option<&[OsString]> {
-        self.start_command.as_deref()
+    pub const fn start_command(&self) -> Option<&StartCommand> {
+        self.start_command.as_ref()
     }
 
     /// Where to write the pid.

@@ -1,5 +1,5 @@
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
@@ -123,7 +123,7 @@ fn what_is_not_set_has_the_documented_default() {
     // A variable that is empty is one that is not set.
     for variables in [&[][..], &empty] {
         let config = config(variables);
-        assert_eq!(config.start_command(), None);
+        assert!(config.start_command().is_none());
         assert_eq!(config.pid_file(), None);
         assert_eq!(config.log_path(), None);
         assert_eq!(config.log_level(), Level::INFO);
@@ -149,7 +149,7 @@ fn every_variable_is_read() {
         ("ADMIN_BIND", "tcp://127.0.0.1:9100"),
     ]);
     assert_eq!(uris(&config), ["tcp://[::]:6789", "unix:///run/echo"]);
-    assert_eq!(config.start_command().unwrap(), ["bundle", "exec", "my server", "--port=1"]);
+    assert_eq!(config.start_command().unwrap().arguments(), ["bundle", "exec", "my server", "--port=1"]);
     assert_eq!(config.pid_file(), Some(Path::new("/run/echo.pid")));
     assert_eq!(config.log_path(), Some(Path::new("log/echo.log")));
     assert_eq!(config.log_level(), Level::WARN);
@@ -311,6 +311,6 @@ fn the_tls_layer_is_made_from_the_files() {
 #[test]
 fn a_start_command_can_be_any_bytes_in_code() {
     let program = OsString::from_vec(b"/bin/\xff".to_vec());
-    let config = Config::builder().bind("tcp://[::]:0").start_command(vec![program.clone()]).build().unwrap();
-    assert_eq!(config.start_command().unwrap(), [program]);
+    let config = Config::builder().bind("tcp://[::]:0").start_command(StartCommand::new(program.clone(), ["a"])).build().unwrap();
+    assert_eq!(config.start_command().unwrap().program(), program);
 }

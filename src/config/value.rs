@@ -1,7 +1,7 @@
 //! Reading each type of value from text.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     path::PathBuf,
     time::Duration,
 };
@@ -14,7 +14,7 @@ use portcullis_layers::{
 };
 use tracing::Level;
 
-use crate::Bind;
+use crate::{Bind, StartCommand};
 
 /// A value that a setting can have.
 pub(super) trait Value: Sized {
@@ -188,17 +188,12 @@ impl Value for Vec<IpNet> {
     }
 }
 
-/// A program and its arguments.
-impl Value for Vec<OsString> {
+impl Value for StartCommand {
     fn read(text: &str) -> Result<Self, Wrong> {
-        let words = shell_words::split(text).map_err(|error| {
-            let what = format!("it cannot be split into words ({error}); close every quote");
-            Wrong { what, source: Some(error.into()), hide: false }
-        })?;
-        Ok(words.into_iter().map(Into::into).collect())
+        text.parse().map_err(Wrong::because)
     }
 
     fn show(&self) -> String {
-        shell_words::join(self.iter().map(|word| word.to_string_lossy()))
+        self.to_string()
     }
 }

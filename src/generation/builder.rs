@@ -64,9 +64,7 @@ impl GenerationBuilder {
 
     /// Takes what a [`Config`] says of the start command, the pid file and the two timeouts.
     pub fn config(mut self, config: &Config) -> Self {
-        if let Some([program, arguments @ ..]) = config.start_command() {
-            self.start_command = Some(StartCommand::new(program, arguments));
-        }
+        self.start_command = config.start_command().cloned().or(self.start_command);
         self.pid_file = config.pid_file().map(Into::into).or(self.pid_file);
         self.ready_timeout = config.ready_timeout();
         self.drain_timeout = config.drain_timeout();
