@@ -16,15 +16,15 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The bounds of our own histograms, by what their names end with: the prefix is configurable.
 const BOUNDS: [(&str, &[f64]); 4] = [
-    ("_connection_duration_seconds", &[0.01, 0.05, 0.25, 1., 5., 15., 60., 300., 1800., 7200., 43_200.]),
+    ("connection_duration_seconds", &[0.01, 0.05, 0.25, 1., 5., 15., 60., 300., 1800., 7200., 43_200.]),
     (
-        "_tls_handshake_duration_seconds",
+        "tls_handshake_duration_seconds",
         &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10.],
     ),
     // From a program that is ready at once to one that warms its caches for the longest deadline.
-    ("_restart_duration_seconds", &[0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60., 120., 300.]),
+    ("restart_duration_seconds", &[0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60., 120., 300.]),
     // From no connection at all, past the default deadline of 30 seconds, to downloads that take an hour.
-    ("_drain_duration_seconds", &[0.1, 0.5, 1., 2.5, 5., 10., 20., 30., 60., 300., 900., 3600.]),
+    ("drain_duration_seconds", &[0.1, 0.5, 1., 2.5, 5., 10., 20., 30., 60., 300., 900., 3600.]),
 ];
 
 /// The bounds of a histogram that nobody gave any: those of Prometheus' client libraries, which suit the
@@ -49,6 +49,9 @@ const DEFAULT_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.,
 /// let exporter = Exporter::install()?;
 /// metrics::counter!("greetings_total").increment(1);
 /// assert!(exporter.render().contains("\ngreetings_total 1\n"));
+///
+/// // There is one for each process.
+/// assert!(matches!(Exporter::install(), Err(portcullis::admin::ExporterError::AlreadyInstalled)));
 /// # Ok(())
 /// # }
 /// ```
@@ -69,7 +72,6 @@ impl Exporter {
     }
 
     /// An exporter with settings of your own.
-    #[must_use]
     pub fn builder() -> ExporterBuilder {
         ExporterBuilder { bounds: Vec::new() }
     }

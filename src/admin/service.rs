@@ -42,6 +42,24 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 /// {"id": 7, "listener": "echo", "peer": "192.0.2.7:50123", "since": "2026-01-31T12:00:00Z",
 ///  "age_seconds": 1.5, "bytes_read": 512, "bytes_written": 2048, "activity": "reading"}
 /// ```
+///
+/// ```
+/// use axum::http::{Request, StatusCode};
+/// use portcullis::{Phase, admin::{Admin, Exporter}, layers::track::Tracker};
+/// use tower::ServiceExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (phase, phases) = tokio::sync::watch::channel(Phase::Starting);
+/// let admin = Admin::from_parts(Exporter::install()?, Tracker::new(), phases);
+///
+/// let request = Request::get("/readyz").body(())?;
+/// assert_eq!(admin.clone().oneshot(request.clone()).await?.status(), StatusCode::SERVICE_UNAVAILABLE);
+/// phase.send(Phase::Serving)?;
+/// assert_eq!(admin.oneshot(request).await?.status(), StatusCode::OK);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Admin {
     exporter: Exporter,

@@ -71,6 +71,15 @@ async fn head_answers_as_get_without_the_body() {
 }
 
 #[tokio::test]
+async fn head_says_the_length_over_http_too() {
+    let (mut client, _served) = serve(AdminStack::new(admin()), ip("127.0.0.1:1"));
+    client.write_all(b"HEAD /healthz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, client.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.contains("\r\ncontent-length: 2\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn another_path_is_not_found_and_another_method_not_allowed() {
     for method in [Method::GET, Method::POST] {
         assert_eq!(ask(&admin(), method, "/metrics/").await.status(), StatusCode::NOT_FOUND);
