@@ -15,7 +15,7 @@ use portcullis::{
     admin::{Admin, AdminStack, Exporter},
     layers::{
         allowlist::{AllowlistLayer, Networks},
-
+        metrics::MetricsLayer,
         tls::{MaybeTlsLayer, TlsLayer},
         track::TrackLayer,
     },
@@ -99,7 +99,7 @@ fn serve(
     tls: Option<TlsLayer>,
 ) -> impl Future<Output = Result<portcullis::Drained, portcullis::ServeError>> + Send + 'static {
     let stack = ServiceBuilder::new()
-
+        .layer(MetricsLayer::new(listener.name()))
         .layer(TrackLayer::new(generation.tracker()).listener(listener.name()))
         .option_layer(allowlist)
         .layer(MaybeTlsLayer::from(tls))

@@ -1,8 +1,3 @@
-<<<<<<< HEAD
-//! placeholder
-/// x
-pub const DEFAULT_PREFIX: &str = "portcullis";
-=======
 //! Counts connections, their bytes, their ends and their TLS handshakes.
 //!
 //! Here live the layer ([`MetricsLayer`]), the stream that counts its bytes ([`Metered`]) and the bounds of the
@@ -108,7 +103,7 @@ mod stream;
 
 pub use buckets::{CONNECTION_DURATION_BUCKETS, HANDSHAKE_DURATION_BUCKETS};
 pub use future::ResponseFuture;
-pub use layer::{MetricsBuilder, MetricsLayer};
+pub use layer::{DEFAULT_PREFIX, MetricsBuilder, MetricsLayer};
+pub use register::name;
 pub use service::Metrics;
 pub use stream::Metered;
->>>>>>> wip-watch

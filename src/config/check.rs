@@ -80,9 +80,7 @@ impl ConfigBuilder {
             return Err(timeout.wrong("no process is ready in no time; write a longer one, as in `30s`"));
         }
         Ok(Config {
-            start_command: environment
-                .or(key::START_COMMAND, self.start_command)?
-                .map(|read| read.value),
+            start_command: environment.or(key::START_COMMAND, self.start_command)?.map(|read| read.value),
             pid_file: environment.or(key::PID_FILE, self.pid_file)?.map(|read| read.value),
             log_path: environment.or(key::LOG_PATH, self.log_path)?.map(|read| read.value),
             log_level: environment.or(key::LOG_LEVEL, self.log_level)?.map_or(Level::INFO, |read| read.value),

@@ -311,6 +311,10 @@ fn the_tls_layer_is_made_from_the_files() {
 #[test]
 fn a_start_command_can_be_any_bytes_in_code() {
     let program = OsString::from_vec(b"/bin/\xff".to_vec());
-    let config = Config::builder().bind("tcp://[::]:0").start_command(StartCommand::new(program.clone(), ["a"])).build().unwrap();
+    let config = Config::builder()
+        .bind("tcp://[::]:0")
+        .start_command(StartCommand::new(program.clone(), ["a"]))
+        .build()
+        .unwrap();
     assert_eq!(config.start_command().unwrap().program(), program);
 }

@@ -1,10 +1,6 @@
 //! Reading each type of value from text.
 
-use std::{
-    ffi::OsStr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use portcullis_layers::{

@@ -137,11 +137,8 @@ impl GenerationBuilder {
         let (restarts, requests) = mpsc::channel(16);
         let roster = Roster::new(inherited.unwrap_or_default());
         let shared = Arc::new(Shared::new(number, self.metrics_prefix, pid_file, roster, restarts));
-        let settings = Settings {
-            start_command,
-            ready_timeout: self.ready_timeout,
-            drain_timeout: self.drain_timeout,
-        };
+        let settings =
+            Settings { start_command, ready_timeout: self.ready_timeout, drain_timeout: self.drain_timeout };
         let generation = Generation { shared: shared.clone() };
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;

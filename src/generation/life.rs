@@ -128,7 +128,10 @@ impl Life {
         match verdict {
             Verdict::Abort(reason) => return Err(HandoffError::Aborted { reason }),
             Verdict::Died => {
-                tracing::warn!(predecessor, "the predecessor died during the handoff; this generation serves alone");
+                tracing::warn!(
+                    predecessor,
+                    "the predecessor died during the handoff; this generation serves alone"
+                );
                 self.enter_serving();
             }
             Verdict::Commit(Commit { took_seconds }) => {

@@ -46,7 +46,8 @@ impl StartCommand {
         A: Into<OsString>,
     {
         let program = program.into();
-        let arguments = std::iter::once(program.clone()).chain(arguments.into_iter().map(Into::into)).collect();
+        let arguments =
+            std::iter::once(program.clone()).chain(arguments.into_iter().map(Into::into)).collect();
         Self { program, arguments, directory: None }
     }
 
@@ -66,7 +67,11 @@ impl StartCommand {
         };
         // Started under a name that leads nowhere (a login shell's `-sh`): fall back on what the kernel knows.
         let program = program.or_else(|| env::current_exe().ok().map(Into::into)).unwrap_or_default();
-        Self { arguments: if arguments.is_empty() { vec![program.clone()] } else { arguments }, program, directory }
+        Self {
+            arguments: if arguments.is_empty() { vec![program.clone()] } else { arguments },
+            program,
+            directory,
+        }
     }
 
     /// The program: a path, or a name to look up in `PATH`.

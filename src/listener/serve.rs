@@ -36,7 +36,12 @@ use crate::{
             one for `Tracked<_>` a `TrackLayer`, one for `Metered<_>` a `MetricsLayer`; a service for a plain `TcpStream` is served by `serve_tcp`"
 )]
 pub trait ConnectionService<C>:
-    Service<C, Response = (), Error: Into<BoxError>, Future: Future<Output = Result<(), Self::Error>> + Send + 'static>
+    Service<
+        C,
+        Response = (),
+        Error: Into<BoxError>,
+        Future: Future<Output = Result<(), Self::Error>> + Send + 'static,
+    >
 {
 }
 
@@ -80,7 +85,9 @@ pub enum ServeError {
         source: BoxError,
     },
     /// The stack was made for another kind of socket.
-    #[error("listener {listener:?} is bound to {address}, but its stack was made for {wanted} streams: use `serve`, or bind it accordingly")]
+    #[error(
+        "listener {listener:?} is bound to {address}, but its stack was made for {wanted} streams: use `serve`, or bind it accordingly"
+    )]
     Transport {
         /// The name of the listener.
         listener: String,
@@ -175,7 +182,9 @@ impl<S, E> AcceptLoop<S, E> {
                     return Poll::Ready(None);
                 }
                 match self.service.poll_ready(cx) {
-                    Poll::Ready(Ok(())) => self.seat.acceptor.poll_accept(cx).map(|accepted| Some(Ok(accepted))),
+                    Poll::Ready(Ok(())) => {
+                        self.seat.acceptor.poll_accept(cx).map(|accepted| Some(Ok(accepted)))
+                    }
                     Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
                     Poll::Pending => Poll::Pending,
                 }
