@@ -82,8 +82,12 @@ async fn assert_closed(client: &mut (impl AsyncRead + Unpin)) {
 }
 
 /// How the connection ended, in the words of the metrics.
-fn ending(result: Result<(), BoxError>) -> &'static str {
-    Ending::of(result.as_ref().map(|()| ()).map_err(|error| &**error as _)).as_str()
+fn ending(result: &Result<(), BoxError>) -> &'static str {
+    match result {
+        Ok(()) => Ending::of(Ok(())),
+        Err(error) => Ending::of(Err(&**error)),
+    }
+    .as_str()
 }
 
 /// Waits until the stack is ready, and lets the connection live in a task of its own, as an accept loop does.
@@ -93,7 +97,7 @@ where
     S::Future: Send + 'static,
 {
     let life = within(stack.ready()).await.unwrap().call(connection);
-    tokio::spawn(async { ending(life.await) })
+    tokio::spawn(async { ending(&life.await) })
 }
 
 async fn is_ready<S: Service<TcpStream>>(stack: &mut S) -> bool {

@@ -24,7 +24,7 @@ fn scan(networks: &[IpNet], address: IpAddr) -> bool {
 /// Few distinct high bits, so that networks overlap and touch; bits beyond the prefix are left as they are.
 fn v4_network() -> impl Strategy<Value = Ipv4Net> {
     let address =
-        prop_oneof![any::<u32>(), (0u32..4, any::<u32>()).prop_map(|(high, low)| high << 30 | low % 512)];
+        prop_oneof![any::<u32>(), (0u32..4, any::<u32>()).prop_map(|(high, low)| (high << 30) | (low % 512))];
     let prefix = prop_oneof![1 => 0u8..=32, 4 => 20u8..=32];
     (address, prefix).prop_map(|(address, prefix)| Ipv4Net::new(address.into(), prefix).unwrap())
 }
@@ -32,9 +32,9 @@ fn v4_network() -> impl Strategy<Value = Ipv4Net> {
 fn v6_network() -> impl Strategy<Value = Ipv6Net> {
     let address = prop_oneof![
         any::<u128>(),
-        (0u128..4, any::<u128>()).prop_map(|(high, low)| high << 126 | low % 512),
+        (0u128..4, any::<u128>()).prop_map(|(high, low)| (high << 126) | (low % 512)),
         // In and around the mapped addresses.
-        (0xfffe_u128..=0xffff, any::<u32>()).prop_map(|(word, low)| word << 32 | u128::from(low)),
+        (0xfffe_u128..=0xffff, any::<u32>()).prop_map(|(word, low)| (word << 32) | u128::from(low)),
     ];
     let prefix = prop_oneof![1 => 0u8..=128, 2 => 76u8..=100, 4 => 116u8..=128];
     (address, prefix).prop_map(|(address, prefix)| Ipv6Net::new(address.into(), prefix).unwrap())
