@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use portcullis_layers::metrics::{CONNECTION_DURATION_BUCKETS, HANDSHAKE_DURATION_BUCKETS};
 use tokio::{
     runtime::{Handle, TryCurrentError},
     time::{self, MissedTickBehavior},
@@ -16,11 +17,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The bounds of our own histograms, by what their names end with: the prefix is configurable.
 const BOUNDS: [(&str, &[f64]); 4] = [
-    ("connection_duration_seconds", &[0.01, 0.05, 0.25, 1., 5., 15., 60., 300., 1800., 7200., 43_200.]),
-    (
-        "tls_handshake_duration_seconds",
-        &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10.],
-    ),
+    ("connection_duration_seconds", CONNECTION_DURATION_BUCKETS),
+    ("tls_handshake_duration_seconds", HANDSHAKE_DURATION_BUCKETS),
     // From a program that is ready at once to one that warms its caches for the longest deadline.
     ("restart_duration_seconds", &[0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60., 120., 300.]),
     // From no connection at all, past the default deadline of 30 seconds, to downloads that take an hour.
@@ -39,7 +37,7 @@ const DEFAULT_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.,
 /// no suffix is added.
 ///
 /// Handles of metrics that were registered before the installation go nowhere: install it first, before a
-/// [`MetricsLayer`](crate::layers::metrics) is built. Clones render the same metrics.
+/// [`MetricsLayer`](portcullis_layers::metrics::MetricsLayer) is built. Clones render the same metrics.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
