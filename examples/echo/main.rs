@@ -66,7 +66,7 @@ async fn run(config: &Config, tls: Option<TlsLayer>) -> Result<(), AnyError> {
         listeners.push((generation.listen(&name, bind.clone())?, bind));
     }
     let admin = match config.admin_bind() {
-        Some(bind) => Some(generation.listen("admin", bind.clone())?),
+        Some(bind) => Some(generation.listen("admin", bind.clone())?.accept_while_draining()),
         None => None,
     };
     if generation.number() == 1 {

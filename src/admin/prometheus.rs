@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use portcullis_layers::metrics::{CONNECTION_DURATION_BUCKETS, HANDSHAKE_DURATION_BUCKETS};
 use tokio::{
@@ -182,27 +182,8 @@ impl ExporterError {
     }
 }
 
-/// Says in the current recorder what the series of this crate are, for `# HELP` (the layers describe their own),
-/// and who counts.
+/// Registers what is known of the program from the start. The layers and the generation describe their own series.
 pub(super) fn introduce() {
     describe_gauge!("portcullis_build_info", "Always 1; the version of portcullis is in the label.");
-    describe_counter!("portcullis_accept_errors_total", "Connections that could not be accepted, by error.");
-    describe_gauge!("portcullis_generation", "The place of this process in its line: 1 for the first.");
-    describe_counter!("portcullis_restarts_total", "Restarts that were asked for, by their result.");
-    describe_histogram!(
-        "portcullis_restart_duration_seconds",
-        Unit::Seconds,
-        "From the request of a restart to the commit."
-    );
-    describe_gauge!("portcullis_draining", "1 while this process drains, 0 otherwise.");
-    describe_histogram!(
-        "portcullis_drain_duration_seconds",
-        Unit::Seconds,
-        "From the beginning of a drain to its end."
-    );
-    describe_gauge!(
-        "portcullis_generations_draining",
-        "Processes of this line that still drain, this one included."
-    );
     gauge!("portcullis_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }
