@@ -1,0 +1,64 @@
+//! What the registry of open connections promises.
+
+mod compose;
+mod ending;
+mod fakes;
+mod open;
+mod stream;
+
+use std::{future::Future, time::Duration};
+
+use portcullis_layers::{
+    BoxError, Connection,
+    track::{Activity, TrackLayer, Tracked, Tracker},
+};
+use tokio::{
+    io::{DuplexStream, duplex},
+    sync::oneshot,
+    task::JoinHandle,
+};
+use tower::{Layer, ServiceExt, service_fn};
+
+/// The deadline of everything here that should come at once.
+async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("should have come long ago")
+}
+
+/// Serves one connection in a task of its own, with the stream handed to `leaf`.
+fn serve<C, F>(
+    tracker: &Tracker,
+    connection: C,
+    leaf: impl FnOnce(Tracked<C>) -> F + Clone + Send + 'static,
+) -> JoinHandle<Result<(), BoxError>>
+where
+    C: Connection,
+    F: Future<Output = Result<(), BoxError>> + Send + 'static,
+{
+    let service = TrackLayer::new(tracker.clone()).layer(service_fn(move |stream| (leaf.clone())(stream)));
+    tokio::spawn(service.oneshot(connection))
+}
+
+/// A tracked stream that was moved out of its service, whose future is over; and the client's end.
+async fn moved_away(tracker: &Tracker, buffer: usize) -> (Tracked<DuplexStream>, DuplexStream) {
+    let (server, client) = duplex(buffer);
+    let (send, receive) = oneshot::channel();
+    let send = std::sync::Arc::new(std::sync::Mutex::new(Some(send)));
+    let served = serve(tracker, server, move |stream| async move {
+        let send = send.lock().unwrap().take().expect("called once");
+        send.send(stream).expect("the test waits");
+        Ok(())
+    });
+    let stream = soon(receive).await.expect("sent");
+    soon(served).await.expect("no panic").expect("ended well");
+    (stream, client)
+}
+
+/// Waits until the only connection does this.
+async fn until(tracker: &Tracker, activity: Activity) {
+    soon(async {
+        while !tracker.connections().iter().any(|connection| connection.activity == activity) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
