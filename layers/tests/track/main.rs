@@ -14,14 +14,14 @@ use portcullis_layers::{
 };
 use tokio::{
     io::{DuplexStream, duplex},
-    sync::oneshot,
+    sync::mpsc,
     task::JoinHandle,
 };
 use tower::{Layer, ServiceExt, service_fn};
 
 /// The deadline of everything here that should come at once.
 async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("should have come long ago")
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("should have come long ago")
 }
 
 /// Serves one connection in a task of its own, with the stream handed to `leaf`.
@@ -38,19 +38,21 @@ where
     tokio::spawn(service.oneshot(connection))
 }
 
-/// A tracked stream that was moved out of its service, whose future is over; and the client's end.
+/// A tracked stream in memory that was moved out of its service, whose future is over; and the client's end.
 async fn moved_away(tracker: &Tracker, buffer: usize) -> (Tracked<DuplexStream>, DuplexStream) {
     let (server, client) = duplex(buffer);
-    let (send, receive) = oneshot::channel();
-    let send = std::sync::Arc::new(std::sync::Mutex::new(Some(send)));
-    let served = serve(tracker, server, move |stream| async move {
-        let send = send.lock().unwrap().take().expect("called once");
-        send.send(stream).expect("the test waits");
-        Ok(())
+    (moved_out(tracker, server).await, client)
+}
+
+/// A tracked stream that was moved out of its service, whose future is over.
+async fn moved_out<C: Connection>(tracker: &Tracker, connection: C) -> Tracked<C> {
+    let (send, mut receive) = mpsc::unbounded_channel();
+    let served = serve(tracker, connection, move |stream| {
+        let sent = send.send(stream).map_err(|_| "the test is gone".into());
+        async { sent }
     });
-    let stream = soon(receive).await.expect("sent");
     soon(served).await.expect("no panic").expect("ended well");
-    (stream, client)
+    receive.recv().await.expect("sent")
 }
 
 /// Waits until the only connection does this.
