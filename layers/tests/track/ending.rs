@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower::{Layer, Service, service_fn};
 
-use crate::{fakes::Meanwhile, moved_away, serve, soon, until};
+use crate::{fakes::Meanwhile, moved_away, moved_out, serve, soon, until};
 
 async fn read_for_ever<C: portcullis_layers::Connection>(mut stream: Tracked<C>) -> Result<(), BoxError> {
     stream.read_u8().await?;
@@ -163,22 +163,11 @@ async fn ending_all_spares_those_that_come_later() {
 async fn an_end_between_the_look_and_the_sleep_is_not_missed() {
     let tracker = Tracker::new();
     let ender = tracker.clone();
-    let served =
-        serve(&tracker, Meanwhile(move || _ = ender.end_all(CloseReason::Killed)), |mut stream| async move {
-            let error = stream.read_u8().await.unwrap_err();
-            assert!(is_aborted(&error, CloseReason::Killed));
-            Err(error.into())
-        });
-    assert!(soon(served).await.unwrap().is_err());
-
-    let ender = tracker.clone();
-    let served =
-        serve(&tracker, Meanwhile(move || _ = ender.end_all(CloseReason::Killed)), |mut stream| async move {
-            let error = stream.write_u8(1).await.unwrap_err();
-            assert!(is_aborted(&error, CloseReason::Killed));
-            Err(error.into())
-        });
-    assert!(soon(served).await.unwrap().is_err());
+    let ends = move || _ = ender.end_all(CloseReason::Killed);
+    let mut stream = moved_out(&tracker, Meanwhile(ends.clone())).await;
+    assert!(is_aborted(&soon(stream.read_u8()).await.unwrap_err(), CloseReason::Killed));
+    let mut stream = moved_out(&tracker, Meanwhile(ends)).await;
+    assert!(is_aborted(&soon(stream.write_u8(1)).await.unwrap_err(), CloseReason::Killed));
 
     // The future itself: its service ends the connection and says that it waits.
     let ender = tracker.clone();
