@@ -20,8 +20,15 @@ use tokio::{
 use tower::{Layer, ServiceExt, service_fn};
 
 /// The deadline of everything here that should come at once.
+///
+/// Not `tokio::time::timeout`: that polls the future once more when the time is up, and a future whose wake-up was lost
+/// would then be found ready after all.
 async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), future).await.expect("should have come long ago")
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("should have come long ago"),
+        output = future => output,
+    }
 }
 
 /// Serves one connection in a task of its own, with the stream handed to `leaf`.
