@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, CloseReason, Connection, Ending, RejectReason,
+    BoxError, CloseReason, Ending, RejectReason,
     track::{TrackLayer, Tracked, Tracker},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -17,29 +17,7 @@ use tower::{
     timeout::TimeoutLayer,
 };
 
-use crate::soon;
-
-/// Echoes until the client is done; of any connection.
-#[derive(Clone)]
-struct Echo;
-
-impl<C: Connection> Service<C> for Echo {
-    type Response = ();
-    type Error = BoxError;
-    type Future = std::pin::Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, connection: C) -> Self::Future {
-        Box::pin(async move {
-            let (mut reader, mut writer) = tokio::io::split(connection);
-            tokio::io::copy(&mut reader, &mut writer).await?;
-            Ok(())
-        })
-    }
-}
+use crate::{echo::Echo, soon};
 
 fn ending(error: &BoxError) -> Ending {
     Ending::of(Err(&**error))

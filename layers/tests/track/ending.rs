@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower::{Layer, Service, service_fn};
 
-use crate::{fakes::Meanwhile, moved_away, moved_out, serve, soon, until};
+use crate::{meanwhile::Meanwhile, moved_away, moved_out, serve, soon, until};
 
 async fn read_for_ever<C: portcullis_layers::Connection>(mut stream: Tracked<C>) -> Result<(), BoxError> {
     stream.read_u8().await?;

@@ -1,10 +1,12 @@
 //! What the registry of open connections promises.
 
 mod compose;
+mod echo;
 mod ending;
-mod fakes;
+mod meanwhile;
 mod open;
 mod stream;
+mod vectored;
 
 use std::{future::Future, time::Duration};
 

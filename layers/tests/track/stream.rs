@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{fakes::VectoredOnly, moved_away, serve, soon};
+use crate::{moved_away, serve, soon, vectored::VectoredOnly};
 
 #[tokio::test]
 async fn the_vectored_path_is_taken_and_counted() {

@@ -1,4 +1,4 @@
-//! Streams that misbehave in one particular way.
+//! A stream that insists on vectored writes.
 
 use std::{
     io::{self, IoSlice},
@@ -45,43 +45,6 @@ impl AsyncWrite for VectoredOnly {
 }
 
 impl Connection for VectoredOnly {
-    fn peer(&self) -> Peer {
-        Peer::Unknown
-    }
-
-    fn local(&self) -> LocalAddress {
-        LocalAddress::Unknown
-    }
-}
-
-/// Never ready; calls its function whenever it is asked, just before it says so.
-pub(crate) struct Meanwhile<F>(pub(crate) F);
-
-impl<F: FnMut() + Unpin> AsyncRead for Meanwhile<F> {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        (self.0)();
-        Poll::Pending
-    }
-}
-
-impl<F: FnMut() + Unpin> AsyncWrite for Meanwhile<F> {
-    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        (self.0)();
-        Poll::Pending
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (self.0)();
-        Poll::Pending
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (self.0)();
-        Poll::Pending
-    }
-}
-
-impl<F: FnMut() + Unpin + Send + 'static> Connection for Meanwhile<F> {
     fn peer(&self) -> Peer {
         Peer::Unknown
     }
