@@ -74,7 +74,8 @@ async fn the_vectored_path_is_taken_and_counted() {
     let served = serve(&recorded, VectoredOnly, |mut stream| async move {
         use tokio::io::AsyncWrite;
         assert!(stream.is_write_vectored());
-        stream.write_vectored(&[IoSlice::new(b"two "), IoSlice::new(b"parts")]).await?;
+        let written = stream.write_vectored(&[IoSlice::new(b"two "), IoSlice::new(b"parts")]).await?;
+        assert_eq!(written, 9);
         Ok(())
     });
     soon(served).await.unwrap().unwrap();

@@ -53,7 +53,7 @@ async fn a_success_is_completed_or_the_clients_eof() {
     // A read of nothing is not the end.
     let (server, _client) = duplex(8);
     let empty_read = serve(&recorded, server, |mut stream| async move {
-        stream.read(&mut []).await?;
+        assert_eq!(stream.read(&mut []).await?, 0);
         Ok(())
     });
     soon(empty_read).await.unwrap().unwrap();
@@ -203,7 +203,7 @@ async fn a_stream_that_was_moved_away_is_active_until_it_is_dropped() {
             client.set_zero_linger().unwrap();
         }
         drop(client);
-        assert_eq!(soon(stream.read_u8()).await.is_err(), true);
+        assert!(soon(stream.read_u8()).await.is_err());
         drop(stream);
         assert_eq!(closed(&recorded, reason), 1.0);
     }
