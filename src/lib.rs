@@ -1,6 +1,85 @@
-//! placeholder
+//! A listening socket that outlives its process, and tower layers for the streams it accepts.
+//!
+//! A listening socket belongs to a *line of processes*. Each [`Generation`] hands its sockets to the next without closing
+//! them, drains what it still serves, and leaves: no connection is refused, reset or lost because software was updated.
+//! A connection passes through ordinary tower layers (the crate [`portcullis_layers`], here as [`layers`]) before it
+//! reaches your service.
+//!
+//! ```no_run
+//! use std::io;
+//!
+//! use portcullis::{
+//!     Generation,
+//!     layers::{Connection, allowlist::AllowlistLayer, tls::TlsLayer, track::TrackLayer},
+//! };
+//! use tower::ServiceBuilder;
+//!
+//! async fn echo<C: Connection>(connection: C) -> io::Result<()> {
+//!     let (mut reader, mut writer) = tokio::io::split(connection);
+//!     tokio::io::copy(&mut reader, &mut writer).await.map(drop)
+//! }
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let generation = Generation::builder().pid_file("echo.pid").start().await?; // the first of the line, or the next
+//! let listener = generation.listen("echo", "tcp://0.0.0.0:6789")?; // inherited, or bound
+//!
+//! let stack = ServiceBuilder::new()
+//!     .layer(TrackLayer::new(generation.tracker()).listener("echo"))
+//!     .layer(AllowlistLayer::new(["127.0.0.0/8".parse()?]))
+//!     .layer(TlsLayer::from_pem_files("cert.pem", "key.pem")?)
+//!     .service_fn(echo);
+//!
+//! listener.serve(stack).await?; // returns when drained
+//! # Ok(()) }
+//! ```
+//!
+//! `kill -USR1` starts the successor; `kill -TERM` drains, and `serve` returns; a second `TERM` exits with 1 at once.
+//!
+//! # Who does what
+//!
+//! - [`Generation`] is this process' place in the line: what it was handed, when it is ready, how it restarts and
+//!   drains.
+//! - [`GracefulListener`] accepts and feeds a stack; a [`Bind`] is the `tcp://` or `unix://` address it is bound to.
+//! - [`layers`] says what happens to one connection.
+//! - [`http`] serves a tower HTTP service (axum, tonic, hyper) as the leaf of a stack, and [`admin`] is one: metrics, health,
+//!   readiness and connections on a listener of its own.
+//! - [`Config`] reads settings from code and environment.
+//!
+//! # A restart
+//!
+//! The successor is started with one end of a socketpair. It is handed the sockets, checks them, initialises, and is ready
+//! when all its listeners are being served; only then does the predecessor stop accepting and tell it to begin. Each
+//! step has a deadline. If the successor fails before that, it is killed and reaped, and nothing has changed. The predecessor
+//! closes its copies of the sockets when the successor has said that it accepts.
+//!
+//! # Features
+//!
+//! - `http` (in `admin`): [`http`].
+//! - `admin` (default): [`admin`], and `http`.
+//!
+//! Linux only.
 
+#![deny(unsafe_code)]
+
+#[cfg(feature = "admin")]
+pub mod admin;
+mod bind;
+mod chain;
+mod config;
+mod generation;
+mod handoff;
+#[cfg(feature = "http")]
+pub mod http;
+mod listener;
 mod phase;
+mod pid_file;
+mod signals;
 
+pub use bind::{Bind, BindError, InheritError};
+pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
+pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError};
+pub use handoff::{HandoffError, Refusal, RestartError, StartCommand, StartCommandError, Step};
+pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};
 pub use phase::Phase;
+pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;

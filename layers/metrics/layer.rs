@@ -7,7 +7,7 @@ use tower::Layer;
 use super::{Metrics, series::Series};
 
 /// What the names of the series begin with, unless told otherwise.
-pub(super) const DEFAULT_PREFIX: &str = "portcullis";
+pub const DEFAULT_PREFIX: &str = "portcullis";
 
 /// Counts connections, and hands them on as [`Metered<C>`](super::Metered).
 ///

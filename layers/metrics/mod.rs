@@ -103,6 +103,7 @@ mod stream;
 
 pub use buckets::{CONNECTION_DURATION_BUCKETS, HANDSHAKE_DURATION_BUCKETS};
 pub use future::ResponseFuture;
-pub use layer::{MetricsBuilder, MetricsLayer};
+pub use layer::{DEFAULT_PREFIX, MetricsBuilder, MetricsLayer};
+pub use register::name;
 pub use service::Metrics;
 pub use stream::Metered;

@@ -107,6 +107,14 @@ impl Registrar {
     }
 
     fn name(&self, series: &str) -> String {
-        if self.prefix.is_empty() { series.to_owned() } else { format!("{}_{series}", self.prefix) }
+        name(&self.prefix, series)
     }
+}
+
+/// The name of a series: its prefix, an underscore, and the rest; without the underscore where the prefix is empty.
+///
+/// For series of your own beside those of the [`MetricsLayer`](super::MetricsLayer).
+#[must_use]
+pub fn name(prefix: &str, series: &str) -> String {
+    if prefix.is_empty() { series.to_owned() } else { format!("{prefix}_{series}") }
 }

@@ -1,0 +1,134 @@
+//! An echo server with all its layers: the main job of portcullis, end to end.
+//!
+//! `cargo run --example echo` starts it, and it says what to try. `--help` lists its options.
+
+mod certificate;
+mod log;
+mod options;
+mod service;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::Parser;
+use portcullis::{
+    Bind, Config, Generation, GracefulListener,
+    admin::{Admin, AdminStack, Exporter},
+    layers::{
+        allowlist::{AllowlistLayer, Networks},
+        metrics::MetricsLayer,
+        tls::{MaybeTlsLayer, TlsLayer},
+        track::TrackLayer,
+    },
+};
+use tokio::task::JoinSet;
+use tower::ServiceBuilder;
+
+use options::Options;
+
+type AnyError = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match start(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echo: {}", options::in_one_line(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(options: &Options) -> Result<(), AnyError> {
+    let config = options.config()?;
+    log::install(config.log_path(), config.log_level())?;
+    // Read before anything is taken over: a bad key must not get far.
+    let tls = config.tls_layer()?;
+
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = options.worker_threads {
+        runtime.worker_threads(threads.get());
+    }
+    let result = runtime.enable_all().build()?.block_on(run(&config, tls));
+    if let Err(error) = &result {
+        tracing::error!(error = options::in_one_line(&**error), "cannot go on");
+    }
+    result
+}
+
+async fn run(config: &Config, tls: Option<TlsLayer>) -> Result<(), AnyError> {
+    let exporter = Exporter::install()?;
+    let generation = Generation::builder().config(config).start().await?;
+
+    // All of them before the first is served: when all are, this generation is ready.
+    let mut listeners = Vec::new();
+    for (number, bind) in config.binds().iter().enumerate() {
+        let name = if number == 0 { "echo".to_owned() } else { format!("echo-{}", number + 1) };
+        listeners.push((generation.listen(&name, bind.clone())?, bind));
+    }
+    let admin = match config.admin_bind() {
+        Some(bind) => Some(generation.listen("admin", bind.clone())?.accept_while_draining()),
+        None => None,
+    };
+    if generation.number() == 1 {
+        introduce(&listeners, admin.as_ref(), tls.is_some());
+    }
+
+    let mut serving = JoinSet::new();
+    for (listener, bind) in listeners {
+        // A Unix path is guarded by its mode, and its peers have no network.
+        let allowlist = match bind.path() {
+            Some(_) => None,
+            None => Some(config.allowlist_layer().map_or_else(loopback, Ok)?),
+        };
+        serving.spawn(serve(listener, &generation, allowlist, tls.clone()));
+    }
+    if let Some(admin) = admin {
+        serving.spawn(admin.serve(AdminStack::new(Admin::new(&generation, exporter))));
+    }
+    while let Some(served) = serving.join_next().await {
+        served??;
+    }
+    Ok(())
+}
+
+/// The stack: from the outside in.
+fn serve(
+    listener: GracefulListener,
+    generation: &Generation,
+    allowlist: Option<AllowlistLayer>,
+    tls: Option<TlsLayer>,
+) -> impl Future<Output = Result<portcullis::Drained, portcullis::ServeError>> + Send + 'static {
+    let stack = ServiceBuilder::new()
+        .layer(MetricsLayer::new(listener.name()))
+        .layer(TrackLayer::new(generation.tracker()).listener(listener.name()))
+        .option_layer(allowlist)
+        .layer(MaybeTlsLayer::from(tls))
+        .service_fn(service::echo);
+    listener.serve(stack)
+}
+
+/// Who may connect where nothing is said.
+fn loopback() -> Result<AllowlistLayer, AnyError> {
+    Ok("127.0.0.0/8,::1/128".parse::<Networks>()?.into())
+}
+
+/// Says what there is and what to try. The log goes on from there.
+fn introduce(listeners: &[(GracefulListener, &Bind)], admin: Option<&GracefulListener>, tls: bool) {
+    let pid = std::process::id();
+    eprintln!("echo serves as process {pid}. Try:\n");
+    for (listener, bind) in listeners {
+        let command = match (bind.path(), tls) {
+            (Some(path), false) => format!("nc -U {}", path.display()),
+            (Some(path), true) => format!("openssl s_client -quiet -unix {}", path.display()),
+            (None, false) => format!("nc {}", listener.local_address().to_string().replace(':', " ")),
+            (None, true) => format!("openssl s_client -quiet -connect {}", listener.local_address()),
+        };
+        eprintln!("  {command}");
+    }
+    if let Some(admin) = admin {
+        let address = admin.local_address();
+        eprintln!("  curl -s http://{address}/metrics        (and /connections, /healthz, /readyz)");
+    }
+    eprintln!("  kill -USR1 {pid}        a new process takes over the sockets; this one finishes and leaves");
+    eprintln!("  kill -TERM {pid}        finish, then exit; again: exit at once\n");
+}

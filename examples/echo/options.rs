@@ -1,0 +1,134 @@
+//! The command line. Each option overrules the environment variable that its help names.
+
+use std::{error::Error, path::PathBuf};
+
+use clap::Parser;
+use portcullis::{Config, Setting};
+
+use crate::certificate;
+
+/// An echo server behind layers, whose sockets outlive it: `kill -USR1` replaces it, `kill -TERM` ends it.
+#[derive(Debug, Parser)]
+#[command(name = "echo", version)]
+pub(crate) struct Options {
+    /// Where to listen: `tcp://host:port` or `unix:///path`; may be repeated [BIND; default: tcp://127.0.0.1:6789]
+    #[arg(long, value_name = "URI")]
+    pub(crate) bind: Vec<String>,
+
+    /// Listen on this port of every IPv4 address, where no bind is given [PORT]
+    #[arg(long)]
+    pub(crate) port: Option<String>,
+
+    /// A file that names the process that serves [PID_FILE]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pid_file: Option<PathBuf>,
+
+    /// Append the log to this file [LOG_PATH; default: standard error]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) log_file: Option<PathBuf>,
+
+    /// trace, debug, info, warn or error [LOG_LEVEL; default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) log_level: Option<String>,
+
+    /// Certificate chain in PEM, the server's own first; needs --tls-key [TLS_CERTIFICATE]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Private key in PEM; needs --tls-cert [TLS_KEY]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) tls_key: Option<PathBuf>,
+
+    /// Oldest version of TLS to speak: TLSv1_2 or TLSv1_3 [TLS_VERSION; default: TLSv1_2]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) tls_min_version: Option<String>,
+
+    /// TLS with a certificate for localhost that is made at the start, and that nobody trusts
+    #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
+    pub(crate) tls_self_signed: bool,
+
+    /// CAs in PEM; clients must show a certificate of theirs [CLIENT_TLS_CERTIFICATE_CA]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) client_ca: Option<PathBuf>,
+
+    /// Refuse clients without a certificate; needs --client-ca [VERIFY_CLIENT_TLS_CERTIFICATE]
+    #[arg(long)]
+    pub(crate) verify_client: bool,
+
+    /// Networks that may connect, separated by commas [ALLOWED_NETWORKS; default: 127.0.0.0/8,::1/128]
+    #[arg(long, value_name = "CIDRS")]
+    pub(crate) allow: Option<String>,
+
+    /// Where /metrics, /healthz, /readyz and /connections are served [ADMIN_BIND; default: tcp://127.0.0.1:9100]
+    #[arg(long, value_name = "URI")]
+    pub(crate) admin: Option<String>,
+
+    /// How long connections may take to end in a drain [DRAIN_TIMEOUT; default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) drain_timeout: Option<String>,
+
+    /// How long a successor may take for each step until it serves [READY_TIMEOUT; default: 30s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) ready_timeout: Option<String>,
+
+    /// What a restart starts [START_COMMAND; default: this program with the same arguments]
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) start_command: Option<String>,
+
+    /// Threads that serve connections [default: one for each core]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) worker_threads: Option<std::num::NonZeroUsize>,
+}
+
+impl Options {
+    /// These options over the environment, and over what this example does without either.
+    pub(crate) fn config(&self) -> Result<Config, Box<dyn Error + Send + Sync>> {
+        let given = |name: &'static str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let verify = self.verify_client.then_some(true);
+        let mut config = Config::builder()
+            .port(Setting::given_by("--port", self.port.as_ref()))
+            .pid_file(Setting::given_by("--pid-file", self.pid_file.as_ref()))
+            .log_path(Setting::given_by("--log-file", self.log_file.as_ref()))
+            .log_level(Setting::given_by("--log-level", self.log_level.as_ref()))
+            .tls_certificate(Setting::given_by("--tls-cert", self.tls_cert.as_ref()))
+            .tls_key(Setting::given_by("--tls-key", self.tls_key.as_ref()))
+            .tls_min_version(Setting::given_by("--tls-min-version", self.tls_min_version.as_ref()))
+            .client_tls_certificate_ca(Setting::given_by("--client-ca", self.client_ca.as_ref()))
+            .verify_client_tls_certificate(Setting::given_by("--verify-client", verify))
+            .allowed_networks(Setting::given_by("--allow", self.allow.as_ref()))
+            .drain_timeout(Setting::given_by("--drain-timeout", self.drain_timeout.as_ref()))
+            .ready_timeout(Setting::given_by("--ready-timeout", self.ready_timeout.as_ref()))
+            .start_command(Setting::given_by("--start-command", self.start_command.as_ref()))
+            .admin_bind(Setting::given_by("--admin", self.admin.as_ref()))
+            .environment();
+        for bind in &self.bind {
+            config = config.bind(Setting::given_by("--bind", Some(bind)));
+        }
+        if self.tls_self_signed {
+            let (certificate, key) = certificate::self_signed()?;
+            config = config.tls_pem(certificate, key);
+        }
+        if self.bind.is_empty() && self.port.is_none() && !given("BIND") && !given("PORT") {
+            config = config.bind("tcp://127.0.0.1:6789");
+        }
+        if self.admin.is_none() && !given("ADMIN_BIND") {
+            config = config.admin_bind("tcp://127.0.0.1:9100");
+        }
+        Ok(config.build()?)
+    }
+}
+
+/// An error with its sources.
+pub(crate) fn in_one_line(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let text = error.to_string();
+        // Some errors tell their source's text in their own.
+        if !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+        source = error.source();
+    }
+    line
+}

@@ -1,0 +1,209 @@
+//! What can be wrong with an address, and with a socket that was handed down.
+
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf};
+
+/// A [`Bind`](super::Bind) is one already.
+impl From<Infallible> for BindError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// Why a [`Bind`](super::Bind) could not be read from a URI, or not be bound.
+///
+/// The text is complete: it names the URI, what was wrong and what to do. The error of the system, where
+/// there was one, is in the text and is the [`source`](std::error::Error::source) as well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// The URI has no scheme, or one that is not known.
+    #[error("`{}` has no scheme or one that is not known; {advice}", .uri.escape_debug())]
+    Scheme {
+        /// The URI.
+        uri: String,
+        /// What to write.
+        advice: String,
+    },
+    /// The host of the URI cannot be one.
+    #[error("`{}` has a wrong host: {what}; {advice}", .uri.escape_debug())]
+    Host {
+        /// The URI.
+        uri: String,
+        /// What is wrong.
+        what: String,
+        /// What to write.
+        advice: String,
+    },
+    /// The port of the URI is missing, or cannot be one.
+    #[error("`{}` {what}; write `tcp://host:port`, the port from 0 to 65535 (0: the kernel chooses)", .uri.escape_debug())]
+    Port {
+        /// The URI.
+        uri: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The path of the URI cannot be that of a socket.
+    #[error("`{}` {what}; {advice}", .uri.escape_debug())]
+    Path {
+        /// The URI.
+        uri: String,
+        /// What is wrong.
+        what: String,
+        /// What to write.
+        advice: String,
+    },
+    /// The mode has bits that permissions do not have.
+    #[error("cannot bind `{uri}`: {mode:#o} is not a mode; use bits within 0o777")]
+    Mode {
+        /// The URI.
+        uri: String,
+        /// The mode.
+        mode: u32,
+    },
+    /// The host name could not be resolved.
+    #[error(
+        "cannot bind `{uri}`: the host name cannot be resolved ({source}); correct it, or write an IP address"
+    )]
+    Resolve {
+        /// The URI.
+        uri: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Something else is bound to that address (`EADDRINUSE`).
+    #[error(
+        "cannot bind `{uri}`: {address} is in use; stop what listens there (`ss -ltnp` shows it), \
+         or choose another port"
+    )]
+    InUse {
+        /// The URI.
+        uri: String,
+        /// The address, which may be one of several that a name has.
+        address: SocketAddr,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// No interface has that address (`EADDRNOTAVAIL`), or the system lacks its family (`EAFNOSUPPORT`).
+    #[error(
+        "cannot bind `{uri}`: this machine does not have {address}; use one that it has, \
+         or `0.0.0.0` or `[::]` for all of them"
+    )]
+    NotAvailable {
+        /// The URI.
+        uri: String,
+        /// The address, which may be one of several that a name has.
+        address: SocketAddr,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// It is not permitted.
+    #[error("cannot bind `{uri}`: not permitted ({source}); {advice}")]
+    Permission {
+        /// The URI.
+        uri: String,
+        /// What to do.
+        advice: String,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The directory of the path does not exist.
+    #[error("cannot bind `{uri}`: there is no directory `{}`; make it, or choose another path", .directory.display())]
+    NoDirectory {
+        /// The URI.
+        uri: String,
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Another process kept the directory of the path locked for too long.
+    #[error(
+        "cannot bind `{uri}`: another process keeps `{}` locked (`lslocks` shows it); wait for it, \
+         or choose another directory",
+        .directory.display()
+    )]
+    Locked {
+        /// The URI.
+        uri: String,
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A server answers at the path.
+    #[error("cannot bind `{uri}`: a server listens there; stop it, or choose another path")]
+    LiveServer {
+        /// The URI.
+        uri: String,
+    },
+    /// The path exists and is not a socket; it was not touched.
+    #[error("cannot bind `{uri}`: the path is {found}, not a socket; remove it, or choose another path")]
+    NotASocket {
+        /// The URI.
+        uri: String,
+        /// What it is: `a regular file`, `a directory`, `a symbolic link`, ...
+        found: &'static str,
+    },
+    /// The system refused for another reason.
+    #[error("cannot bind `{uri}`: cannot {doing}: {source}")]
+    Io {
+        /// The URI.
+        uri: String,
+        /// What was being done.
+        doing: &'static str,
+        /// The error of the system.
+        source: io::Error,
+    },
+}
+
+/// Why a descriptor that was handed down is not the listening socket that was announced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InheritError {
+    /// The announced kind is not known: the other side is newer.
+    #[error(
+        "listener `{name}` was announced as `{kind}`, which this version does not know; it knows `tcp` and `unix`"
+    )]
+    UnknownKind {
+        /// The name of the listener.
+        name: String,
+        /// The announced kind.
+        kind: String,
+    },
+    /// It is not a socket, or one of another type or family.
+    #[error("listener `{name}` was announced as {expected}, but the descriptor is {found}")]
+    WrongType {
+        /// The name of the listener.
+        name: String,
+        /// What was announced.
+        expected: String,
+        /// What the descriptor is.
+        found: String,
+    },
+    /// The socket does not listen.
+    #[error("listener `{name}` was announced as {expected}, but the socket does not listen")]
+    NotListening {
+        /// The name of the listener.
+        name: String,
+        /// What was announced.
+        expected: String,
+    },
+    /// The socket is bound to another address.
+    #[error("listener `{name}` was announced as {expected}, but the socket is bound to {found}")]
+    WrongAddress {
+        /// The name of the listener.
+        name: String,
+        /// What was announced.
+        expected: String,
+        /// The address it is bound to.
+        found: String,
+    },
+    /// The system refused to say, or to set what the descriptor needs.
+    #[error("listener `{name}` was announced as {expected}, but cannot {doing} its descriptor: {source}")]
+    Io {
+        /// The name of the listener.
+        name: String,
+        /// What was announced.
+        expected: String,
+        /// What was being done.
+        doing: &'static str,
+        /// The error of the system.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,286 @@
+//! From what was given to a [`Config`]: each value by itself, then all of them together.
+
+use std::{
+    collections::HashMap,
+    ffi::{OsStr, OsString},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use portcullis_layers::allowlist::Networks;
+use tracing::Level;
+
+use super::{
+    Config, ConfigBuilder, ConfigError, Identity, Origin, Setting, Tls,
+    key::{self, Key},
+    setting::Given,
+    value::{Value, Wrong},
+};
+use crate::Bind;
+
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A value that was read, and what an error about it needs.
+struct Read<T> {
+    key: Key,
+    origin: Origin,
+    text: String,
+    value: T,
+}
+
+impl<T> Read<T> {
+    fn wrong(&self, what: impl Into<String>) -> ConfigError {
+        ConfigError::Invalid {
+            setting: self.key.name,
+            origin: self.origin.clone(),
+            value: self.text.clone(),
+            what: what.into(),
+            source: None,
+        }
+    }
+
+    fn conflict(&self, what: impl Into<String>) -> ConfigError {
+        ConfigError::Conflict {
+            setting: self.key.name,
+            origin: self.origin.clone(),
+            value: self.text.clone(),
+            what: what.into(),
+        }
+    }
+}
+
+impl ConfigBuilder {
+    /// Reads every value and checks them together. No file is opened and no name resolved.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] tells of the first thing that is wrong.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let environment = Environment(self.environment);
+        let binds = binds(&environment, self.binds, self.port)?;
+        let admin_bind = environment.or(key::ADMIN_BIND, self.admin_bind)?;
+        check_distinct(&binds, admin_bind.as_ref())?;
+        let allowed_networks = allowed_networks(&environment, self.allowed_networks)?;
+        if let Some(networks) = &allowed_networks {
+            check_has_addresses(networks, &binds)?;
+        }
+        let tls = TlsSettings {
+            certificate: environment.or(key::TLS_CERTIFICATE, self.tls_certificate)?,
+            key: environment.or(key::TLS_KEY, self.tls_key)?,
+            pem: self.tls_pem,
+            min_version: environment.or(key::TLS_MIN_VERSION, self.tls_min_version)?,
+            client_ca: environment.or(key::CLIENT_CA, self.client_ca)?,
+            verify: environment.or(key::VERIFY_CLIENT, self.verify_client)?,
+        };
+        let ready_timeout = environment.or(key::READY_TIMEOUT, self.ready_timeout)?;
+        if let Some(timeout) = ready_timeout.as_ref().filter(|timeout| timeout.value.is_zero()) {
+            return Err(timeout.wrong("no process is ready in no time; write a longer one, as in `30s`"));
+        }
+        Ok(Config {
+            start_command: environment.or(key::START_COMMAND, self.start_command)?.map(|read| read.value),
+            pid_file: environment.or(key::PID_FILE, self.pid_file)?.map(|read| read.value),
+            log_path: environment.or(key::LOG_PATH, self.log_path)?.map(|read| read.value),
+            log_level: environment.or(key::LOG_LEVEL, self.log_level)?.map_or(Level::INFO, |read| read.value),
+            tls: tls.check()?,
+            allowed_networks: allowed_networks
+                .map(|lists| Networks::new(lists.into_iter().flat_map(|read| read.value))),
+            drain_timeout: environment
+                .or(key::DRAIN_TIMEOUT, self.drain_timeout)?
+                .map_or(DRAIN_TIMEOUT, |read| read.value),
+            ready_timeout: ready_timeout.map_or(READY_TIMEOUT, |read| read.value),
+            admin_bind: admin_bind.map(|read| read.value),
+            binds: binds.into_iter().flat_map(|read| read.value).collect(),
+        })
+    }
+}
+
+/// The variables that count.
+struct Environment(HashMap<&'static str, OsString>);
+
+impl Environment {
+    /// The setting that the program made, or else the variable.
+    fn or<T: Value>(&self, key: Key, setting: Option<Setting<T>>) -> Result<Option<Read<T>>, ConfigError> {
+        match setting.map(|setting| from_setting(key, setting)).transpose()?.flatten() {
+            Some(read) => Ok(Some(read)),
+            None => self.get(key),
+        }
+    }
+
+    /// The variable, if it is set and not empty.
+    fn get<T: Value>(&self, key: Key) -> Result<Option<Read<T>>, ConfigError> {
+        let text = self.0.get(key.variable).filter(|text| !text.is_empty());
+        text.map(|text| from_text(key, Origin::Variable(key.variable), text)).transpose()
+    }
+}
+
+fn from_setting<T: Value>(key: Key, setting: Setting<T>) -> Result<Option<Read<T>>, ConfigError> {
+    let origin = setting.named.map_or(Origin::Setter(key.setter), Origin::Option);
+    match setting.given {
+        None => Ok(None),
+        Some(Given::Typed(value)) => Ok(Some(Read { key, origin, text: value.show(), value })),
+        Some(Given::Text(text)) => from_text(key, origin, &text).map(Some),
+    }
+}
+
+fn from_text<T: Value>(key: Key, origin: Origin, text: &OsStr) -> Result<Read<T>, ConfigError> {
+    let shown = text.to_string_lossy().into_owned();
+    match T::read_os(text) {
+        Ok(value) => Ok(Read { key, origin, text: shown, value }),
+        Err(Wrong { what, source, hide }) => {
+            let value = if hide { "(not shown)".to_owned() } else { shown };
+            Err(ConfigError::Invalid { setting: key.name, origin, value, what, source })
+        }
+    }
+}
+
+/// All the lists that the program gave, read.
+fn from_settings<T: Value>(key: Key, settings: Vec<Setting<T>>) -> Result<Vec<Read<T>>, ConfigError> {
+    settings.into_iter().filter_map(|setting| from_setting(key, setting).transpose()).collect()
+}
+
+/// What the program gave, be it a port alone, before what the environment says.
+fn binds(
+    environment: &Environment,
+    binds: Vec<Setting<Vec<Bind>>>,
+    port: Option<Setting<u16>>,
+) -> Result<Vec<Read<Vec<Bind>>>, ConfigError> {
+    let binds = from_settings(key::BIND, binds)?;
+    if binds.iter().any(|read| !read.value.is_empty()) {
+        return Ok(binds);
+    }
+    let port = port.map(|port| from_setting(key::PORT, port)).transpose()?.flatten();
+    if port.is_none()
+        && let Some(binds) = environment.get(key::BIND)?
+    {
+        return Ok(vec![binds]);
+    }
+    match port.map_or_else(|| environment.get(key::PORT), |port| Ok(Some(port)))? {
+        Some(Read { key, origin, text, value: port }) => {
+            let value = vec![Bind::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))];
+            Ok(vec![Read { key, origin, text, value }])
+        }
+        None => Err(ConfigError::NoAddress),
+    }
+}
+
+/// Two listeners on one address could not both be bound; said here, it names the setting.
+fn check_distinct(binds: &[Read<Vec<Bind>>], admin: Option<&Read<Bind>>) -> Result<(), ConfigError> {
+    let mut seen: Vec<String> = Vec::new();
+    for read in binds {
+        for bind in &read.value {
+            let uri = bind.to_string();
+            if seen.contains(&uri) && !bind.has_port_0() {
+                return Err(read.conflict(format!("has `{uri}` twice: leave one out")));
+            }
+            seen.push(uri);
+        }
+    }
+    match admin {
+        Some(admin) if seen.contains(&admin.value.to_string()) && !admin.value.has_port_0() => {
+            Err(admin.conflict("is an address to listen on for others already: choose another port"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn allowed_networks(
+    environment: &Environment,
+    settings: Vec<Setting<Vec<IpNet>>>,
+) -> Result<Option<Vec<Read<Vec<IpNet>>>>, ConfigError> {
+    let mut lists = from_settings(key::ALLOWED_NETWORKS, settings)?;
+    if lists.is_empty() {
+        // Without the rule that empty is unset: see `Config`.
+        let key = key::ALLOWED_NETWORKS;
+        let Some(text) = environment.0.get(key.variable) else { return Ok(None) };
+        lists.push(from_text(key, Origin::Variable(key.variable), text)?);
+    }
+    if let Some(list) = lists.iter().find(|list| list.value.is_empty()) {
+        return Err(list.wrong("it is empty; give it networks, or do not set it to allow everybody"));
+    }
+    Ok(Some(lists))
+}
+
+/// A Unix peer has no address that could be in a network.
+fn check_has_addresses(networks: &[Read<Vec<IpNet>>], binds: &[Read<Vec<Bind>>]) -> Result<(), ConfigError> {
+    let unix = binds.iter().flat_map(|read| &read.value).find(|bind| bind.path().is_some());
+    match (networks.first(), unix) {
+        (Some(networks), Some(unix)) => Err(networks.conflict(format!(
+            "cannot be applied to `{unix}`, whose peers have no addresses: leave one of them out, and guard the \
+             path with its permissions"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+struct TlsSettings {
+    certificate: Option<Read<PathBuf>>,
+    key: Option<Read<PathBuf>>,
+    pem: Option<Identity>,
+    min_version: Option<Read<portcullis_layers::tls::TlsVersion>>,
+    client_ca: Option<Read<PathBuf>>,
+    verify: Option<Read<bool>>,
+}
+
+impl TlsSettings {
+    fn check(self) -> Result<Option<Tls>, ConfigError> {
+        let identity = Self::identity(self.certificate, self.key, self.pem)?;
+        let client_ca = match (self.verify, self.client_ca) {
+            (Some(verify), None) if verify.value => {
+                return Err(verify.conflict(
+                    "needs a CA to verify against: set `CLIENT_TLS_CERTIFICATE_CA` to its PEM file \
+                     (the CAs of the system vouch for web servers, and are not used)",
+                ));
+            }
+            (Some(verify), Some(ca)) if !verify.value => {
+                return Err(verify.conflict(format!(
+                    "contradicts the CA of clients `{}` (from {}): leave one of them out",
+                    ca.text, ca.origin
+                )));
+            }
+            (_, client_ca) => client_ca,
+        };
+        match (identity, client_ca) {
+            (None, Some(ca)) => {
+                Err(ca.conflict("has no effect without TLS: set `TLS_CERTIFICATE` and `TLS_KEY` as well"))
+            }
+            (None, None) => Ok(None),
+            (Some(identity), client_ca) => Ok(Some(Tls {
+                identity,
+                min_version: self.min_version.map(|read| read.value).unwrap_or_default(),
+                client_ca: client_ca.map(|read| read.value),
+            })),
+        }
+    }
+
+    fn identity(
+        certificate: Option<Read<PathBuf>>,
+        key: Option<Read<PathBuf>>,
+        pem: Option<Identity>,
+    ) -> Result<Option<Identity>, ConfigError> {
+        if let Some(pem) = pem {
+            // The program's word wins over the environment, and contradicts itself otherwise.
+            let mut files = certificate.into_iter().chain(key);
+            return match files.find(|file| !matches!(file.origin, Origin::Variable(_))) {
+                Some(file) => Err(file.conflict(
+                    "is one certificate too many, for the program brings its own: leave one of them out",
+                )),
+                None => Ok(Some(pem)),
+            };
+        }
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => {
+                Ok(Some(Identity::Files { certificate: certificate.value, key: key.value }))
+            }
+            (Some(certificate), None) => {
+                Err(certificate.conflict("needs its private key: set `TLS_KEY` to its PEM file"))
+            }
+            (None, Some(key)) => {
+                Err(key.conflict("needs its certificate: set `TLS_CERTIFICATE` to its PEM file"))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}

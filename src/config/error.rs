@@ -1,0 +1,66 @@
+//! What can be wrong with a configuration.
+
+use std::fmt;
+
+use portcullis_layers::BoxError;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A variable of the environment.
+    Variable(&'static str),
+    /// What the program named with [`Setting::given_by`](super::Setting::given_by), such as an option.
+    Option(String),
+    /// A setter of [`ConfigBuilder`](super::ConfigBuilder).
+    Setter(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "the variable `{name}`"),
+            Self::Option(name) => write!(f, "the option `{name}`"),
+            Self::Setter(name) => write!(f, "the setter `{name}`"),
+        }
+    }
+}
+
+/// Why a configuration was refused: which setting, where its value came from, the value, what is wrong with it,
+/// and what to write. The contents of keys are never shown.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A value that is wrong by itself.
+    #[error("wrong {setting} `{value}` (from {origin}): {what}")]
+    Invalid {
+        /// The setting, in prose.
+        setting: &'static str,
+        /// Where the value came from.
+        origin: Origin,
+        /// The value.
+        value: String,
+        /// What is wrong, and what to write.
+        what: String,
+        /// The error that `what` tells of, where there was one.
+        source: Option<BoxError>,
+    },
+    /// A value that does not go together with the others.
+    #[error("the {setting} `{value}` (from {origin}) {what}")]
+    Conflict {
+        /// The setting, in prose.
+        setting: &'static str,
+        /// Where the value came from.
+        origin: Origin,
+        /// The value.
+        value: String,
+        /// What is missing or in the way, and what to do.
+        what: String,
+    },
+    /// There is no address to listen on.
+    #[error(
+        "there is no address to listen on: set `BIND`, as in `tcp://0.0.0.0:6789` or `unix:///run/echo.sock`, \
+         or `PORT` for that port on every IPv4 address"
+    )]
+    NoAddress,
+}

@@ -1,0 +1,320 @@
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+};
+
+use ipnet::IpNet;
+
+use super::*;
+
+/// The environment, beside an address to listen on.
+fn built(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let bind = [("BIND", "tcp://127.0.0.1:6789")];
+    // Of two with one name the later counts.
+    Config::builder().environment_from(bind.iter().chain(variables).copied()).build()
+}
+
+fn config(variables: &[(&str, &str)]) -> Config {
+    built(variables).unwrap()
+}
+
+fn uris(config: &Config) -> Vec<String> {
+    config.binds().iter().map(ToString::to_string).collect()
+}
+
+fn allows(config: &Config, address: &str) -> bool {
+    config.allowed_networks().unwrap().contains(address.parse().unwrap())
+}
+
+#[test]
+fn every_wrong_variable_is_named_with_its_value_and_what_to_write() {
+    for (variable, value, says) in [
+        ("BIND", "0.0.0.0:80", "write `tcp://0.0.0.0:80`"),
+        ("BIND", "udp://0.0.0.0:80", "`tcp://host:port`"),
+        ("BIND", "tcp://0.0.0.0:80, tcp://0.0.0.0", "`tcp://0.0.0.0` has no port"),
+        ("BIND", " , ", "no URI"),
+        ("BIND", "tcp://[::]:80 tcp://[::]:80", "twice"),
+        ("ADMIN_BIND", "9100", "`tcp://host:port`"),
+        ("ADMIN_BIND", "tcp://127.0.0.1:1,tcp://127.0.0.1:2", "not a number"),
+        ("ADMIN_BIND", "tcp://127.0.0.1:6789", "choose another port"),
+        ("START_COMMAND", "echo 'unfinished", "close every quote"),
+        ("START_COMMAND", " ", "write a program"),
+        ("START_COMMAND", "'' argument", "write a program"),
+        ("LOG_LEVEL", "loud", "`trace`, `debug`, `info`, `warn` or `error`"),
+        ("LOG_LEVEL", "3", "`trace`"),
+        ("TLS_VERSION", "TLSv1_1", "RFC 8996"),
+        ("TLS_VERSION", "TLSv1_4", "TLSv1_2 or TLSv1_3"),
+        ("TLS_KEY", "key.pem", "`TLS_CERTIFICATE`"),
+        ("TLS_CERTIFICATE", "certificate.pem", "`TLS_KEY`"),
+        ("CLIENT_TLS_CERTIFICATE_CA", "ca.pem", "`TLS_CERTIFICATE` and `TLS_KEY`"),
+        ("VERIFY_CLIENT_TLS_CERTIFICATE", "maybe", "`true` or `false`"),
+        ("VERIFY_CLIENT_TLS_CERTIFICATE", " true", "`true` or `false`"),
+        ("VERIFY_CLIENT_TLS_CERTIFICATE", "true", "`CLIENT_TLS_CERTIFICATE_CA`"),
+        ("ALLOWED_NETWORKS", "", "everybody or nobody"),
+        ("ALLOWED_NETWORKS", "  ", "everybody or nobody"),
+        ("ALLOWED_NETWORKS", "10.0.0.0/8,", "remove the comma"),
+        ("ALLOWED_NETWORKS", "10.0.0.0/33", "from 0 to 32"),
+        ("ALLOWED_NETWORKS", "010.0.0.0/8", "`10.0.0.0/8`"),
+        ("ALLOWED_NETWORKS", "::1,localhost", "localhost"),
+        ("DRAIN_TIMEOUT", "30", "as in `30s`"),
+        ("DRAIN_TIMEOUT", "soon", "as in `30s`"),
+        ("DRAIN_TIMEOUT", "-1s", "as in `30s`"),
+        ("READY_TIMEOUT", "30 parsecs", "as in `30s`"),
+        ("READY_TIMEOUT", "0s", "as in `30s`"),
+    ] {
+        let error = built(&[(variable, value)]).expect_err(variable).to_string();
+        assert!(error.contains(&format!("the variable `{variable}`")), "{variable}={value}: {error}");
+        assert!(error.contains(&format!("`{value}`")), "{variable}={value}: {error}");
+        assert!(error.contains(says), "{variable}={value}: {error}");
+    }
+    for value in ["http", "65536", "-1", "+1", "80 ", "0x50"] {
+        let error = Config::builder().environment_from([("PORT", value)]).build().unwrap_err().to_string();
+        assert!(error.contains("the variable `PORT`") && error.contains(&format!("`{value}`")), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_utf_8_is_refused_but_for_paths() {
+    let odd = OsStr::from_bytes(b"/run/\xff");
+    let base = || [("BIND".to_owned(), OsString::from("tcp://127.0.0.1:6789"))].into_iter();
+    for key in key::ALL {
+        let built =
+            Config::builder().environment_from(base().chain([(key.variable.to_owned(), odd.into())])).build();
+        let path = ["PID_FILE", "LOG_PATH", "TLS_KEY", "TLS_CERTIFICATE", "CLIENT_TLS_CERTIFICATE_CA"];
+        match built {
+            Err(ConfigError::Invalid { origin, what, .. }) => {
+                assert!(!path.contains(&key.variable), "{key:?}");
+                assert_eq!(origin, Origin::Variable(key.variable));
+                assert!(what.contains("not UTF-8"), "{key:?}: {what}");
+            }
+            // Of the paths, three need another setting. PORT does not count beside BIND.
+            built => assert!(path.contains(&key.variable) || key.variable == "PORT", "{key:?}: {built:?}"),
+        }
+    }
+    let config = Config::builder().environment_from(base()).pid_file(odd).build().unwrap();
+    assert_eq!(config.pid_file().unwrap().as_os_str(), odd);
+}
+
+#[test]
+fn the_content_of_a_key_is_never_shown() {
+    let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+    for variable in ["TLS_KEY", "TLS_CERTIFICATE", "CLIENT_TLS_CERTIFICATE_CA"] {
+        for content in [key, &key.replace('\n', " "), "c2Vj\ncmV0"] {
+            let error = built(&[(variable, content)]).unwrap_err();
+            assert!(error.to_string().contains(variable), "{error}");
+            for shown in [error.to_string(), format!("{error:?}")] {
+                assert!(!shown.contains("c2Vj") && shown.contains("write the file's path"), "{shown}");
+            }
+        }
+    }
+    let builder = Config::builder().bind("tcp://[::]:0").tls_key(key);
+    assert!(!format!("{builder:?} {:?}", Setting::<PathBuf>::from(key)).contains("c2Vj"));
+    let pem = Config::builder().bind("tcp://[::]:0").tls_pem("certificate", key).build().unwrap();
+    assert!(!format!("{pem:?}").contains("c2Vj") && !format!("{pem:?}").contains("99, 50, 86"));
+}
+
+#[test]
+fn what_is_not_set_has_the_documented_default() {
+    let empty: Vec<(&str, &str)> = key::ALL
+        .iter()
+        .filter(|key| !["BIND", "ALLOWED_NETWORKS"].contains(&key.variable))
+        .map(|key| (key.variable, ""))
+        .collect();
+    // A variable that is empty is one that is not set.
+    for variables in [&[][..], &empty] {
+        let config = config(variables);
+        assert!(config.start_command().is_none());
+        assert_eq!(config.pid_file(), None);
+        assert_eq!(config.log_path(), None);
+        assert_eq!(config.log_level(), Level::INFO);
+        assert!(!config.has_tls() && !config.verifies_clients());
+        assert!(config.tls_layer().unwrap().is_none());
+        assert!(config.allowed_networks().is_none() && config.allowlist_layer().is_none());
+        assert_eq!(config.drain_timeout(), Duration::from_secs(30));
+        assert_eq!(config.ready_timeout(), Duration::from_secs(30));
+        assert_eq!(config.admin_bind(), None);
+    }
+}
+
+#[test]
+fn every_variable_is_read() {
+    let config = config(&[
+        ("BIND", "tcp://[::]:6789,  unix:///run/echo"),
+        ("START_COMMAND", "bundle exec 'my server' --port=1"),
+        ("PID_FILE", "/run/echo.pid"),
+        ("LOG_PATH", "log/echo.log"),
+        ("LOG_LEVEL", "WARN"),
+        ("DRAIN_TIMEOUT", "1m 30s"),
+        ("READY_TIMEOUT", "500ms"),
+        ("ADMIN_BIND", "tcp://127.0.0.1:9100"),
+    ]);
+    assert_eq!(uris(&config), ["tcp://[::]:6789", "unix:///run/echo"]);
+    assert_eq!(config.start_command().unwrap().arguments(), ["bundle", "exec", "my server", "--port=1"]);
+    assert_eq!(config.pid_file(), Some(Path::new("/run/echo.pid")));
+    assert_eq!(config.log_path(), Some(Path::new("log/echo.log")));
+    assert_eq!(config.log_level(), Level::WARN);
+    assert_eq!(config.drain_timeout(), Duration::from_secs(90));
+    assert_eq!(config.ready_timeout(), Duration::from_millis(500));
+    assert_eq!(config.admin_bind().unwrap().to_string(), "tcp://127.0.0.1:9100");
+
+    let config = self::config(&[("ALLOWED_NETWORKS", "10.0.0.0/8, ::1")]);
+    assert!(allows(&config, "10.1.2.3") && allows(&config, "::1") && !allows(&config, "11.0.0.1"));
+    assert!(config.allowlist_layer().is_some());
+}
+
+#[test]
+fn rubys_levels_are_known() {
+    for (text, level) in
+        [("fatal", Level::ERROR), ("UNKNOWN", Level::ERROR), ("Error", Level::ERROR), ("debug", Level::DEBUG)]
+    {
+        assert_eq!(config(&[("LOG_LEVEL", text)]).log_level(), level);
+    }
+}
+
+#[test]
+fn the_port_counts_where_there_is_no_address() {
+    let build = |variables: &[(&'static str, &'static str)]| {
+        Config::builder().environment_from(variables.iter().copied()).build()
+    };
+    assert_eq!(uris(&build(&[("PORT", "6789")]).unwrap()), ["tcp://0.0.0.0:6789"]);
+    assert_eq!(uris(&build(&[("PORT", "1"), ("BIND", "tcp://[::]:2")]).unwrap()), ["tcp://[::]:2"]);
+    let error = build(&[("BIND", "")]).unwrap_err();
+    assert!(matches!(error, ConfigError::NoAddress), "{error:?}");
+    assert!(error.to_string().contains("`BIND`") && error.to_string().contains("`PORT`"));
+}
+
+#[test]
+fn the_program_wins_over_the_environment() {
+    let environment = || {
+        Config::builder().environment_from([
+            ("BIND", "tcp://127.0.0.1:1"),
+            ("PORT", "2"),
+            ("LOG_LEVEL", "loud"),
+            ("DRAIN_TIMEOUT", "1s"),
+            ("ALLOWED_NETWORKS", "10.0.0.0/8"),
+        ])
+    };
+    let config = environment()
+        .port(3)
+        .log_level(Level::DEBUG)
+        .drain_timeout("2s")
+        .allowed_networks("::1/128".parse::<IpNet>().unwrap())
+        .allowed_networks("192.0.2.0/24,198.51.100.0/24")
+        .build()
+        .unwrap();
+    assert_eq!(uris(&config), ["tcp://0.0.0.0:3"]);
+    assert_eq!(config.log_level(), Level::DEBUG);
+    assert_eq!(config.drain_timeout(), Duration::from_secs(2));
+    assert!(allows(&config, "::1") && allows(&config, "198.51.100.7") && !allows(&config, "10.0.0.1"));
+
+    let typed = "unix:///run/a b,c".parse::<Bind>().unwrap().mode(0o660);
+    let config = Config::builder()
+        .environment_from([("BIND", "tcp://127.0.0.1:1")])
+        .bind(typed.clone())
+        .bind("tcp://127.0.0.1:4 tcp://127.0.0.1:0")
+        .bind(vec!["tcp://127.0.0.1:0".parse().unwrap()])
+        .port(5)
+        .build()
+        .unwrap();
+    assert_eq!(config.binds()[0], typed, "with its options");
+    assert_eq!(uris(&config)[1..], ["tcp://127.0.0.1:4", "tcp://127.0.0.1:0", "tcp://127.0.0.1:0"]);
+}
+
+#[test]
+fn an_error_names_the_option_or_setter_that_gave_the_value() {
+    let builder = || Config::builder().bind("tcp://127.0.0.1:0");
+    let error =
+        builder().allowed_networks(Setting::given_by("--allow", Some("10.0/16"))).build().unwrap_err();
+    assert!(error.to_string().contains("the option `--allow`"), "{error}");
+    let error = builder().drain_timeout("soon").build().unwrap_err();
+    assert!(error.to_string().contains("the setter `drain_timeout`"), "{error}");
+    let error = builder().ready_timeout(Duration::ZERO).build().unwrap_err();
+    assert!(error.to_string().contains("`0s`"), "{error}");
+    let error = builder().allowed_networks(Vec::new()).build().unwrap_err();
+    assert!(error.to_string().contains("the setter `allowed_networks`"), "{error}");
+    let error = builder().pid_file(Setting::given_by("--pid-file", Some(""))).build().unwrap_err();
+    assert!(error.to_string().contains("the option `--pid-file`"), "{error}");
+}
+
+#[test]
+fn an_option_that_is_not_there_leaves_the_word_to_the_environment() {
+    let config = Config::builder()
+        .drain_timeout(Setting::given_by("--drain-timeout", None::<String>))
+        .bind(Setting::given_by("--bind", None::<Bind>))
+        .allowed_networks(Setting::given_by("--allow", None::<String>))
+        .environment_from([("DRAIN_TIMEOUT", "7s"), ("PORT", "1"), ("ALLOWED_NETWORKS", "::1")])
+        .build()
+        .unwrap();
+    assert_eq!(config.drain_timeout(), Duration::from_secs(7));
+    assert_eq!(uris(&config), ["tcp://0.0.0.0:1"]);
+    assert!(allows(&config, "::1"));
+}
+
+#[test]
+fn networks_and_a_unix_path_exclude_each_other() {
+    let error = built(&[("BIND", "tcp://[::]:1,unix:///run/echo"), ("ALLOWED_NETWORKS", "10.0.0.0/8")]);
+    let error = error.unwrap_err().to_string();
+    for part in ["`ALLOWED_NETWORKS`", "`10.0.0.0/8`", "`unix:///run/echo`"] {
+        assert!(error.contains(part), "{error}");
+    }
+    // The admin's path is another matter: the networks do not apply to it.
+    config(&[("ADMIN_BIND", "unix:///run/admin"), ("ALLOWED_NETWORKS", "10.0.0.0/8")]);
+}
+
+#[test]
+fn a_ca_means_verification_and_forbids_to_deny_it() {
+    let with = |variables: &[(&'static str, &'static str)]| {
+        let tls = [("TLS_CERTIFICATE", "c.pem"), ("TLS_KEY", "k.pem"), ("TLS_VERSION", "TLSv1_3")];
+        built(&tls.iter().chain(variables).copied().collect::<Vec<_>>())
+    };
+    let ca = ("CLIENT_TLS_CERTIFICATE_CA", "ca.pem");
+    assert!(with(&[]).unwrap().has_tls());
+    assert!(!with(&[]).unwrap().verifies_clients());
+    assert!(with(&[ca]).unwrap().verifies_clients());
+    for yes in ["true", "1", "YES", "on"] {
+        assert!(with(&[ca, ("VERIFY_CLIENT_TLS_CERTIFICATE", yes)]).unwrap().verifies_clients());
+    }
+    for no in ["false", "0", "No", "off"] {
+        assert!(!with(&[("VERIFY_CLIENT_TLS_CERTIFICATE", no)]).unwrap().verifies_clients());
+        let error = with(&[ca, ("VERIFY_CLIENT_TLS_CERTIFICATE", no)]).unwrap_err().to_string();
+        for part in ["`VERIFY_CLIENT_TLS_CERTIFICATE`", no, "`CLIENT_TLS_CERTIFICATE_CA`", "`ca.pem`"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}
+
+#[test]
+fn the_tls_layer_is_made_from_the_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| directory.path().join(name);
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+    std::fs::write(path("certificate"), &certificate).unwrap();
+    std::fs::write(path("key"), &key).unwrap();
+    let builder = || Config::builder().bind("tcp://[::]:0").client_tls_certificate_ca(path("certificate"));
+
+    let files = builder().tls_certificate(path("certificate")).tls_key(path("key"));
+    assert!(files.clone().build().unwrap().tls_layer().unwrap().is_some());
+    // Made by the program, whatever the environment says; but not in spite of itself.
+    let pem = builder()
+        .environment_from([("TLS_CERTIFICATE", "nowhere"), ("TLS_KEY", "nowhere")])
+        .tls_pem(certificate.as_str(), key.as_str());
+    assert!(pem.build().unwrap().tls_layer().unwrap().is_some());
+    let error = files.tls_pem(certificate, key).build().unwrap_err();
+    assert!(matches!(error, ConfigError::Conflict { .. }), "{error:?}");
+
+    let missing = builder().tls_certificate(path("certificate")).tls_key(path("missing")).build().unwrap();
+    let error = missing.tls_layer().unwrap_err().to_string();
+    assert!(error.contains(path("missing").to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_start_command_can_be_any_bytes_in_code() {
+    let program = OsString::from_vec(b"/bin/\xff".to_vec());
+    let config = Config::builder()
+        .bind("tcp://[::]:0")
+        .start_command(StartCommand::new(program.clone(), ["a"]))
+        .build()
+        .unwrap();
+    assert_eq!(config.start_command().unwrap().program(), program);
+}

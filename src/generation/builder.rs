@@ -1,0 +1,149 @@
+//! Starting a generation.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::{
+    Generation,
+    life::{Life, Settings},
+    metrics::LineMetrics,
+    roster::Roster,
+    shared::Shared,
+};
+use crate::{
+    Config, HandoffError, StartCommand,
+    handoff::Succession,
+    pid_file::{PidFile, PidFileError},
+    signals,
+};
+
+/// The settings of a [`Generation`], made by [`Generation::builder`].
+#[derive(Clone, Debug)]
+#[must_use = "nothing happens before `start`"]
+pub struct GenerationBuilder {
+    start_command: Option<StartCommand>,
+    pid_file: Option<PathBuf>,
+    ready_timeout: Duration,
+    drain_timeout: Duration,
+    signals: bool,
+    metrics_prefix: String,
+}
+
+/// Why a generation could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The pid file cannot be written.
+    #[error("cannot use the pid file")]
+    PidFile(#[from] PidFileError),
+    /// The predecessor and this process did not come together.
+    #[error("cannot take over from the predecessor")]
+    Handoff(#[from] HandoffError),
+    /// The signal handlers cannot be installed.
+    #[error("cannot handle signals")]
+    Signals(#[source] io::Error),
+}
+
+/// How long a step of the handoff may take, unless set otherwise.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a drain may take, unless set otherwise.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl GenerationBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            start_command: None,
+            pid_file: None,
+            ready_timeout: READY_TIMEOUT,
+            drain_timeout: DRAIN_TIMEOUT,
+            signals: true,
+            metrics_prefix: portcullis_layers::metrics::DEFAULT_PREFIX.to_owned(),
+        }
+    }
+
+    /// Takes what a [`Config`] says of the start command, the pid file and the two timeouts.
+    pub fn config(mut self, config: &Config) -> Self {
+        self.start_command = config.start_command().cloned().or(self.start_command);
+        self.pid_file = config.pid_file().map(Into::into).or(self.pid_file);
+        self.ready_timeout = config.ready_timeout();
+        self.drain_timeout = config.drain_timeout();
+        self
+    }
+
+    /// What a restart starts. Default: [`StartCommand::itself`].
+    pub fn start_command(mut self, command: StartCommand) -> Self {
+        self.start_command = Some(command);
+        self
+    }
+
+    /// A file that names the process that serves. Default: none.
+    ///
+    /// It is written when the generation begins to serve, replaced at once by the next one, and removed at the end of the
+    /// last. That it can be written is checked at the start.
+    pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.pid_file = Some(path.into());
+        self
+    }
+
+    /// How long each step of a handoff may take, above all the one in which the successor initialises. A successor
+    /// that takes longer is killed, and the restart has failed. Default: 30 s.
+    pub fn ready_timeout(mut self, limit: Duration) -> Self {
+        self.ready_timeout = limit;
+        self
+    }
+
+    /// How long connections may take to end by themselves in a drain; those that remain are then cut off.
+    /// Default: 30 s.
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.drain_timeout = limit;
+        self
+    }
+
+    /// Whether `USR1` restarts, `TERM` and `INT` drain, and a second one of these exits with 1. Default: true.
+    ///
+    /// Without them, use [`Generation::restart`] and [`Generation::drain`].
+    pub fn signals(mut self, obey: bool) -> Self {
+        self.signals = obey;
+        self
+    }
+
+    /// What the names of the metrics of this generation begin with. Default: `portcullis`.
+    pub fn metrics_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.metrics_prefix = prefix.into();
+        self
+    }
+
+    /// Starts: as the first of a line, or as the successor of the process that started this one.
+    ///
+    /// Call it early and within a tokio runtime: until then a descriptor that the predecessor handed down would be inherited
+    /// by children of this process, and signals have their usual effect. Metrics go to the recorder that is
+    /// installed by now.
+    ///
+    /// # Errors
+    ///
+    /// An error of a successor means that it must exit: its predecessor serves on.
+    ///
+    /// # Cancellation
+    ///
+    /// A successor whose start was dropped is not a successor any more, and must exit.
+    pub async fn start(self) -> Result<Generation, StartError> {
+        let start_command = self.start_command.unwrap_or_else(StartCommand::itself);
+        let (succession, inherited) = Succession::begin(self.ready_timeout).await?.unzip();
+        let pid_file = self.pid_file.map(PidFile::prepare).transpose()?;
+        let number = succession.as_ref().map_or(1, |succession| succession.predecessor() + 1);
+
+        let metrics = LineMetrics::register(&self.metrics_prefix, number);
+        let (restarts, requests) = mpsc::channel(16);
+        let roster = Roster::new(inherited.unwrap_or_default());
+        let shared = Arc::new(Shared::new(number, self.metrics_prefix, pid_file, roster, restarts));
+        let settings =
+            Settings { start_command, ready_timeout: self.ready_timeout, drain_timeout: self.drain_timeout };
+        let generation = Generation { shared: shared.clone() };
+        if self.signals {
+            signals::obey(&generation).map_err(StartError::Signals)?;
+        }
+        tokio::spawn(Life { shared, settings, metrics, requests }.run(succession));
+        Ok(generation)
+    }
+}

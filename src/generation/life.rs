@@ -1,0 +1,295 @@
+//! The life of a generation, as one task: it starts, serves, restarts on request, drains, ends.
+//!
+//! The order of the steps here is what the promises rest on; the conversation itself is [`crate::handoff`]'s, the
+//! accept loops follow the [`Phase`].
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+
+use super::{
+    Restarted,
+    metrics::LineMetrics,
+    roster::Roster,
+    shared::{End, RestartRequest, Shared},
+};
+use crate::{
+    HandoffError, Refusal, RestartError, StartCommand,
+    chain::Chain,
+    handoff::{Commit, Manifest, RestartResult, Step, Succession, Successor, Verdict},
+    phase::Phase,
+};
+
+/// How this generation restarts and drains.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) start_command: StartCommand,
+    pub(super) ready_timeout: Duration,
+    pub(super) drain_timeout: Duration,
+}
+
+/// See the module.
+pub(super) struct Life {
+    pub(super) shared: Arc<Shared>,
+    pub(super) settings: Settings,
+    pub(super) metrics: LineMetrics,
+    pub(super) requests: mpsc::Receiver<RestartRequest>,
+}
+
+/// Why serving ended, or did not begin.
+enum Over {
+    /// A drain was requested. `last`: nobody else has the sockets.
+    Asked { last: bool },
+    /// A successor serves.
+    HandedOver,
+}
+
+/// Connections that are told to end at the deadline get this long to be dropped by their executor.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+impl Life {
+    pub(super) async fn run(mut self, succession: Option<Succession>) {
+        let over = match self.start(succession).await {
+            Ok(Some(over)) => over,
+            Ok(None) => self.serve().await,
+            Err(error) => {
+                tracing::error!(error = %Chain(&error), "this process may not serve; its predecessor does");
+                self.shared.phase.send_replace(Phase::Draining);
+                self.shared.end(End::Handoff(Arc::new(error)));
+                return;
+            }
+        };
+        let Self { shared, settings, metrics, mut requests } = self;
+        let refusing = async {
+            while let Some(request) = requests.recv().await {
+                refuse(&metrics, request, Refusal::NotServing);
+            }
+        };
+        tokio::select! {
+            () = drain(&shared, &settings, &metrics, &over) => {}
+            () = refusing => {}
+        }
+    }
+
+    /// From the start to serving. `None`: it serves.
+    async fn start(&self, succession: Option<Succession>) -> Result<Option<Over>, HandoffError> {
+        match succession {
+            Some(succession) => self.succeed(succession).await,
+            None => tokio::select! {
+                biased;
+                () = self.shared.drain_requested.cancelled() => Ok(Some(Over::Asked { last: true })),
+                () = self.shared.ready() => {
+                    self.enter_serving();
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// Takes the predecessor's place, when both are ready for it.
+    async fn succeed(&self, mut succession: Succession) -> Result<Option<Over>, HandoffError> {
+        let asked = Ok(Some(Over::Asked { last: false }));
+        let mut alone = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shared.drain_requested.cancelled() => return asked,
+                verdict = succession.verdict(), if !alone => match verdict? {
+                    // It had handed over its sockets, so we can go on without it.
+                    Verdict::Died => alone = true,
+                    Verdict::Abort(reason) => return Err(HandoffError::Aborted { reason }),
+                    Verdict::Commit(_) => {
+                        let reason = "it committed to a successor that was not ready".to_owned();
+                        return Err(HandoffError::Protocol { step: Step::Commit, reason });
+                    }
+                },
+                () = self.shared.ready() => break,
+            }
+        }
+        let claim = self.shared.with_roster(Roster::claim);
+        tracing::debug!(?claim, "ready");
+        let verdict = if alone {
+            Verdict::Died
+        } else {
+            succession.ready(claim).await?;
+            let (step, limit) = (Step::Commit, self.settings.ready_timeout);
+            tokio::select! {
+                biased;
+                () = self.shared.drain_requested.cancelled() => return asked,
+                verdict = timeout(limit, succession.verdict()) => {
+                    verdict.map_err(|_| HandoffError::TimedOut { step, limit })??
+                }
+            }
+        };
+        let predecessor = succession.predecessor();
+        match verdict {
+            Verdict::Abort(reason) => return Err(HandoffError::Aborted { reason }),
+            Verdict::Died => {
+                tracing::warn!(
+                    predecessor,
+                    "the predecessor died during the handoff; this generation serves alone"
+                );
+                self.enter_serving();
+            }
+            Verdict::Commit(Commit { took_seconds }) => {
+                self.enter_serving();
+                let took = Duration::try_from_secs_f64(took_seconds).unwrap_or_default();
+                self.metrics.committed(took);
+                self.metrics.restarted(RestartResult::Succeeded);
+                let listeners = self.shared.with_roster(|roster| roster.len());
+                self.shared.accept_loops(listeners).await;
+                succession.settled().await;
+            }
+        }
+        Ok(None)
+    }
+
+    fn enter_serving(&self) {
+        if let Err(error) = self.shared.publish_pid_file() {
+            // It could be written when we started. Whoever serves must serve on.
+            tracing::error!(error = %Chain(&error), "cannot write the pid file");
+        }
+        self.shared.phase.send_replace(Phase::Serving);
+        tracing::info!(generation = self.shared.number, pid = std::process::id(), "serving");
+    }
+
+    /// Serves, and restarts when asked to, until serving is over.
+    async fn serve(&mut self) -> Over {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shared.drain_requested.cancelled() => return Over::Asked { last: true },
+                Some(request) = self.requests.recv() => {
+                    let outcome = self.restart_refusing_others().await;
+                    let succeeded = outcome.is_ok();
+                    // Whoever asked may have gone; the log and the metric have it, too.
+                    _ = request.send(outcome);
+                    if succeeded {
+                        return Over::HandedOver;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn restart_refusing_others(&mut self) -> Result<Restarted, RestartError> {
+        let Self { shared, settings, metrics, requests } = self;
+        let mut restart = pin!(restart(shared, settings));
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut restart => break outcome,
+                Some(request) = requests.recv() => refuse(metrics, request, Refusal::AlreadyRestarting),
+            }
+        };
+        match &outcome {
+            Ok(Restarted { pid, generation, took }) => {
+                tracing::info!(successor = pid, generation, ?took, result = "succeeded", "restart succeeded");
+            }
+            Err(error) => {
+                let result = error.result();
+                metrics.restarted(result);
+                tracing::error!(result = result.as_str(), reason = %Chain(error), "restart failed");
+            }
+        }
+        outcome
+    }
+}
+
+fn refuse(metrics: &LineMetrics, request: RestartRequest, refusal: Refusal) {
+    let error = RestartError::Refused(refusal);
+    metrics.restarted(error.result());
+    tracing::warn!(result = error.result().as_str(), reason = %refusal, "restart failed");
+    // Whoever asked may have gone.
+    _ = request.send(Err(error));
+}
+
+/// One restart, from the request to a successor that serves.
+///
+/// A drain that is requested meanwhile cancels it, up to the commit.
+async fn restart(shared: &Shared, settings: &Settings) -> Result<Restarted, RestartError> {
+    let requested = Instant::now();
+    let limit = settings.ready_timeout;
+    tracing::info!(command = %settings.start_command, "restart requested");
+    let mut successor = tokio::select! {
+        biased;
+        // A successor that is half started is killed when this drops it.
+        () = shared.drain_requested.cancelled() => return Err(RestartError::Cancelled),
+        started = Successor::start(&settings.start_command, limit) => started?,
+    };
+    let inventory = shared.with_roster(|roster| roster.inventory());
+    let descriptors = inventory.descriptors();
+    let manifest = Manifest { protocol: 0, generation: shared.number, listeners: inventory.entries.clone() };
+    let claimed = tokio::select! {
+        biased;
+        () = shared.drain_requested.cancelled() => Err(RestartError::Cancelled),
+        claimed = successor.hand_over(manifest, &descriptors) => claimed,
+    };
+    let claim = match claimed {
+        Ok(claim) => claim,
+        Err(error) => return Err(successor.abandon(error).await),
+    };
+
+    // Two generations must not accept at once: ours stops, and is seen to have stopped, before the other is told.
+    shared.phase.send_replace(Phase::Standby);
+    shared.accept_loops(0).await;
+    let took = requested.elapsed();
+    if let Err(error) = successor.commit(took).await {
+        // It must be dead before we accept again.
+        let error = successor.abandon(error).await;
+        roll_back(shared);
+        return Err(RestartError::RolledBack(Box::new(error)));
+    }
+    inventory.unlink_unclaimed(&claim);
+    let restarted = Restarted { pid: successor.pid(), generation: shared.number + 1, took };
+    successor.let_go();
+    Ok(restarted)
+}
+
+/// Serves again after a commit that came to nothing.
+fn roll_back(shared: &Shared) {
+    // The successor may have written its own pid.
+    if let Err(error) = shared.publish_pid_file() {
+        tracing::error!(error = %Chain(&error), "cannot write the pid file");
+    }
+    shared.phase.send_replace(Phase::Serving);
+    tracing::warn!(generation = shared.number, "rolled back: this generation accepts again");
+}
+
+/// From the end of accepting to the end of the last connection, or to the deadline.
+async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMetrics, over: &Over) {
+    let begun = Instant::now();
+    if matches!(over, Over::Asked { last: true }) {
+        shared.set_last();
+    }
+    metrics.drain_begun();
+    // Announced before the listeners stop, so that no connection starts something new in between.
+    shared.tracker.announce_drain();
+    shared.phase.send_replace(Phase::Draining);
+    let (connections, deadline) = (shared.open.connections(), settings.drain_timeout);
+    tracing::info!(generation = shared.number, connections, ?deadline, "draining");
+
+    let forced = match timeout(settings.drain_timeout, shared.connections_over()).await {
+        Ok(()) => 0,
+        Err(_) => {
+            let forced = shared.force_connections();
+            if timeout(LAST_MOMENT, shared.connections_over()).await.is_err() {
+                tracing::warn!(connections = shared.open.connections(), "connections do not end");
+            }
+            forced
+        }
+    };
+    // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
+    shared.drained.cancel();
+    if timeout(LAST_MOMENT, shared.attending.over()).await.is_err() {
+        shared.attending.force();
+    }
+    shared.remove_pid_file();
+    let took = begun.elapsed();
+    metrics.drained(took);
+    tracing::info!(generation = shared.number, ?took, forced, "drained");
+    shared.end(End::Drained { forced });
+}

@@ -1,0 +1,211 @@
+//! [`Generation`]: this process' place in the line of processes that serve the same sockets.
+//!
+//! `life` is the one task that decides what happens when; `shared` is what it, the handle and the listeners have in
+//! common; `roster` knows the listeners. How sockets change hands is [`crate::handoff`]'s affair.
+
+mod builder;
+mod life;
+mod metrics;
+mod open;
+mod roster;
+mod shared;
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use portcullis_layers::track::Tracker;
+use tokio::sync::{oneshot, watch};
+
+pub use builder::{GenerationBuilder, StartError};
+pub(crate) use roster::Seat;
+pub(crate) use shared::{End, Shared};
+
+use crate::{
+    GracefulListener, Refusal, RestartError,
+    bind::{Bind, BindError},
+    listener::Acceptor,
+    phase::Phase,
+};
+
+/// This process' place in the line: the first, or the successor of the one that started it.
+///
+/// A handle; clones are the same generation.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    shared: Arc<Shared>,
+}
+
+/// A restart that succeeded: the successor serves, this generation drains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restarted {
+    /// The successor's process id.
+    pub pid: u32,
+    /// The number of its generation.
+    pub generation: u64,
+    /// From the request to the commit.
+    pub took: Duration,
+}
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The name is taken.
+    #[error("listener {name:?}: there is one with this name already; every listener needs a name of its own")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// The address cannot be bound.
+    #[error("listener {name:?}: cannot listen")]
+    Bind {
+        /// The name of the listener.
+        name: String,
+        /// What was wrong.
+        #[source]
+        source: BindError,
+    },
+    /// The socket cannot be registered with the runtime.
+    #[error("listener {name:?}: cannot be registered with the tokio runtime")]
+    Register {
+        /// The name of the listener.
+        name: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Generation {
+    /// The settings to start with.
+    pub fn builder() -> GenerationBuilder {
+        GenerationBuilder::new()
+    }
+
+    /// Its number in the line; the first is 1.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.shared.number
+    }
+
+    /// A listener on `bind`, known by `name` in metrics and logs and to the next generation.
+    ///
+    /// If the predecessor handed down a socket with this name that is bound to this address, it is taken as it is;
+    /// options of `bind` that concern the socket itself (backlog, mode) are then the predecessor's.
+    /// Otherwise the address is bound now. A host name is resolved, which blocks.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use portcullis::Generation;
+    /// let generation = Generation::builder().start().await?;
+    /// let public = generation.listen("public", "tcp://[::]:6789")?;
+    /// let local = generation.listen("local", "unix:///run/echo.sock")?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be understood or bound, and when the name is taken.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn listen<B>(&self, name: &str, bind: B) -> Result<GracefulListener, ListenError>
+    where
+        B: TryInto<Bind, Error: Into<BindError>>,
+    {
+        let failed = |source| ListenError::Bind { name: name.to_owned(), source };
+        let bind = bind.try_into().map_err(|error| failed(error.into()))?;
+        if self.shared.with_roster(|roster| roster.contains(name)) {
+            return Err(ListenError::Duplicate { name: name.to_owned() });
+        }
+        let inherited = self.shared.with_roster(|roster| roster.take_inherited(name, &bind));
+        let is_inherited = inherited.is_some();
+        let socket = inherited.map_or_else(|| bind.bind(), Ok).map_err(failed)?;
+        let acceptor = Acceptor::new(socket, self.shared.tracker.drain())
+            .map_err(|source| ListenError::Register { name: name.to_owned(), source })?;
+        let (acceptor, name) = (Arc::new(acceptor), Arc::from(name));
+        tracing::info!(listener = &*name, address = %acceptor.local_address(), inherited = is_inherited, "listening");
+        let seat = Seat { shared: self.shared.clone(), name, acceptor, attending: false };
+        self.shared.with_roster(|roster| {
+            roster.enter(seat.name.clone(), &bind, seat.acceptor.clone(), is_inherited);
+        });
+        Ok(GracefulListener::new(seat))
+    }
+
+    /// The registry of this generation's connections, for a [`TrackLayer`](portcullis_layers::track::TrackLayer).
+    /// Its drain signal is this generation's.
+    #[must_use]
+    pub fn tracker(&self) -> Tracker {
+        self.shared.tracker.clone()
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        *self.shared.phase.borrow()
+    }
+
+    /// Where it stands, to be watched.
+    #[must_use]
+    pub fn phases(&self) -> watch::Receiver<Phase> {
+        self.shared.phase()
+    }
+
+    /// Keeps this generation from being ready until the guard is dropped.
+    ///
+    /// Without one, it is ready as soon as all its listeners are being served. Hold it while something else must be
+    /// done first (a cache to warm, another listener to add): until then the predecessor serves.
+    pub fn hold(&self) -> Hold {
+        self.shared.with_roster(roster::Roster::hold);
+        Hold { shared: self.shared.clone() }
+    }
+
+    /// Starts a successor, hands it the sockets, and waits for the outcome; what `USR1` does.
+    ///
+    /// When it returns `Ok`, the successor serves and this generation drains.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the error, this generation serves as before, unless it was told to drain meanwhile.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future does not call the restart off.
+    pub async fn restart(&self) -> Result<Restarted, RestartError> {
+        let (request, outcome) = oneshot::channel();
+        let refused = RestartError::Refused(Refusal::NotServing);
+        if self.shared.restarts.send(request).await.is_err() {
+            return Err(refused);
+        }
+        outcome.await.unwrap_or(Err(refused))
+    }
+
+    /// Stops accepting, finishes what is open, ends; what `TERM` does. Returns at once:
+    /// [`serve`](GracefulListener::serve) returns when it is done. More than once is the same as once.
+    pub fn drain(&self) {
+        self.shared.drain_requested.cancel();
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+/// See [`Generation::hold`].
+#[must_use = "dropping it releases the generation"]
+pub struct Hold {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.shared.with_roster(roster::Roster::release);
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold").finish_non_exhaustive()
+    }
+}

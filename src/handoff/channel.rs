@@ -1,0 +1,230 @@
+//! How messages and descriptors travel: frames over a Unix stream socket.
+//!
+//! A frame is its length in bytes (four bytes, big-endian) and then the message as JSON. Descriptors travel as
+//! `SCM_RIGHTS` (unix(7)) with the first byte of the frame that announces them, at most
+//! [`MAX_DESCRIPTORS`] a frame.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use tokio::{
+    io::{AsyncWriteExt, Interest},
+    net::UnixStream,
+};
+
+use super::{crossing, message::Message};
+
+/// The most descriptors that one message carries (`SCM_MAX_FD`, unix(7)).
+pub(crate) const MAX_DESCRIPTORS: usize = 253;
+
+/// The longest message in bytes. Far above what a manifest of thousands of listeners takes; a length beyond it is
+/// garbage, and must not make us allocate.
+const MAX_FRAME: usize = 1024 * 1024;
+
+/// Length of a frame's header in bytes.
+const HEADER: usize = 4;
+
+/// Why the other side cannot be talked to any more.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum ChannelError {
+    #[error("the other process closed the handoff socket")]
+    Closed,
+    #[error("the other process does not speak the handoff protocol: {0}")]
+    Garbled(String),
+    #[error(
+        "descriptors were lost on the way: the limit of open files of this process is too low (see RLIMIT_NOFILE)"
+    )]
+    DescriptorsLost,
+    #[error("the handoff socket failed")]
+    Io(#[from] io::Error),
+}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    stream: UnixStream,
+    /// Bytes received that are not yet a whole frame.
+    received: Vec<u8>,
+    /// Descriptors received that no message has claimed yet.
+    descriptors: VecDeque<OwnedFd>,
+}
+
+impl Channel {
+    pub(crate) fn new(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
+        Ok(Self { stream, received: Vec::new(), descriptors: VecDeque::new() })
+    }
+
+    /// Sends one message. Not cancel safe: a frame may stay half written, so the channel is of no use after that.
+    pub(crate) async fn send(&mut self, message: &Message) -> Result<(), ChannelError> {
+        self.send_frame(message, &[]).await
+    }
+
+    /// Sends descriptors, as many messages as it takes. Not cancel safe.
+    pub(crate) async fn send_descriptors(
+        &mut self,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
+        for batch in descriptors.chunks(MAX_DESCRIPTORS) {
+            self.send_frame(&Message::Descriptors { count: batch.len() }, batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_frame(
+        &mut self,
+        message: &Message,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
+        let body = serde_json::to_vec(message).map_err(io::Error::from)?;
+        let mut frame = Vec::with_capacity(HEADER + body.len());
+        let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(&body);
+
+        let stream = &self.stream;
+        let sent = stream
+            .async_io(Interest::WRITABLE, || crossing::send(stream.as_fd(), &frame, descriptors))
+            .await
+            .map_err(closed_or_io)?;
+        self.stream.write_all(&frame[sent..]).await.map_err(closed_or_io)
+    }
+
+    /// Receives the next message that this version knows. Cancel safe.
+    pub(crate) async fn receive(&mut self) -> Result<Message, ChannelError> {
+        loop {
+            match self.next_frame()? {
+                // Written by a newer version of this library: not for us.
+                Some(Message::Unknown) => {}
+                Some(message) => return Ok(message),
+                None => self.fill().await?,
+            }
+        }
+    }
+
+    /// Takes the descriptors that came with a [`Message::Descriptors`].
+    pub(crate) fn take_descriptors(&mut self, count: usize) -> Result<Vec<OwnedFd>, ChannelError> {
+        if self.descriptors.len() < count {
+            return Err(ChannelError::DescriptorsLost);
+        }
+        Ok(self.descriptors.drain(..count).collect())
+    }
+
+    /// The first whole frame among the bytes received.
+    fn next_frame(&mut self) -> Result<Option<Message>, ChannelError> {
+        let Some(header) = self.received.first_chunk::<HEADER>() else { return Ok(None) };
+        let length = u32::from_be_bytes(*header) as usize;
+        if length > MAX_FRAME {
+            return Err(ChannelError::Garbled(format!("a message of {length} bytes")));
+        }
+        let end = HEADER + length;
+        if self.received.len() < end {
+            return Ok(None);
+        }
+        let message = serde_json::from_slice(&self.received[HEADER..end])
+            .map_err(|error| ChannelError::Garbled(error.to_string()))?;
+        self.received.drain(..end);
+        Ok(Some(message))
+    }
+
+    async fn fill(&mut self) -> Result<(), ChannelError> {
+        let mut buffer = [0; 4096];
+        let stream = &self.stream;
+        let received = stream
+            .async_io(Interest::READABLE, || crossing::receive(stream.as_fd(), &mut buffer))
+            .await
+            .map_err(closed_or_io)?;
+        self.descriptors.extend(received.descriptors);
+        if received.cut_off {
+            return Err(ChannelError::DescriptorsLost);
+        }
+        if received.bytes == 0 {
+            return Err(ChannelError::Closed);
+        }
+        self.received.extend_from_slice(&buffer[..received.bytes]);
+        Ok(())
+    }
+}
+
+/// A process that died with unread messages resets the socket; that is a close as well.
+fn closed_or_io(error: io::Error) -> ChannelError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ChannelError::Closed,
+        _ => ChannelError::Io(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, net::TcpListener};
+
+    use super::*;
+
+    fn pair() -> (Channel, std::os::unix::net::UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        (Channel::new(ours).unwrap(), theirs)
+    }
+
+    #[tokio::test]
+    async fn more_descriptors_than_one_message_takes_arrive_in_order() {
+        let (mut sender, theirs) = pair();
+        let mut receiver = Channel::new(theirs).unwrap();
+        let sockets: Vec<_> =
+            (0..MAX_DESCRIPTORS + 5).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let sending = tokio::spawn({
+            let copies: Vec<_> = sockets.iter().map(|socket| socket.try_clone().unwrap()).collect();
+            async move {
+                let descriptors: Vec<_> = copies.iter().map(AsFd::as_fd).collect();
+                sender.send_descriptors(&descriptors).await.unwrap();
+                sender.send(&Message::Ready).await.unwrap();
+            }
+        });
+        let mut arrived = Vec::new();
+        while let Message::Descriptors { count } = receiver.receive().await.unwrap() {
+            arrived.extend(receiver.take_descriptors(count).unwrap());
+        }
+        sending.await.unwrap();
+        let addresses: Vec<_> =
+            arrived.into_iter().map(|fd| TcpListener::from(fd).local_addr().unwrap()).collect();
+        let expected: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        assert_eq!(addresses, expected);
+    }
+
+    #[tokio::test]
+    async fn a_message_split_per_byte_is_understood() {
+        let (mut channel, mut theirs) = pair();
+        let writing = std::thread::spawn(move || {
+            let body = br#"{"type":"settled"}"#;
+            let mut frame = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+            frame.extend_from_slice(body);
+            for byte in frame {
+                theirs.write_all(&[byte]).unwrap();
+            }
+            theirs
+        });
+        assert_eq!(channel.receive().await.unwrap(), Message::Settled);
+        drop(writing.join().unwrap());
+        assert!(matches!(channel.receive().await, Err(ChannelError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn garbage_is_refused_before_it_is_read_whole() {
+        let (mut channel, mut theirs) = pair();
+        theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        assert!(matches!(channel.receive().await, Err(ChannelError::Garbled(_))));
+    }
+
+    #[tokio::test]
+    async fn descriptors_that_were_announced_but_did_not_come_are_an_error() {
+        let (mut sender, theirs) = pair();
+        let mut receiver = Channel::new(theirs).unwrap();
+        sender.send(&Message::Descriptors { count: 1 }).await.unwrap();
+        assert_eq!(receiver.receive().await.unwrap(), Message::Descriptors { count: 1 });
+        assert!(matches!(receiver.take_descriptors(1), Err(ChannelError::DescriptorsLost)));
+    }
+}

@@ -1,0 +1,204 @@
+//! How a restart can fail, told to whoever asked for it.
+
+use std::{fmt, io, process::ExitStatus, time::Duration};
+
+use super::channel::ChannelError;
+
+/// A step of the handoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// The successor starts and says hello.
+    Hello,
+    /// The sockets are handed over.
+    Manifest,
+    /// The successor initialises until it can serve.
+    Ready,
+    /// The successor takes over accepting.
+    Commit,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hello => "hello",
+            Self::Manifest => "manifest",
+            Self::Ready => "ready",
+            Self::Commit => "commit",
+        })
+    }
+}
+
+/// Why a restart was not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Another restart is under way.
+    AlreadyRestarting,
+    /// This generation does not serve: it still starts, or already drains.
+    NotServing,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AlreadyRestarting => "a restart is already under way; ask again when it is over",
+            Self::NotServing => "this generation does not serve: it still starts, or already drains",
+        })
+    }
+}
+
+/// Why a restart did not happen. The generation that was asked serves as before, except after
+/// [`Cancelled`](RestartError::Cancelled), when it drains because it was told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestartError {
+    /// It was not begun.
+    #[error("restart refused: {0}")]
+    Refused(Refusal),
+    /// The successor could not be started.
+    #[error("cannot start the successor with `{command}`: check that the program exists and may be executed")]
+    Spawn {
+        /// The start command.
+        command: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The successor ended, or closed the handoff socket, before it served.
+    #[error("the successor ended before step `{step}` was done ({}): its log says why", ended(.status))]
+    Crashed {
+        /// The step it did not get through.
+        step: Step,
+        /// How it ended, where it did so by itself.
+        status: Option<ExitStatus>,
+    },
+    /// The successor took too long, and was killed.
+    #[error("the successor did not get through step `{step}` within {limit:?}, and was killed")]
+    TimedOut {
+        /// The step it did not get through.
+        step: Step,
+        /// The time it had.
+        limit: Duration,
+    },
+    /// The two did not understand each other, and the successor was killed.
+    #[error("the successor was turned away in step `{step}`: {reason}")]
+    Rejected {
+        /// The step it did not get through.
+        step: Step,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The successor failed after it had been told to serve; this generation accepts again.
+    #[error("the successor failed after the commit and this generation accepts again")]
+    RolledBack(#[source] Box<RestartError>),
+    /// This generation was told to drain while the restart was under way.
+    #[error("the restart was cancelled: this generation drains")]
+    Cancelled,
+}
+
+fn ended(status: &Option<ExitStatus>) -> String {
+    status.map_or_else(|| "it closed the handoff socket".to_owned(), |status| status.to_string())
+}
+
+/// How a restart ended: the label of the metric and the word of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RestartResult {
+    Succeeded,
+    Refused,
+    SpawnFailed,
+    Crashed,
+    TimedOut,
+    Rejected,
+    RolledBack,
+    Cancelled,
+}
+
+impl RestartResult {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Succeeded,
+        Self::Refused,
+        Self::SpawnFailed,
+        Self::Crashed,
+        Self::TimedOut,
+        Self::Rejected,
+        Self::RolledBack,
+        Self::Cancelled,
+    ];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Refused => "refused",
+            Self::SpawnFailed => "spawn_failed",
+            Self::Crashed => "crashed",
+            Self::TimedOut => "timed_out",
+            Self::Rejected => "rejected",
+            Self::RolledBack => "rolled_back",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl RestartError {
+    pub(crate) const fn result(&self) -> RestartResult {
+        match self {
+            Self::Refused(_) => RestartResult::Refused,
+            Self::Spawn { .. } => RestartResult::SpawnFailed,
+            Self::Crashed { .. } => RestartResult::Crashed,
+            Self::TimedOut { .. } => RestartResult::TimedOut,
+            Self::Rejected { .. } => RestartResult::Rejected,
+            Self::RolledBack(_) => RestartResult::RolledBack,
+            Self::Cancelled => RestartResult::Cancelled,
+        }
+    }
+}
+
+/// Why a process that was started as a successor cannot be one. It must exit: its predecessor serves on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandoffError {
+    /// The predecessor said nothing for too long.
+    #[error("the predecessor did not get through step `{step}` within {limit:?}")]
+    TimedOut {
+        /// The step it did not get through.
+        step: Step,
+        /// The time it had.
+        limit: Duration,
+    },
+    /// The predecessor called the restart off.
+    #[error("the predecessor called the restart off: {reason}")]
+    Aborted {
+        /// What it said.
+        reason: String,
+    },
+    /// The predecessor ended before it had handed over its sockets.
+    #[error("the predecessor ended before it had handed over its sockets")]
+    PredecessorGone,
+    /// The two do not understand each other.
+    #[error("the predecessor was not understood in step `{step}`: {reason}")]
+    Protocol {
+        /// The step that failed.
+        step: Step,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A descriptor that was handed down is not the listening socket that the manifest calls it.
+    #[error("a descriptor that was handed down is not what the predecessor says")]
+    Descriptor(#[from] crate::InheritError),
+    /// The handoff socket failed.
+    #[error("the handoff socket failed")]
+    Io(#[from] io::Error),
+}
+
+impl HandoffError {
+    pub(super) fn channel(step: Step, error: ChannelError) -> Self {
+        match error {
+            ChannelError::Closed => Self::PredecessorGone,
+            ChannelError::Io(error) => Self::Io(error),
+            ChannelError::Garbled(_) | ChannelError::DescriptorsLost => {
+                Self::Protocol { step, reason: error.to_string() }
+            }
+        }
+    }
+}

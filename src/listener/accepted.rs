@@ -1,0 +1,157 @@
+//! What a listener gives to the stack: a stream, and what was known of it at accept.
+
+use std::{
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use portcullis_layers::{Connection, Drain, LocalAddress, Notice, Peer, tls::TlsSession};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+use tokio_util::either::Either;
+
+/// A connection as [`GracefulListener`](crate::GracefulListener) accepts it, over TCP or a Unix socket.
+///
+/// It keeps the peer's address, which is free at accept, and knows when this generation drains.
+#[derive(Debug)]
+pub struct Accepted {
+    stream: Either<TcpStream, UnixStream>,
+    peer: Peer,
+    /// Known without asking, unless the listener is bound to a wildcard address.
+    local: Option<SocketAddr>,
+    drain: Drain,
+}
+
+impl Accepted {
+    pub(crate) const fn new(
+        stream: Either<TcpStream, UnixStream>,
+        peer: Peer,
+        local: Option<SocketAddr>,
+        drain: Drain,
+    ) -> Self {
+        Self { stream, peer, local, drain }
+    }
+
+    /// The stream, without what this type knows of it.
+    #[must_use]
+    pub fn into_inner(self) -> Either<TcpStream, UnixStream> {
+        self.stream
+    }
+
+    /// The stream.
+    #[must_use]
+    pub const fn get_ref(&self) -> &Either<TcpStream, UnixStream> {
+        &self.stream
+    }
+
+    /// The stream.
+    #[must_use]
+    pub const fn get_mut(&mut self) -> &mut Either<TcpStream, UnixStream> {
+        &mut self.stream
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl Connection for Accepted {
+    fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    fn local(&self) -> LocalAddress {
+        self.local.map_or_else(|| self.stream.local(), LocalAddress::Ip)
+    }
+
+    fn tls(&self) -> Option<TlsSession<'_>> {
+        self.stream.tls()
+    }
+
+    fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+
+    fn notice(&self, notice: &Notice<'_>) {
+        self.stream.notice(notice);
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl AsyncRead for Accepted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl AsyncWrite for Accepted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// What a stack may be served with: [`Accepted`], or the bare stream of one kind of socket.
+pub(crate) trait Transport: Connection {
+    /// The kind of listener it takes, where it does not take both.
+    const KIND: Option<&'static str>;
+
+    fn from_accepted(accepted: Accepted) -> Option<Self>
+    where
+        Self: Sized;
+}
+
+impl Transport for Accepted {
+    const KIND: Option<&'static str> = None;
+
+    fn from_accepted(accepted: Accepted) -> Option<Self> {
+        Some(accepted)
+    }
+}
+
+impl Transport for TcpStream {
+    const KIND: Option<&'static str> = Some("tcp");
+
+    fn from_accepted(accepted: Accepted) -> Option<Self> {
+        match accepted.stream {
+            Either::Left(stream) => Some(stream),
+            Either::Right(_) => None,
+        }
+    }
+}
+
+impl Transport for UnixStream {
+    const KIND: Option<&'static str> = Some("unix");
+
+    fn from_accepted(accepted: Accepted) -> Option<Self> {
+        match accepted.stream {
+            Either::Left(_) => None,
+            Either::Right(stream) => Some(stream),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What a failed accept(2) means for the listener.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use metrics::{Counter, Unit, counter, describe_counter};
+use nix::errno::Errno;
+
+/// What to do about a failed accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// It concerned one connection, which is gone: accept the next one at once.
+    Connection,
+    /// The process or the machine is out of something: wait, and try again.
+    Exhausted,
+    /// The socket is of no use any more.
+    Fatal,
+}
+
+/// The label of `accept_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Label {
+    Emfile,
+    Enfile,
+    Nomem,
+    Aborted,
+    Other,
+}
+
+impl Label {
+    const ALL: [(Self, &'static str); 5] = [
+        (Self::Emfile, "emfile"),
+        (Self::Enfile, "enfile"),
+        (Self::Nomem, "nomem"),
+        (Self::Aborted, "aborted"),
+        (Self::Other, "other"),
+    ];
+}
+
+/// Counts the failures of one listener, and tells of exhaustion at a bounded rate.
+#[derive(Debug)]
+pub(super) struct AcceptErrors {
+    listener: Arc<str>,
+    counters: [Counter; Label::ALL.len()],
+    told: Option<Instant>,
+    untold: u64,
+}
+
+/// At most one line of log about exhaustion in this time.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+impl AcceptErrors {
+    pub(super) fn register(prefix: &str, listener: &Arc<str>) -> Self {
+        let name = portcullis_layers::metrics::name(prefix, "accept_errors_total");
+        describe_counter!(name.clone(), Unit::Count, "Failed calls of accept(2), by error");
+        let counters = Label::ALL.map(|(_, label)| {
+            let counter = counter!(name.clone(), "listener" => listener.to_string(), "error" => label);
+            counter.increment(0);
+            counter
+        });
+        Self { listener: listener.clone(), counters, told: None, untold: 0 }
+    }
+
+    pub(super) fn count(&mut self, error: &io::Error) -> Class {
+        let (class, label) = classify(error);
+        self.counters[label as usize].increment(1);
+        if class == Class::Exhausted {
+            self.untold += 1;
+            let now = Instant::now();
+            if self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+                tracing::warn!(
+                    listener = &*self.listener,
+                    %error,
+                    times = self.untold,
+                    "out of resources: connections wait in the queue until accept works again"
+                );
+                (self.told, self.untold) = (Some(now), 0);
+            }
+        }
+        class
+    }
+}
+
+/// Classifies an error of accept(2). The manual page lists the network errors that belong to the new connection and are
+/// to be taken as if there had been none.
+fn classify(error: &io::Error) -> (Class, Label) {
+    let Some(errno) = error.raw_os_error().map(Errno::from_raw) else {
+        return (Class::Fatal, Label::Other);
+    };
+    match errno {
+        Errno::EMFILE => (Class::Exhausted, Label::Emfile),
+        Errno::ENFILE => (Class::Exhausted, Label::Enfile),
+        Errno::ENOBUFS | Errno::ENOMEM => (Class::Exhausted, Label::Nomem),
+        Errno::ECONNABORTED => (Class::Connection, Label::Aborted),
+        Errno::EINTR
+        | Errno::EPERM
+        | Errno::EPROTO
+        | Errno::ENETDOWN
+        | Errno::ENOPROTOOPT
+        | Errno::EHOSTDOWN
+        | Errno::ENONET
+        | Errno::EHOSTUNREACH
+        | Errno::EOPNOTSUPP
+        | Errno::ENETUNREACH
+        | Errno::ECONNRESET
+        | Errno::ETIMEDOUT => (Class::Connection, Label::Other),
+        _ => (Class::Fatal, Label::Other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(errno: Errno) -> Class {
+        classify(&io::Error::from(errno)).0
+    }
+
+    #[test]
+    fn exhaustion_is_waited_for_and_a_lost_connection_is_not() {
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
+            assert_eq!(class(errno), Class::Exhausted, "{errno}");
+        }
+        for errno in [Errno::ECONNABORTED, Errno::EPERM, Errno::EHOSTUNREACH] {
+            assert_eq!(class(errno), Class::Connection, "{errno}");
+        }
+        for errno in [Errno::EBADF, Errno::EINVAL, Errno::ENOTSOCK] {
+            assert_eq!(class(errno), Class::Fatal, "{errno}");
+        }
+    }
+}

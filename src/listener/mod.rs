@@ -1,0 +1,123 @@
+//! [`GracefulListener`]: a listening socket that belongs to a line of processes.
+//!
+//! Here are accepting (`accept`), its errors (`errors`), the loop that feeds a stack (`serve`) and the task of
+//! one connection (`task`). Where the socket comes from and when it changes hands is the affair of
+//! [`generation`](crate::generation).
+
+mod accept;
+mod accepted;
+mod errors;
+mod serve;
+mod task;
+
+use portcullis_layers::LocalAddress;
+use tokio::net::{TcpStream, UnixStream};
+
+pub(crate) use accept::Acceptor;
+pub use accepted::Accepted;
+pub use serve::{ConnectionService, Drained, ServeError};
+pub use task::{Executor, Tokio};
+
+use crate::generation::Seat;
+
+/// A listening socket that outlives its process.
+///
+/// Made by [`Generation::listen`](crate::Generation::listen). Nothing is accepted until it is served, and then only
+/// while this generation serves: a successor waits until its predecessor has stopped. Dropping it closes this
+/// process' copy of the socket; a Unix path stays where it is.
+#[derive(Debug)]
+pub struct GracefulListener<E = Tokio> {
+    seat: Seat,
+    executor: E,
+}
+
+impl GracefulListener {
+    pub(crate) const fn new(seat: Seat) -> Self {
+        Self { seat, executor: Tokio }
+    }
+}
+
+impl<E> GracefulListener<E> {
+    /// The name it was given: the `listener` of metrics and logs.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.seat.name
+    }
+
+    /// The address that the socket is bound to: with port 0 in the URI, it says which one it became.
+    #[must_use]
+    pub fn local_address(&self) -> &LocalAddress {
+        self.seat.acceptor.local_address()
+    }
+
+    /// Goes on accepting while this generation is drained at the end of the line, until the connections of the
+    /// other listeners are over: for what tells about the drain itself, such as readiness and metrics.
+    ///
+    /// The drain does not wait for its connections, but for an answer on its way (at most 1 s). After a handoff it stops
+    /// as any other listener, for the successor accepts.
+    #[must_use]
+    pub fn accept_while_draining(mut self) -> Self {
+        self.seat.attending = true;
+        self
+    }
+
+    /// Runs connections on an executor of your own instead of [`Tokio`]: this is how the concurrency model
+    /// is replaced.
+    #[must_use]
+    pub fn executor<F: Executor>(self, executor: F) -> GracefulListener<F> {
+        GracefulListener { seat: self.seat, executor }
+    }
+}
+
+impl<E: Executor> GracefulListener<E> {
+    /// Serves every connection with `stack`, and returns when this generation has drained.
+    ///
+    /// The stack's `poll_ready` is asked before each accept: a limit in it leaves further connections in the
+    /// kernel's queue. What `call` returns is spawned; it is the whole life of the connection, and its error
+    /// concerns that connection alone. When accept(2) fails for want of descriptors or memory, the
+    /// listener waits 5 ms, twice as long each time, at most 1 s, and goes on.
+    ///
+    /// A generation is ready when all its listeners are being served (see [`Generation::hold`](crate::Generation::hold)).
+    ///
+    /// # Errors
+    ///
+    /// When the socket or the stack is of no use any more, and when this process was started as a successor and may
+    /// not serve. The connections that are open go on.
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future closes the listener; the connections that are open go on.
+    pub async fn serve<S>(self, stack: S) -> Result<Drained, ServeError>
+    where
+        S: ConnectionService<Accepted>,
+    {
+        serve::serve(self.seat, self.executor, stack).await
+    }
+
+    /// As [`serve`](Self::serve), for a stack that takes plain [`TcpStream`]s.
+    ///
+    /// A plain stream does not know when to drain: put a
+    /// [`TrackLayer`](portcullis_layers::track::TrackLayer) into the stack if the leaf is to know.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve); and [`ServeError::Transport`] when the listener is bound to a Unix path.
+    pub async fn serve_tcp<S>(self, stack: S) -> Result<Drained, ServeError>
+    where
+        S: ConnectionService<TcpStream>,
+    {
+        serve::serve(self.seat, self.executor, stack).await
+    }
+
+    /// As [`serve`](Self::serve), for a stack that takes plain [`UnixStream`]s.
+    ///
+    /// # Errors
+    ///
+    /// As [`serve`](Self::serve); and [`ServeError::Transport`] when the listener is not bound to a Unix path.
+    pub async fn serve_unix<S>(self, stack: S) -> Result<Drained, ServeError>
+    where
+        S: ConnectionService<UnixStream>,
+    {
+        serve::serve(self.seat, self.executor, stack).await
+    }
+}

@@ -1,0 +1,135 @@
+//! One connection's task: it ends with its service, or at the deadline of a drain, and says why.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use pin_project_lite::pin_project;
+use portcullis_layers::{BoxError, CloseReason, Ending, Peer, RejectReason, tls::HandshakeFailure};
+use tokio_util::{
+    sync::{CancellationToken, WaitForCancellationFutureOwned},
+    task::task_tracker::TaskTrackerToken,
+};
+
+use crate::chain::Chain;
+
+/// Where connections run: what the concurrency model is made of.
+///
+/// [`Tokio`] gives each a task of its own. The future that is spawned is the whole life of one connection; an
+/// executor that drops it ends the connection.
+pub trait Executor {
+    /// Runs the future to its end, at once or later.
+    fn spawn<F>(&self, connection: F)
+    where
+        F: Future<Output = ()> + Send + 'static;
+}
+
+/// A tokio task for each connection, on the current runtime.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tokio;
+
+impl Executor for Tokio {
+    fn spawn<F>(&self, connection: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        tokio::spawn(connection);
+    }
+}
+
+pin_project! {
+    /// The life of one connection, as the executor sees it.
+    pub(super) struct ConnectionTask<F> {
+        #[pin]
+        life: F,
+        #[pin]
+        forced: WaitForCancellationFutureOwned,
+        listener: Arc<str>,
+        peer: Peer,
+        stage: Stage,
+        // Last, so that the connection is gone when it is counted out.
+        open: TaskTrackerToken,
+    }
+
+    impl<F> PinnedDrop for ConnectionTask<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            // The executor drops what panicked; a poll that never returned is how we know.
+            if *this.stage == Stage::Polling {
+                tracing::error!(listener = &**this.listener, peer = %this.peer, reason = %CloseReason::Service, "service panicked");
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Polling,
+    Over,
+}
+
+impl<F> ConnectionTask<F> {
+    pub(super) fn new(
+        life: F,
+        listener: Arc<str>,
+        peer: Peer,
+        forced: CancellationToken,
+        open: TaskTrackerToken,
+    ) -> Self {
+        Self { life, forced: forced.cancelled_owned(), listener, peer, stage: Stage::Waiting, open }
+    }
+}
+
+impl<F, E> Future for ConnectionTask<F>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        *this.stage = Stage::Polling;
+        let polled = this.life.poll(cx);
+        *this.stage = Stage::Waiting;
+        if let Poll::Ready(result) = polled {
+            *this.stage = Stage::Over;
+            tell(this.listener, *this.peer, result.map_err(Into::into));
+            return Poll::Ready(());
+        }
+        ready!(this.forced.poll(cx));
+        *this.stage = Stage::Over;
+        tracing::info!(listener = &**this.listener, peer = %this.peer, reason = %CloseReason::DrainForced, "connection ended");
+        Poll::Ready(())
+    }
+}
+
+/// The log line of a connection's end: the louder, the more it is ours to mend.
+fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
+    let ending = Ending::of(result.as_ref().map(drop).map_err(|error| &**error as _));
+    let Err(error) = result else {
+        tracing::debug!(listener, %peer, reason = %ending, "connection ended");
+        return;
+    };
+    let error = Chain(&*error);
+    match ending {
+        Ending::Closed(CloseReason::Service) => {
+            tracing::warn!(listener, %peer, reason = %ending, %error, "service failed");
+        }
+        // A health probe connects and closes: nothing to tell.
+        Ending::HandshakeFailed(HandshakeFailure::EofEmpty) | Ending::Closed(_) => {
+            tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended");
+        }
+        Ending::HandshakeFailed(_) => {
+            tracing::info!(listener, %peer, reason = %ending, %error, "handshake failed");
+        }
+        Ending::Rejected(RejectReason::Address) => {
+            tracing::info!(listener, %peer, reason = %ending, "connection rejected");
+        }
+        _ => tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended"),
+    }
+}

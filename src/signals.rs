@@ -1,0 +1,46 @@
+//! The signals of an operator: `USR1` restarts, `TERM` and `INT` drain, a second one ends the process at once.
+
+use std::io;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::Generation;
+
+/// Takes over the signals now, and obeys them in a task of its own.
+pub(crate) fn obey(generation: &Generation) -> io::Result<()> {
+    let restart = signal(SignalKind::user_defined1())?;
+    let terminate = signal(SignalKind::terminate())?;
+    let interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(restart_on(restart, generation.clone()));
+    tokio::spawn(drain_on(terminate, interrupt, generation.clone()));
+    Ok(())
+}
+
+async fn restart_on(mut restart: Signal, generation: Generation) {
+    while restart.recv().await.is_some() {
+        // The outcome is logged and counted where it is known; a refusal must not wait for the restart under way.
+        let generation = generation.clone();
+        tokio::spawn(async move { generation.restart().await });
+    }
+}
+
+async fn drain_on(mut terminate: Signal, mut interrupt: Signal, generation: Generation) {
+    let mut again = false;
+    loop {
+        let name = tokio::select! {
+            Some(()) = terminate.recv() => "TERM",
+            Some(()) = interrupt.recv() => "INT",
+            else => return,
+        };
+        // The first one from an operator is graceful, also for a generation that already drains after a handoff.
+        if again {
+            let connections = generation.shared().open(false).connections();
+            tracing::warn!(signal = name, connections, "told again to end: at once");
+            generation.shared().remove_pid_file();
+            std::process::exit(1);
+        }
+        again = true;
+        tracing::info!(signal = name, "told to end: finishing connections");
+        generation.drain();
+    }
+}
