@@ -162,7 +162,9 @@ fn known_io(error: &io::Error) -> Option<Ending> {
         io::ErrorKind::UnexpectedEof => CloseReason::ClientEof,
         _ if error.raw_os_error().is_some() => CloseReason::Io,
         // The record layer refused what the peer sent after the handshake.
-        _ if error.get_ref().is_some_and(|e| e.is::<tokio_rustls::rustls::Error>()) => CloseReason::Io,
+        _ if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<tokio_rustls::rustls::Error>) => {
+            CloseReason::Io
+        }
         _ => return None,
     };
     Some(Ending::Closed(reason))

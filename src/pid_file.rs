@@ -77,11 +77,6 @@ impl PidFile {
         }
     }
 
-    /// Where it is, always absolute.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// What is at the path now must be something that a rename may replace.
     fn check_target(&self) -> Result<(), PidFileError> {
         let target = match fs::symlink_metadata(&self.path) {
@@ -238,6 +233,20 @@ mod tests {
 
         assert!(file.remove_if_ours().unwrap());
         assert!(names(directory.path()).is_empty());
+    }
+
+    #[test]
+    fn a_reader_never_finds_half_a_pid_or_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let mut file = PidFile::prepare(&path).unwrap();
+        file.publish().unwrap();
+        std::thread::scope(|scope| {
+            let publisher = scope.spawn(|| (0..500).for_each(|_| file.publish().unwrap()));
+            while !publisher.is_finished() {
+                assert_eq!(fs::read_to_string(&path).unwrap(), content());
+            }
+        });
     }
 
     #[test]

@@ -34,7 +34,7 @@ async fn drain_on(mut terminate: Signal, mut interrupt: Signal, generation: Gene
         };
         // The first one from an operator is graceful, also for a generation that already drains after a handoff.
         if again {
-            let connections = generation.shared().open_connections();
+            let connections = generation.shared().open(false).connections();
             tracing::warn!(signal = name, connections, "told again to end: at once");
             generation.shared().remove_pid_file();
             std::process::exit(1);

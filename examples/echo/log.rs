@@ -7,10 +7,10 @@ use std::{
     sync::Mutex,
 };
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing::Level;
 
 /// Installs the log of this process.
-pub(crate) fn install(path: Option<&Path>, level: LevelFilter) -> io::Result<()> {
+pub(crate) fn install(path: Option<&Path>, level: Level) -> io::Result<()> {
     let log = tracing_subscriber::fmt().with_max_level(level);
     match path {
         Some(path) => {

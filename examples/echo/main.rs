@@ -14,7 +14,7 @@ use portcullis::{
     Bind, Config, Generation, GracefulListener,
     admin::{Admin, AdminStack, Exporter},
     layers::{
-        allowlist::AllowlistLayer,
+        allowlist::{AllowlistLayer, Networks},
         metrics::MetricsLayer,
         tls::{MaybeTlsLayer, TlsLayer},
         track::TrackLayer,
@@ -66,7 +66,7 @@ async fn run(config: &Config, tls: Option<TlsLayer>) -> Result<(), AnyError> {
         listeners.push((generation.listen(&name, bind.clone())?, bind));
     }
     let admin = match config.admin_bind() {
-        Some(bind) => Some(generation.listen("admin", bind.clone())?),
+        Some(bind) => Some(generation.listen("admin", bind.clone())?.accept_while_draining()),
         None => None,
     };
     if generation.number() == 1 {
@@ -76,7 +76,10 @@ async fn run(config: &Config, tls: Option<TlsLayer>) -> Result<(), AnyError> {
     let mut serving = JoinSet::new();
     for (listener, bind) in listeners {
         // A Unix path is guarded by its mode, and its peers have no network.
-        let allowlist = config.allowlist_layer().filter(|_| bind.path().is_none());
+        let allowlist = match bind.path() {
+            Some(_) => None,
+            None => Some(config.allowlist_layer().map_or_else(loopback, Ok)?),
+        };
         serving.spawn(serve(listener, &generation, allowlist, tls.clone()));
     }
     if let Some(admin) = admin {
@@ -102,6 +105,11 @@ fn serve(
         .layer(MaybeTlsLayer::from(tls))
         .service_fn(service::echo);
     listener.serve(stack)
+}
+
+/// Who may connect where nothing is said.
+fn loopback() -> Result<AllowlistLayer, AnyError> {
+    Ok("127.0.0.0/8,::1/128".parse::<Networks>()?.into())
 }
 
 /// Says what there is and what to try. The log goes on from there.

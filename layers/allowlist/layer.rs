@@ -12,7 +12,8 @@ use super::{Allowlist, Networks};
 ///   otherwise.
 /// - [`Peer::Unknown`](crate::Peer::Unknown) is always denied.
 ///
-/// Place it close to the socket, below TLS, so that a handshake is not spent on a peer that is denied.
+/// Place it close to the socket, before TLS in a [`ServiceBuilder`](tower::ServiceBuilder), so that no
+/// handshake is spent on a peer that is denied.
 /// Clones, and the services made by this layer, share one set of networks.
 ///
 /// ```

@@ -33,11 +33,13 @@ mod layer;
 mod network;
 mod networks;
 mod ranges;
+mod refusal;
 mod service;
 
 pub use error::AllowlistError;
 pub use future::ResponseFuture;
 pub use layer::AllowlistLayer;
-pub use network::{NetworkError, parse_network};
+pub use network::parse_network;
 pub use networks::{NetworkListError, Networks};
+pub use refusal::NetworkError;
 pub use service::Allowlist;

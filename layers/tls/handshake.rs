@@ -11,7 +11,10 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use tokio_rustls::{FallibleAccept, rustls};
+use tokio_rustls::{
+    FallibleAccept,
+    rustls::{self, AlertDescription},
+};
 
 use super::{HandshakeError, TlsLayer, TlsStream, farewell::Farewell, wire::Wire};
 use crate::{BoxError, CloseReason, Connection, Notice};
@@ -76,10 +79,10 @@ impl<C: Connection> Future for Handshake<C> {
                             return Poll::Ready(Err(error.into()));
                         }
                         let error = HandshakeError::new(error, &wire);
-                        if !has_sent_alert(&error) {
+                        let Some(farewell) = farewell(&error, wire) else {
                             return Poll::Ready(Err(error.into()));
-                        }
-                        *this.stage = Stage::Farewell(Farewell::new(wire.into_inner()), error);
+                        };
+                        *this.stage = Stage::Farewell(farewell, error);
                         let last = this.deadline.deadline().min(Instant::now() + FAREWELL);
                         this.deadline.as_mut().reset(last);
                     }
@@ -107,10 +110,21 @@ fn is_ending(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<CloseReason>)
 }
 
-/// rustls answers everything that it refuses with an alert, except an alert.
-fn has_sent_alert(error: &HandshakeError) -> bool {
-    match error {
-        HandshakeError::Tls { source, .. } => !matches!(source, rustls::Error::AlertReceived(_)),
-        _ => false,
+/// How to part from a client that must be told what was wrong.
+fn farewell<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Option<Farewell<C>> {
+    let HandshakeError::Tls { source, .. } = error else { return None };
+    if matches!(source, rustls::Error::AlertReceived(_)) {
+        return None;
     }
+    if wire.answered() {
+        return Some(Farewell::new(wire.into_inner()));
+    }
+    // rustls refuses a handshake message that is too long, and some ways to cut messages into records, without a
+    // word. As nothing was sent yet, nothing is encrypted yet.
+    let alert = match source {
+        rustls::Error::InvalidMessage(_) => AlertDescription::DecodeError,
+        rustls::Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
+        _ => AlertDescription::InternalError,
+    };
+    Some(Farewell::with_alert(wire.into_inner(), alert))
 }

@@ -22,7 +22,7 @@ pub(super) enum Opening {
     Other,
 }
 
-/// A stream that remembers how the client opened the conversation, and whether it closed.
+/// A stream that remembers how the client opened the conversation, whether it closed, and whether it was answered.
 #[derive(Debug)]
 pub(super) struct Wire<C> {
     io: C,
@@ -31,11 +31,13 @@ pub(super) struct Wire<C> {
     seen: u8,
     /// Whether the stream below has ended.
     ended: bool,
+    /// Whether anything was sent to the client, or at least tried.
+    answered: bool,
 }
 
 impl<C> Wire<C> {
     pub(super) const fn new(io: C) -> Self {
-        Self { io, first: [0; 2], seen: 0, ended: false }
+        Self { io, first: [0; 2], seen: 0, ended: false, answered: false }
     }
 
     pub(super) const fn get_ref(&self) -> &C {
@@ -52,6 +54,10 @@ impl<C> Wire<C> {
 
     pub(super) const fn ended(&self) -> bool {
         self.ended
+    }
+
+    pub(super) const fn answered(&self) -> bool {
+        self.answered
     }
 
     pub(super) fn opening(&self) -> Opening {
@@ -94,6 +100,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Wire<C> {
 #[deny(clippy::missing_trait_methods)]
 impl<C: AsyncWrite + Unpin> AsyncWrite for Wire<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.answered = true;
         Pin::new(&mut self.io).poll_write(cx, buf)
     }
 
@@ -110,6 +117,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Wire<C> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.answered = true;
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 

@@ -2,8 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use portcullis_layers::metrics::{CONNECTION_DURATION_BUCKETS, HANDSHAKE_DURATION_BUCKETS};
 use tokio::{
     runtime::{Handle, TryCurrentError},
     time::{self, MissedTickBehavior},
@@ -16,15 +17,12 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// The bounds of our own histograms, by what their names end with: the prefix is configurable.
 const BOUNDS: [(&str, &[f64]); 4] = [
-    ("_connection_duration_seconds", &[0.01, 0.05, 0.25, 1., 5., 15., 60., 300., 1800., 7200., 43_200.]),
-    (
-        "_tls_handshake_duration_seconds",
-        &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10.],
-    ),
+    ("connection_duration_seconds", CONNECTION_DURATION_BUCKETS),
+    ("tls_handshake_duration_seconds", HANDSHAKE_DURATION_BUCKETS),
     // From a program that is ready at once to one that warms its caches for the longest deadline.
-    ("_restart_duration_seconds", &[0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60., 120., 300.]),
+    ("restart_duration_seconds", &[0.05, 0.1, 0.25, 0.5, 1., 2.5, 5., 10., 30., 60., 120., 300.]),
     // From no connection at all, past the default deadline of 30 seconds, to downloads that take an hour.
-    ("_drain_duration_seconds", &[0.1, 0.5, 1., 2.5, 5., 10., 20., 30., 60., 300., 900., 3600.]),
+    ("drain_duration_seconds", &[0.1, 0.5, 1., 2.5, 5., 10., 20., 30., 60., 300., 900., 3600.]),
 ];
 
 /// The bounds of a histogram that nobody gave any: those of Prometheus' client libraries, which suit the
@@ -39,7 +37,7 @@ const DEFAULT_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.,
 /// no suffix is added.
 ///
 /// Handles of metrics that were registered before the installation go nowhere: install it first, before a
-/// [`MetricsLayer`](crate::layers::metrics) is built. Clones render the same metrics.
+/// [`MetricsLayer`](portcullis_layers::metrics::MetricsLayer) is built. Clones render the same metrics.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -49,6 +47,9 @@ const DEFAULT_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.,
 /// let exporter = Exporter::install()?;
 /// metrics::counter!("greetings_total").increment(1);
 /// assert!(exporter.render().contains("\ngreetings_total 1\n"));
+///
+/// // There is one for each process.
+/// assert!(matches!(Exporter::install(), Err(portcullis::admin::ExporterError::AlreadyInstalled)));
 /// # Ok(())
 /// # }
 /// ```
@@ -69,7 +70,6 @@ impl Exporter {
     }
 
     /// An exporter with settings of your own.
-    #[must_use]
     pub fn builder() -> ExporterBuilder {
         ExporterBuilder { bounds: Vec::new() }
     }
@@ -182,27 +182,8 @@ impl ExporterError {
     }
 }
 
-/// Says in the current recorder what the series of this crate are, for `# HELP` (the layers describe their own),
-/// and who counts.
+/// Registers what is known of the program from the start. The layers and the generation describe their own series.
 pub(super) fn introduce() {
     describe_gauge!("portcullis_build_info", "Always 1; the version of portcullis is in the label.");
-    describe_counter!("portcullis_accept_errors_total", "Connections that could not be accepted, by error.");
-    describe_gauge!("portcullis_generation", "The place of this process in its line: 1 for the first.");
-    describe_counter!("portcullis_restarts_total", "Restarts that were asked for, by their result.");
-    describe_histogram!(
-        "portcullis_restart_duration_seconds",
-        Unit::Seconds,
-        "From the request of a restart to the commit."
-    );
-    describe_gauge!("portcullis_draining", "1 while this process drains, 0 otherwise.");
-    describe_histogram!(
-        "portcullis_drain_duration_seconds",
-        Unit::Seconds,
-        "From the beginning of a drain to its end."
-    );
-    describe_gauge!(
-        "portcullis_generations_draining",
-        "Processes of this line that still drain, this one included."
-    );
     gauge!("portcullis_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tower::Service;
 
 use super::{Exporter, connections};
-use crate::Phase;
+use crate::{Generation, Phase};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -42,6 +42,24 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 /// {"id": 7, "listener": "echo", "peer": "192.0.2.7:50123", "since": "2026-01-31T12:00:00Z",
 ///  "age_seconds": 1.5, "bytes_read": 512, "bytes_written": 2048, "activity": "reading"}
 /// ```
+///
+/// ```
+/// use axum::http::{Request, StatusCode};
+/// use portcullis::{Phase, admin::{Admin, Exporter}, layers::track::Tracker};
+/// use tower::ServiceExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let (phase, phases) = tokio::sync::watch::channel(Phase::Starting);
+/// let admin = Admin::from_parts(Exporter::install()?, Tracker::new(), phases);
+///
+/// let request = Request::get("/readyz").body(())?;
+/// assert_eq!(admin.clone().oneshot(request.clone()).await?.status(), StatusCode::SERVICE_UNAVAILABLE);
+/// phase.send(Phase::Serving)?;
+/// assert_eq!(admin.oneshot(request).await?.status(), StatusCode::OK);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Admin {
     exporter: Exporter,
@@ -50,6 +68,12 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// Shows what `exporter` knows, the connections of `generation`, and where it stands.
+    #[must_use]
+    pub fn new(generation: &Generation, exporter: Exporter) -> Self {
+        Self::from_parts(exporter, generation.tracker(), generation.phases())
+    }
+
     /// Shows what `exporter` and `tracker` know, and the phase that was sent last. For a process whose phases
     /// somebody else decides.
     #[must_use]

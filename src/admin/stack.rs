@@ -40,6 +40,28 @@ const CONNECTIONS: usize = 64;
 ///
 /// A reverse proxy or a container's port forwarding on the same machine connects from an address of its own, which
 /// may be a loopback address: whoever may use that may ask as well.
+///
+/// ```
+/// use portcullis::{Phase, admin::{Admin, AdminStack, Exporter}, layers::{BoxError, track::Tracker}};
+/// use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::UnixStream};
+/// use tower::ServiceExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let (_phase, phases) = tokio::sync::watch::channel(Phase::Serving);
+/// let admin = Admin::from_parts(Exporter::install()?, Tracker::new(), phases);
+/// let stack = AdminStack::new(admin).allow(["10.1.0.0/16".parse()?]);
+///
+/// // Both ends are this process, so the kernel vouches for its own user.
+/// let (mut operator, connection) = UnixStream::pair()?;
+/// tokio::spawn(stack.oneshot(connection));
+/// operator.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
+/// let mut answer = String::new();
+/// operator.read_to_string(&mut answer).await?;
+/// assert!(answer.starts_with("HTTP/1.0 200 OK"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct AdminStack {
     admin: Admin,
@@ -58,7 +80,7 @@ impl AdminStack {
         Self::admitting(
             admin,
             vec![
-                // No `new` of these fails: the prefixes are short enough.
+                // Neither panics: a prefix may have 32 and 128 bits.
                 IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
                 IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
             ],

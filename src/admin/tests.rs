@@ -4,6 +4,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use portcullis_layers::{
     BoxError, Drain, Ending, Peer, RejectReason, UnixPeer,
+    metrics::MetricsLayer,
     track::{TrackLayer, Tracked, Tracker},
 };
 use tokio::{
@@ -16,7 +17,10 @@ use tokio::{
 use tower::{Layer, Service, ServiceExt};
 
 use super::{Admin, AdminStack, Exporter, ExporterError, prometheus};
-use crate::{Phase, http::tests::Claimed};
+use crate::{
+    Phase,
+    http::{HttpLeaf, tests::Claimed},
+};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -68,6 +72,15 @@ async fn head_answers_as_get_without_the_body() {
     assert_eq!((get.status(), get.headers()), (head.status(), head.headers()));
     assert_eq!(head.headers()[header::CONTENT_LENGTH], "7");
     assert_eq!(body(head).await, "");
+}
+
+#[tokio::test]
+async fn head_says_the_length_over_http_too() {
+    let (mut client, _served) = serve(AdminStack::new(admin()), ip("127.0.0.1:1"));
+    client.write_all(b"HEAD /healthz HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(SOON, client.read_to_string(&mut answer)).await.unwrap().unwrap();
+    assert!(answer.contains("\r\ncontent-length: 2\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
 #[tokio::test]
@@ -267,6 +280,30 @@ fn metrics_are_rendered_with_their_types_help_and_buckets() {
         assert!(text.lines().any(|l| l == line), "no line {line:?} in:\n{text}");
     }
     assert!(!text.contains(" summary"), "{text}");
+}
+
+/// What `promtool check metrics` complains about, as far as it concerns us.
+#[test]
+fn each_series_has_help_and_the_suffix_of_its_type() {
+    let (recorder, exporter) = Exporter::builder().build().unwrap();
+    metrics::with_local_recorder(&recorder, || {
+        prometheus::introduce();
+        let _stack = MetricsLayer::new("echo").layer(HttpLeaf::new(admin()));
+    });
+    let text = exporter.render();
+    let types: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .map(|line| line.split_once(' ').unwrap())
+        .collect();
+    assert!(types.contains(&("portcullis_connections_accepted_total", "counter")), "{text}");
+    assert!(types.contains(&("portcullis_tls_handshake_duration_seconds", "histogram")), "{text}");
+    for (name, kind) in types {
+        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name} is a {kind}");
+        assert!(["counter", "gauge", "histogram"].contains(&kind), "{name} is a {kind}");
+        assert_eq!(text.matches(&format!("# TYPE {name} ")).count(), 1, "{name} is declared once");
+    }
 }
 
 #[test]

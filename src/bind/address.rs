@@ -64,7 +64,7 @@ fn tcp(uri: &str, rest: &str) -> Result<Address, BindError> {
     let Some((host, digits)) = rest.split_once(':') else {
         return Err(port_error(uri, "has no port"));
     };
-    if digits.contains(':') {
+    if digits.contains(':') && rest.bytes().all(|b| b.is_ascii_hexdigit() || b":.%".contains(&b)) {
         return Err(host_error(uri, "an IPv6 address stands in brackets", "write `tcp://[address]:port`"));
     }
     let port = port(uri, digits)?;

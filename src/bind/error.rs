@@ -1,6 +1,13 @@
 //! What can be wrong with an address, and with a socket that was handed down.
 
-use std::{io, net::SocketAddr, path::PathBuf};
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf};
+
+/// A [`Bind`](super::Bind) is one already.
+impl From<Infallible> for BindError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
 
 /// Why a [`Bind`](super::Bind) could not be read from a URI, or not be bound.
 ///

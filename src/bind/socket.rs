@@ -2,7 +2,6 @@
 
 use std::{
     ffi::c_int,
-    io,
     net::TcpListener,
     os::{
         fd::{AsFd, BorrowedFd},
@@ -53,18 +52,6 @@ impl ListeningSocket {
             Self::Unix(_, path) => (path.as_path().display().to_string(), path.inode()),
         };
         SocketDescription { kind: self.kind().to_owned(), address, inode }
-    }
-
-    /// Unlinks the path of a Unix socket if it is still the one that this line of processes made, and closes
-    /// the socket. `true` if it was unlinked. For a full stop only: after a handoff the path is the
-    /// successor's.
-    ///
-    /// Blocks as [`Bind::bind`](super::Bind::bind) does.
-    pub(crate) fn unlink_if_ours(self) -> io::Result<bool> {
-        match self {
-            Self::Tcp(_) => Ok(false),
-            Self::Unix(listener, path) => path.unlink_if_ours(listener.as_fd()),
-        }
     }
 }
 

@@ -76,7 +76,7 @@ impl UnixPath {
     /// number that is free is soon used again, and then somebody else's socket would look like ours.
     pub(crate) fn unlink_if_ours(&self, _socket: BorrowedFd<'_>) -> io::Result<bool> {
         let Some(ours) = self.inode else { return Ok(false) };
-        let _lock = match lock(parent(&self.path)) {
+        let _lock = match lock(parent(&self.path), LOCK_TIMEOUT) {
             Ok(lock) => lock,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
@@ -110,7 +110,7 @@ pub(super) fn bind(bind: &Bind, path: &Path) -> Result<ListeningSocket, BindErro
         }
     };
     // Held to the end: a socket that is bound and does not listen yet looks stale to another starter.
-    let _lock = lock(directory).map_err(|error| match error.kind() {
+    let _lock = lock(directory, LOCK_TIMEOUT).map_err(|error| match error.kind() {
         io::ErrorKind::TimedOut => BindError::Locked { uri: uri(), directory: directory.to_owned() },
         _ => failed("lock its directory")(error),
     })?;
@@ -229,10 +229,10 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Locks the directory until the file is dropped.
-fn lock(directory: &Path) -> io::Result<File> {
+/// Locks the directory until the file is dropped. [`io::ErrorKind::TimedOut`] if somebody keeps it.
+fn lock(directory: &Path, timeout: Duration) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
-    let deadline = Instant::now() + LOCK_TIMEOUT;
+    let deadline = Instant::now() + timeout;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -244,5 +244,4 @@ fn lock(directory: &Path) -> io::Result<File> {
 }
 
 #[cfg(test)]
-#[path = "unix_tests.rs"]
 mod tests;

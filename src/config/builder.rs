@@ -14,7 +14,7 @@ use portcullis_layers::tls::TlsVersion;
 use tracing::Level;
 
 use super::{Identity, Setting, key};
-use crate::Bind;
+use crate::{Bind, StartCommand};
 
 /// Builds a [`Config`](super::Config); see there for what each setting means.
 ///
@@ -26,7 +26,7 @@ pub struct ConfigBuilder {
     pub(super) environment: HashMap<&'static str, OsString>,
     pub(super) binds: Vec<Setting<Vec<Bind>>>,
     pub(super) port: Option<Setting<u16>>,
-    pub(super) start_command: Option<Setting<Vec<OsString>>>,
+    pub(super) start_command: Option<Setting<StartCommand>>,
     pub(super) pid_file: Option<Setting<PathBuf>>,
     pub(super) log_path: Option<Setting<PathBuf>>,
     pub(super) log_level: Option<Setting<Level>>,
@@ -80,7 +80,7 @@ impl ConfigBuilder {
         port => port: u16;
         /// The program that starts the next generation and its arguments; text is split as a shell does it,
         /// but nothing is expanded.
-        start_command => start_command: Vec<OsString>;
+        start_command => start_command: StartCommand;
         /// Where to write the pid.
         pid_file => pid_file: PathBuf;
         /// Where to write the log.
@@ -115,7 +115,9 @@ impl ConfigBuilder {
 
     /// Lets the environment of this process count, as it is now.
     pub fn environment(self) -> Self {
-        self.environment_from(key::ALL.iter().filter_map(|key| Some((key.variable, env::var_os(key.variable)?))))
+        self.environment_from(
+            key::ALL.iter().filter_map(|key| Some((key.variable, env::var_os(key.variable)?))),
+        )
     }
 
     /// Lets these variables count, and no others. Unknown names are ignored.

@@ -75,19 +75,12 @@ impl ConfigBuilder {
             client_ca: environment.or(key::CLIENT_CA, self.client_ca)?,
             verify: environment.or(key::VERIFY_CLIENT, self.verify_client)?,
         };
-        let start_command = environment.or(key::START_COMMAND, self.start_command)?;
-        if let Some(command) = start_command.as_ref().filter(|command| {
-            // An empty word is no program.
-            command.value.first().is_none_or(|program| program.is_empty())
-        }) {
-            return Err(command.wrong("there is no program in it; write a program and its arguments"));
-        }
         let ready_timeout = environment.or(key::READY_TIMEOUT, self.ready_timeout)?;
         if let Some(timeout) = ready_timeout.as_ref().filter(|timeout| timeout.value.is_zero()) {
             return Err(timeout.wrong("no process is ready in no time; write a longer one, as in `30s`"));
         }
         Ok(Config {
-            start_command: start_command.map(|read| read.value),
+            start_command: environment.or(key::START_COMMAND, self.start_command)?.map(|read| read.value),
             pid_file: environment.or(key::PID_FILE, self.pid_file)?.map(|read| read.value),
             log_path: environment.or(key::LOG_PATH, self.log_path)?.map(|read| read.value),
             log_level: environment.or(key::LOG_LEVEL, self.log_level)?.map_or(Level::INFO, |read| read.value),
@@ -211,10 +204,7 @@ fn allowed_networks(
 }
 
 /// A Unix peer has no address that could be in a network.
-fn check_has_addresses(
-    networks: &[Read<Vec<IpNet>>],
-    binds: &[Read<Vec<Bind>>],
-) -> Result<(), ConfigError> {
+fn check_has_addresses(networks: &[Read<Vec<IpNet>>], binds: &[Read<Vec<Bind>>]) -> Result<(), ConfigError> {
     let unix = binds.iter().flat_map(|read| &read.value).find(|bind| bind.path().is_some());
     match (networks.first(), unix) {
         (Some(networks), Some(unix)) => Err(networks.conflict(format!(

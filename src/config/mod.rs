@@ -13,7 +13,6 @@ mod setting;
 mod value;
 
 use std::{
-    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
     time::Duration,
@@ -21,11 +20,11 @@ use std::{
 
 use portcullis_layers::{
     allowlist::{AllowlistLayer, Networks},
-    tls::{ClientAuth, ClientRoots, TlsConfigError, TlsLayer, TlsVersion},
+    tls::{ClientAuth, ClientRoots, TlsBuilder, TlsConfigError, TlsLayer, TlsVersion},
 };
 use tracing::Level;
 
-use crate::Bind;
+use crate::{Bind, StartCommand};
 
 pub use self::{
     builder::ConfigBuilder,
@@ -82,7 +81,7 @@ pub use self::{
 #[derive(Clone, Debug)]
 pub struct Config {
     binds: Vec<Bind>,
-    start_command: Option<Vec<OsString>>,
+    start_command: Option<StartCommand>,
     pid_file: Option<PathBuf>,
     log_path: Option<PathBuf>,
     log_level: Level,
@@ -132,11 +131,10 @@ impl Config {
         &self.binds
     }
 
-    /// What starts the next generation: a program and its arguments, never empty. `None`: this program,
-    /// with the arguments it was given.
+    /// What starts the next generation. `None`: this program, with the arguments it was given.
     #[must_use]
-    pub fn start_command(&self) -> Option<&[OsString]> {
-        self.start_command.as_deref()
+    pub const fn start_command(&self) -> Option<&StartCommand> {
+        self.start_command.as_ref()
     }
 
     /// Where to write the pid.
@@ -177,7 +175,14 @@ impl Config {
     ///
     /// [`MaybeTlsLayer`]: portcullis_layers::tls::MaybeTlsLayer
     pub fn tls_layer(&self) -> Result<Option<TlsLayer>, TlsConfigError> {
-        let Some(tls) = &self.tls else { return Ok(None) };
+        self.tls_builder().map(TlsBuilder::build).transpose()
+    }
+
+    /// What [`tls_layer`](Self::tls_layer) is built from, for a program that has more to say (ALPN, the timeout of
+    /// handshakes).
+    #[must_use]
+    pub fn tls_builder(&self) -> Option<TlsBuilder> {
+        let tls = self.tls.as_ref()?;
         let builder = match &tls.identity {
             Identity::Files { certificate, key } => TlsLayer::builder().certificate_files(certificate, key),
             Identity::Pem { certificate, key } => {
@@ -188,7 +193,7 @@ impl Config {
             Some(path) => ClientAuth::Required(ClientRoots::from_pem_file(path)),
             None => ClientAuth::Off,
         };
-        builder.min_version(tls.min_version).client_auth(client_auth).build().map(Some)
+        Some(builder.min_version(tls.min_version).client_auth(client_auth))
     }
 
     /// Who may connect. `None`: everybody, without an allowlist.

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use portcullis_layers::tls::TlsVersion;
 use tracing::Level;
 
-use crate::Bind;
+use crate::{Bind, StartCommand};
 
 /// What a setter of [`ConfigBuilder`](super::ConfigBuilder) takes: text, or a value of the right type.
 ///
@@ -118,6 +118,5 @@ from! {
     Vec<Bind> => Vec<Bind>, value => value;
     IpNet => Vec<IpNet>, value => vec![value];
     Vec<IpNet> => Vec<IpNet>, value => value;
-    Vec<OsString> => Vec<OsString>, value => value;
-    Vec<String> => Vec<OsString>, value => value.into_iter().map(Into::into).collect();
+    StartCommand => StartCommand, value => value;
 }

@@ -1,5 +1,5 @@
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
 
@@ -78,7 +78,8 @@ fn what_is_not_utf_8_is_refused_but_for_paths() {
     let odd = OsStr::from_bytes(b"/run/\xff");
     let base = || [("BIND".to_owned(), OsString::from("tcp://127.0.0.1:6789"))].into_iter();
     for key in key::ALL {
-        let built = Config::builder().environment_from(base().chain([(key.variable.to_owned(), odd.into())])).build();
+        let built =
+            Config::builder().environment_from(base().chain([(key.variable.to_owned(), odd.into())])).build();
         let path = ["PID_FILE", "LOG_PATH", "TLS_KEY", "TLS_CERTIFICATE", "CLIENT_TLS_CERTIFICATE_CA"];
         match built {
             Err(ConfigError::Invalid { origin, what, .. }) => {
@@ -122,7 +123,7 @@ fn what_is_not_set_has_the_documented_default() {
     // A variable that is empty is one that is not set.
     for variables in [&[][..], &empty] {
         let config = config(variables);
-        assert_eq!(config.start_command(), None);
+        assert!(config.start_command().is_none());
         assert_eq!(config.pid_file(), None);
         assert_eq!(config.log_path(), None);
         assert_eq!(config.log_level(), Level::INFO);
@@ -148,7 +149,7 @@ fn every_variable_is_read() {
         ("ADMIN_BIND", "tcp://127.0.0.1:9100"),
     ]);
     assert_eq!(uris(&config), ["tcp://[::]:6789", "unix:///run/echo"]);
-    assert_eq!(config.start_command().unwrap(), ["bundle", "exec", "my server", "--port=1"]);
+    assert_eq!(config.start_command().unwrap().arguments(), ["bundle", "exec", "my server", "--port=1"]);
     assert_eq!(config.pid_file(), Some(Path::new("/run/echo.pid")));
     assert_eq!(config.log_path(), Some(Path::new("log/echo.log")));
     assert_eq!(config.log_level(), Level::WARN);
@@ -197,16 +198,6 @@ fn the_program_wins_over_the_environment() {
         .port(3)
         .log_level(Level::DEBUG)
         .drain_timeout("2s")
-        .allowed_networks("::1".parse::<IpNet>().map(|net| vec![net]).unwrap_or_default())
-        .allowed_networks("192.0.2.0/24,198.51.100.0/24")
-        .build();
-    // An address without a prefix is none to `IpNet`: the list is empty, and refused.
-    assert!(matches!(config, Err(ConfigError::Invalid { .. })), "{config:?}");
-
-    let config = environment()
-        .port(3)
-        .log_level(Level::DEBUG)
-        .drain_timeout("2s")
         .allowed_networks("::1/128".parse::<IpNet>().unwrap())
         .allowed_networks("192.0.2.0/24,198.51.100.0/24")
         .build()
@@ -232,12 +223,15 @@ fn the_program_wins_over_the_environment() {
 #[test]
 fn an_error_names_the_option_or_setter_that_gave_the_value() {
     let builder = || Config::builder().bind("tcp://127.0.0.1:0");
-    let error = builder().allowed_networks(Setting::given_by("--allow", Some("10.0/16"))).build().unwrap_err();
+    let error =
+        builder().allowed_networks(Setting::given_by("--allow", Some("10.0/16"))).build().unwrap_err();
     assert!(error.to_string().contains("the option `--allow`"), "{error}");
     let error = builder().drain_timeout("soon").build().unwrap_err();
     assert!(error.to_string().contains("the setter `drain_timeout`"), "{error}");
     let error = builder().ready_timeout(Duration::ZERO).build().unwrap_err();
     assert!(error.to_string().contains("`0s`"), "{error}");
+    let error = builder().allowed_networks(Vec::new()).build().unwrap_err();
+    assert!(error.to_string().contains("the setter `allowed_networks`"), "{error}");
     let error = builder().pid_file(Setting::given_by("--pid-file", Some(""))).build().unwrap_err();
     assert!(error.to_string().contains("the option `--pid-file`"), "{error}");
 }
@@ -270,11 +264,7 @@ fn networks_and_a_unix_path_exclude_each_other() {
 #[test]
 fn a_ca_means_verification_and_forbids_to_deny_it() {
     let with = |variables: &[(&'static str, &'static str)]| {
-        let tls = [
-            ("TLS_CERTIFICATE", "c.pem"),
-            ("TLS_KEY", "k.pem"),
-            ("TLS_VERSION", "TLSv1_3"),
-        ];
+        let tls = [("TLS_CERTIFICATE", "c.pem"), ("TLS_KEY", "k.pem"), ("TLS_VERSION", "TLSv1_3")];
         built(&tls.iter().chain(variables).copied().collect::<Vec<_>>())
     };
     let ca = ("CLIENT_TLS_CERTIFICATE_CA", "ca.pem");
@@ -321,7 +311,10 @@ fn the_tls_layer_is_made_from_the_files() {
 #[test]
 fn a_start_command_can_be_any_bytes_in_code() {
     let program = OsString::from_vec(b"/bin/\xff".to_vec());
-    let config =
-        Config::builder().bind("tcp://[::]:0").start_command(vec![program.clone()]).build().unwrap();
-    assert_eq!(config.start_command().unwrap(), [program]);
+    let config = Config::builder()
+        .bind("tcp://[::]:0")
+        .start_command(StartCommand::new(program.clone(), ["a"]))
+        .build()
+        .unwrap();
+    assert_eq!(config.start_command().unwrap().program(), program);
 }

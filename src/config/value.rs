@@ -1,10 +1,6 @@
 //! Reading each type of value from text.
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use portcullis_layers::{
@@ -14,7 +10,7 @@ use portcullis_layers::{
 };
 use tracing::Level;
 
-use crate::Bind;
+use crate::{Bind, StartCommand};
 
 /// A value that a setting can have.
 pub(super) trait Value: Sized {
@@ -90,9 +86,7 @@ impl Value for Level {
             "warn" => Ok(Self::WARN),
             // Ruby's levels above error. Nothing is logged above it here.
             "error" | "fatal" | "unknown" => Ok(Self::ERROR),
-            _ => Err(Wrong::new(
-                "it is not a level; write `trace`, `debug`, `info`, `warn` or `error`",
-            )),
+            _ => Err(Wrong::new("it is not a level; write `trace`, `debug`, `info`, `warn` or `error`")),
         }
     }
 
@@ -104,7 +98,9 @@ impl Value for Level {
 impl Value for Duration {
     fn read(text: &str) -> Result<Self, Wrong> {
         humantime::parse_duration(text).map_err(|error| {
-            let what = format!("it is not a duration ({error}); write a number with its unit, as in `30s` or `1m 30s`");
+            let what = format!(
+                "it is not a duration ({error}); write a number with its unit, as in `30s` or `1m 30s`"
+            );
             Wrong { what, source: Some(error.into()), hide: false }
         })
     }
@@ -188,17 +184,12 @@ impl Value for Vec<IpNet> {
     }
 }
 
-/// A program and its arguments.
-impl Value for Vec<OsString> {
+impl Value for StartCommand {
     fn read(text: &str) -> Result<Self, Wrong> {
-        let words = shell_words::split(text).map_err(|error| {
-            let what = format!("it cannot be split into words ({error}); close every quote");
-            Wrong { what, source: Some(error.into()), hide: false }
-        })?;
-        Ok(words.into_iter().map(Into::into).collect())
+        text.parse().map_err(Wrong::because)
     }
 
     fn show(&self) -> String {
-        shell_words::join(self.iter().map(|word| word.to_string_lossy()))
+        self.to_string()
     }
 }

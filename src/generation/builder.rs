@@ -12,7 +12,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    HandoffError, StartCommand,
+    Config, HandoffError, StartCommand,
     handoff::Succession,
     pid_file::{PidFile, PidFileError},
     signals,
@@ -60,6 +60,15 @@ impl GenerationBuilder {
             signals: true,
             metrics_prefix: portcullis_layers::metrics::DEFAULT_PREFIX.to_owned(),
         }
+    }
+
+    /// Takes what a [`Config`] says of the start command, the pid file and the two timeouts.
+    pub fn config(mut self, config: &Config) -> Self {
+        self.start_command = config.start_command().cloned().or(self.start_command);
+        self.pid_file = config.pid_file().map(Into::into).or(self.pid_file);
+        self.ready_timeout = config.ready_timeout();
+        self.drain_timeout = config.drain_timeout();
+        self
     }
 
     /// What a restart starts. Default: [`StartCommand::itself`].
@@ -128,11 +137,8 @@ impl GenerationBuilder {
         let (restarts, requests) = mpsc::channel(16);
         let roster = Roster::new(inherited.unwrap_or_default());
         let shared = Arc::new(Shared::new(number, self.metrics_prefix, pid_file, roster, restarts));
-        let settings = Settings {
-            start_command,
-            ready_timeout: self.ready_timeout,
-            drain_timeout: self.drain_timeout,
-        };
+        let settings =
+            Settings { start_command, ready_timeout: self.ready_timeout, drain_timeout: self.drain_timeout };
         let generation = Generation { shared: shared.clone() };
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;

@@ -128,7 +128,10 @@ impl Life {
         match verdict {
             Verdict::Abort(reason) => return Err(HandoffError::Aborted { reason }),
             Verdict::Died => {
-                tracing::warn!(predecessor, "the predecessor died during the handoff; this generation serves alone");
+                tracing::warn!(
+                    predecessor,
+                    "the predecessor died during the handoff; this generation serves alone"
+                );
                 self.enter_serving();
             }
             Verdict::Commit(Commit { took_seconds }) => {
@@ -266,23 +269,24 @@ async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMetrics, over
     // Announced before the listeners stop, so that no connection starts something new in between.
     shared.tracker.announce_drain();
     shared.phase.send_replace(Phase::Draining);
-    let (connections, deadline) = (shared.open_connections(), settings.drain_timeout);
+    let (connections, deadline) = (shared.open.connections(), settings.drain_timeout);
     tracing::info!(generation = shared.number, connections, ?deadline, "draining");
 
-    let finished = async {
-        shared.listeners_closed().await;
-        shared.connections_over().await;
-    };
-    let forced = match timeout(settings.drain_timeout, finished).await {
+    let forced = match timeout(settings.drain_timeout, shared.connections_over()).await {
         Ok(()) => 0,
         Err(_) => {
             let forced = shared.force_connections();
             if timeout(LAST_MOMENT, shared.connections_over()).await.is_err() {
-                tracing::warn!(connections = shared.open_connections(), "connections do not end");
+                tracing::warn!(connections = shared.open.connections(), "connections do not end");
             }
             forced
         }
     };
+    // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
+    shared.drained.cancel();
+    if timeout(LAST_MOMENT, shared.attending.over()).await.is_err() {
+        shared.attending.force();
+    }
     shared.remove_pid_file();
     let took = begun.elapsed();
     metrics.drained(took);

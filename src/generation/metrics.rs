@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use metrics::{
-    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
 };
+
+use portcullis_layers::metrics::name;
 
 use crate::handoff::RestartResult;
 
@@ -19,17 +22,32 @@ pub(super) struct LineMetrics {
 
 impl LineMetrics {
     pub(super) fn register(prefix: &str, number: u64) -> Self {
-        let generation = format!("{prefix}_generation");
-        let restarts = format!("{prefix}_restarts_total");
-        let restart_duration = format!("{prefix}_restart_duration_seconds");
-        let draining = format!("{prefix}_draining");
-        let drain_duration = format!("{prefix}_drain_duration_seconds");
+        let generation = name(prefix, "generation");
+        let restarts = name(prefix, "restarts_total");
+        let restart_duration = name(prefix, "restart_duration_seconds");
+        let draining = name(prefix, "draining");
+        let drain_duration = name(prefix, "drain_duration_seconds");
 
-        describe_gauge!(generation.clone(), "Place of this process in the line of generations; the first is 1");
-        describe_counter!(restarts.clone(), Unit::Count, "Restarts, counted by the generation that serves after them");
-        describe_histogram!(restart_duration.clone(), Unit::Seconds, "From the request for a restart to its commit");
+        describe_gauge!(
+            generation.clone(),
+            "Place of this process in the line of generations; the first is 1"
+        );
+        describe_counter!(
+            restarts.clone(),
+            Unit::Count,
+            "Restarts, counted by the generation that serves after them"
+        );
+        describe_histogram!(
+            restart_duration.clone(),
+            Unit::Seconds,
+            "From the request for a restart to its commit"
+        );
         describe_gauge!(draining.clone(), "Whether this generation drains");
-        describe_histogram!(drain_duration.clone(), Unit::Seconds, "From the beginning of a drain to its end");
+        describe_histogram!(
+            drain_duration.clone(),
+            Unit::Seconds,
+            "From the beginning of a drain to its end"
+        );
 
         // Precise up to 2^53 restarts.
         gauge!(generation).set(number as f64);

@@ -6,6 +6,7 @@
 mod builder;
 mod life;
 mod metrics;
+mod open;
 mod roster;
 mod shared;
 
@@ -111,8 +112,7 @@ impl Generation {
     /// Outside a tokio runtime.
     pub fn listen<B>(&self, name: &str, bind: B) -> Result<GracefulListener, ListenError>
     where
-        B: TryInto<Bind>,
-        BindError: From<B::Error>,
+        B: TryInto<Bind, Error: Into<BindError>>,
     {
         let failed = |source| ListenError::Bind { name: name.to_owned(), source };
         let bind = bind.try_into().map_err(|error| failed(error.into()))?;
@@ -126,7 +126,7 @@ impl Generation {
             .map_err(|source| ListenError::Register { name: name.to_owned(), source })?;
         let (acceptor, name) = (Arc::new(acceptor), Arc::from(name));
         tracing::info!(listener = &*name, address = %acceptor.local_address(), inherited = is_inherited, "listening");
-        let seat = Seat { shared: self.shared.clone(), name, acceptor };
+        let seat = Seat { shared: self.shared.clone(), name, acceptor, attending: false };
         self.shared.with_roster(|roster| {
             roster.enter(seat.name.clone(), &bind, seat.acceptor.clone(), is_inherited);
         });

@@ -134,13 +134,14 @@ pub(crate) struct Seat {
     pub(crate) shared: Arc<Shared>,
     pub(crate) name: Arc<str>,
     pub(crate) acceptor: Arc<Acceptor>,
+    /// See [`GracefulListener::accept_while_draining`](crate::GracefulListener::accept_while_draining).
+    pub(crate) attending: bool,
 }
 
 impl Seat {
-    /// Marks the listener as served, for as long as the guard lives.
-    pub(crate) fn serving(&self) -> super::shared::Counted {
+    /// Says that the listener is being served.
+    pub(crate) fn serve(&self) {
         self.shared.with_roster(|roster| roster.serve(&self.name));
-        self.shared.count_serving()
     }
 }
 

@@ -7,12 +7,13 @@ use std::sync::{
 
 use portcullis_layers::{CloseReason, track::Tracker};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::{
-    sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
+use tokio_util::sync::CancellationToken;
 
-use super::{Restarted, roster::Roster};
+use super::{
+    Restarted,
+    open::{Counted, Open},
+    roster::Roster,
+};
 use crate::{
     HandoffError, RestartError,
     chain::Chain,
@@ -37,12 +38,14 @@ pub(crate) struct Shared {
     roster: Mutex<Roster>,
     /// Whether the roster is ready.
     ready: watch::Sender<bool>,
-    /// Accept loops that accept, and those that have not closed their socket yet.
+    /// Accept loops that accept.
     accepting: watch::Sender<usize>,
-    serving: watch::Sender<usize>,
-    connections: TaskTracker,
-    /// The deadline of the drain is over.
-    forced: CancellationToken,
+    /// The connections that this generation is there for, and their listeners.
+    pub(super) open: Open,
+    /// Those that tell of the others, and accept while these are drained.
+    pub(super) attending: Open,
+    /// The others are over.
+    pub(super) drained: CancellationToken,
     /// Nobody goes on with the sockets after this generation.
     last: AtomicBool,
     end: watch::Sender<Option<End>>,
@@ -76,9 +79,9 @@ impl Shared {
             roster: Mutex::new(roster),
             ready: watch::Sender::new(false),
             accepting: watch::Sender::new(0),
-            serving: watch::Sender::new(0),
-            connections: TaskTracker::new(),
-            forced: CancellationToken::new(),
+            open: Open::new(),
+            attending: Open::new(),
+            drained: CancellationToken::new(),
             last: AtomicBool::new(false),
             end: watch::Sender::new(None),
         }
@@ -112,49 +115,34 @@ impl Shared {
         Counted::new(&self.accepting)
     }
 
-    pub(super) fn count_serving(&self) -> Counted {
-        Counted::new(&self.serving)
-    }
-
     /// Waits until as many accept loops accept.
     pub(super) async fn accept_loops(&self, number: usize) {
         _ = self.accepting.subscribe().wait_for(|accepting| *accepting == number).await;
     }
 
-    /// Waits until every served listener has closed its socket.
-    pub(super) async fn listeners_closed(&self) {
-        _ = self.serving.subscribe().wait_for(|serving| *serving == 0).await;
+    /// What a listener belongs to.
+    pub(crate) const fn open(&self, attending: bool) -> &Open {
+        if attending { &self.attending } else { &self.open }
     }
 
-    /// Counts a connection as open until it is dropped.
-    pub(crate) fn connection(&self) -> TaskTrackerToken {
-        self.connections.token()
+    /// Waits until the connections that are drained are over.
+    pub(crate) async fn drained(&self) {
+        self.drained.cancelled().await;
     }
 
-    /// Connections that were accepted and are not over.
-    pub(crate) fn open_connections(&self) -> usize {
-        self.connections.len()
-    }
-
-    /// Waits until every connection is over. Only once no listener accepts.
+    /// Waits until every connection that is drained is over; also those whose stream was moved elsewhere.
     pub(super) async fn connections_over(&self) {
-        self.connections.close();
-        self.connections.wait().await;
+        self.open.over().await;
         self.tracker.none_open().await;
     }
 
-    /// Ends every connection that is open, and says how many there were.
+    /// Ends every connection that is drained, and says how many there were.
     pub(super) fn force_connections(&self) -> usize {
         // A stream that its service moved elsewhere is tracked and has no task; one that is not tracked has only that.
-        let open = self.connections.len().max(self.tracker.len());
+        let open = self.open.connections().max(self.tracker.len());
         self.tracker.end_all(CloseReason::DrainForced);
-        self.forced.cancel();
+        self.open.force();
         open
-    }
-
-    /// Ends every connection when it is cancelled.
-    pub(crate) fn forced(&self) -> CancellationToken {
-        self.forced.clone()
     }
 
     /// Says that the sockets end with this generation. Before [`Phase::Draining`] is entered.
@@ -192,28 +180,13 @@ impl Shared {
 
     /// Waits until the generation has ended.
     pub(crate) async fn ended(&self) -> End {
-        let mut end = self.end.subscribe();
-        match end.wait_for(Option::is_some).await {
-            Ok(end) => end.clone().unwrap_or(End::Drained { forced: 0 }),
-            // The sender is `self`.
-            Err(_) => std::future::pending().await,
+        let mut changes = self.end.subscribe();
+        loop {
+            if let Some(end) = &*changes.borrow_and_update() {
+                return end.clone();
+            }
+            // An error would mean that the sender is gone, and it is ours.
+            _ = changes.changed().await;
         }
-    }
-}
-
-/// One more, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Counted(watch::Sender<usize>);
-
-impl Counted {
-    fn new(count: &watch::Sender<usize>) -> Self {
-        count.send_modify(|count| *count += 1);
-        Self(count.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.send_modify(|count| *count -= 1);
     }
 }

@@ -35,7 +35,9 @@ pub(crate) enum ChannelError {
     Closed,
     #[error("the other process does not speak the handoff protocol: {0}")]
     Garbled(String),
-    #[error("descriptors were lost on the way: the limit of open files of this process is too low (see RLIMIT_NOFILE)")]
+    #[error(
+        "descriptors were lost on the way: the limit of open files of this process is too low (see RLIMIT_NOFILE)"
+    )]
     DescriptorsLost,
     #[error("the handoff socket failed")]
     Io(#[from] io::Error),

@@ -35,7 +35,11 @@ use super::{StartCommand, channel::MAX_DESCRIPTORS};
 pub(crate) const VARIABLE: &str = "PORTCULLIS_HANDOFF";
 
 /// Sends bytes, and descriptors with the first of them. Returns how many bytes were taken.
-pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+pub(super) fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
     let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let control = if raw.is_empty() { &rights[..0] } else { &rights[..] };

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn protocol_1_is_understood_as_it_was_first_written() {
-        let hello = r#"{"type":"hello","protocol":1,"oldest_protocol":1,"pid":7,"nonce":"a1","version":"0.1.0"}"#;
+        let hello =
+            r#"{"type":"hello","protocol":1,"oldest_protocol":1,"pid":7,"nonce":"a1","version":"0.1.0"}"#;
         let Message::Hello(hello) = read(hello) else { panic!("not a hello") };
         assert_eq!(hello.agreed_protocol(), Some(1));
         let manifest = r#"{"type":"manifest","protocol":1,"generation":3,

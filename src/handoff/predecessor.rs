@@ -70,13 +70,18 @@ impl Successor {
         };
         let Hello { pid, nonce: theirs, version, .. } = &hello;
         if *pid != self.pid || theirs != nonce {
-            return Err(rejected(step, format!("process {pid} answered instead of {}; a wrapper must `exec` the server", self.pid)));
+            return Err(rejected(
+                step,
+                format!("process {pid} answered instead of {}; a wrapper must `exec` the server", self.pid),
+            ));
         }
         self.protocol = hello.agreed_protocol().ok_or_else(|| {
             let (newest, oldest) = (hello.protocol, hello.oldest_protocol);
             rejected(
                 step,
-                format!("it speaks protocol {oldest} to {newest}, this process {OLDEST_PROTOCOL} to {PROTOCOL}"),
+                format!(
+                    "it speaks protocol {oldest} to {newest}, this process {OLDEST_PROTOCOL} to {PROTOCOL}"
+                ),
             )
         })?;
         tracing::debug!(pid, version, protocol = self.protocol, "successor said hello");
@@ -95,7 +100,9 @@ impl Successor {
             self.channel.send(&Message::Manifest(manifest)).await?;
             self.channel.send_descriptors(descriptors).await
         };
-        let sent = timeout(self.limit, sending).await.map_err(|_| RestartError::TimedOut { step, limit: self.limit })?;
+        let sent = timeout(self.limit, sending)
+            .await
+            .map_err(|_| RestartError::TimedOut { step, limit: self.limit })?;
         if let Err(error) = sent {
             return Err(self.explain(step, error).await);
         }

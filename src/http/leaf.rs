@@ -39,13 +39,15 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// A peer has 30 seconds for the first byte, and as long for each complete request head; see
 /// [`header_timeout`](Self::header_timeout). An HTTP/1 connection that is kept alive without a request ends by
-/// the same timeout, as [`CloseReason::Idle`](portcullis_layers::CloseReason::Idle). How long a response may
+/// the same timeout, as [`CloseReason::Idle`](portcullis_layers::CloseReason::Idle). An HTTP/2 connection has no such
+/// timeout once its preface has come. How long a response may
 /// take is for the service to say ([`tower::timeout`]), how long a connection may last, for the stack around this leaf.
 ///
 /// # Cancellation
 ///
 /// The future of `call` is the whole life of the connection. It stays pending while an upgraded stream lives, and
-/// if it is dropped, each read and write of that stream fails with `ECONNABORTED`'s kind.
+/// if it is dropped, each read and write of that stream fails with [`ConnectionAborted`](std::io::ErrorKind::ConnectionAborted),
+/// those that wait included.
 ///
 /// # Errors
 ///
@@ -56,15 +58,15 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// use axum::{Extension, Router, routing::get};
 /// use portcullis::{http::HttpLeaf, layers::Peer};
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
-/// use tower::{Service, ServiceExt};
+/// use tower::ServiceExt;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let router = Router::new().route("/", get(|Extension(peer): Extension<Peer>| async move { format!("hello, {peer}") }));
-/// let mut leaf = HttpLeaf::new(router);
+/// let leaf = HttpLeaf::new(router);
 ///
 /// let (mut client, server) = tokio::io::duplex(1024);
-/// let connection = tokio::spawn(leaf.ready().await?.call(server));
+/// let connection = tokio::spawn(leaf.oneshot(server));
 ///
 /// client.write_all(b"GET / HTTP/1.1\r\nhost: example\r\nconnection: close\r\n\r\n").await?;
 /// let mut answer = String::new();

@@ -77,7 +77,9 @@ impl Acceptor {
             Socket::Tcp(listener) => {
                 ready!(listener.poll_accept(cx)).map(|(stream, peer)| self.tcp(stream, peer))
             }
-            Socket::Unix(listener, _) => ready!(listener.poll_accept(cx)).map(|(stream, _)| self.unix(stream)),
+            Socket::Unix(listener, _) => {
+                ready!(listener.poll_accept(cx)).map(|(stream, _)| self.unix(stream))
+            }
         })
     }
 

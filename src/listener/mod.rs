@@ -50,6 +50,17 @@ impl<E> GracefulListener<E> {
         self.seat.acceptor.local_address()
     }
 
+    /// Goes on accepting while this generation is drained at the end of the line, until the connections of the
+    /// other listeners are over: for what tells about the drain itself, such as readiness and metrics.
+    ///
+    /// The drain does not wait for its connections, but for an answer on its way (at most 1 s). After a handoff it stops
+    /// as any other listener, for the successor accepts.
+    #[must_use]
+    pub fn accept_while_draining(mut self) -> Self {
+        self.seat.attending = true;
+        self
+    }
+
     /// Runs connections on an executor of your own instead of [`Tokio`]: this is how the concurrency model
     /// is replaced.
     #[must_use]

@@ -36,7 +36,12 @@ use crate::{
             one for `Tracked<_>` a `TrackLayer`, one for `Metered<_>` a `MetricsLayer`; a service for a plain `TcpStream` is served by `serve_tcp`"
 )]
 pub trait ConnectionService<C>:
-    Service<C, Response = (), Error: Into<BoxError>, Future: Future<Output = Result<(), Self::Error>> + Send + 'static>
+    Service<
+        C,
+        Response = (),
+        Error: Into<BoxError>,
+        Future: Future<Output = Result<(), Self::Error>> + Send + 'static,
+    >
 {
 }
 
@@ -80,7 +85,9 @@ pub enum ServeError {
         source: BoxError,
     },
     /// The stack was made for another kind of socket.
-    #[error("listener {listener:?} is bound to {address}, but its stack was made for {wanted} streams: use `serve`, or bind it accordingly")]
+    #[error(
+        "listener {listener:?} is bound to {address}, but its stack was made for {wanted} streams: use `serve`, or bind it accordingly"
+    )]
     Transport {
         /// The name of the listener.
         listener: String,
@@ -113,8 +120,10 @@ where
     let shared = seat.shared.clone();
     let errors = AcceptErrors::register(shared.metrics_prefix(), &seat.name);
     let mut phase = shared.phase();
+    let open = shared.open(seat.attending);
+    let counted = open.listener();
+    seat.serve();
     let mut accepting = AcceptLoop { seat, executor, service, errors, backoff: *BACKOFF.start() };
-    let serving = accepting.seat.serving();
     loop {
         let now = *phase.borrow_and_update();
         match now {
@@ -131,13 +140,16 @@ where
         }
     }
     if shared.is_last() {
+        if accepting.seat.attending {
+            accepting.run(shared.drained()).await?;
+        }
         accepting.take_queued().await?;
         accepting.seat.acceptor.unlink();
     }
     // This process' copy of the socket is closed before the end is waited for, and the connections are counted only
     // after it.
     drop(accepting);
-    drop(serving);
+    drop(counted);
     match shared.ended().await {
         End::Drained { forced } => Ok(Drained { forced }),
         End::Handoff(error) => Err(ServeError::Handoff(error)),
@@ -175,7 +187,9 @@ impl<S, E> AcceptLoop<S, E> {
                     return Poll::Ready(None);
                 }
                 match self.service.poll_ready(cx) {
-                    Poll::Ready(Ok(())) => self.seat.acceptor.poll_accept(cx).map(|accepted| Some(Ok(accepted))),
+                    Poll::Ready(Ok(())) => {
+                        self.seat.acceptor.poll_accept(cx).map(|accepted| Some(Ok(accepted)))
+                    }
                     Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
                     Poll::Pending => Poll::Pending,
                 }
@@ -239,9 +253,9 @@ impl<S, E> AcceptLoop<S, E> {
     {
         let peer = accepted.peer();
         let Some(stream) = T::from_accepted(accepted) else { return Err(wrong_transport::<T>(&self.seat)) };
-        let Seat { shared, name, .. } = &self.seat;
-        let life = self.service.call(stream);
-        let task = ConnectionTask::new(life, name.clone(), peer, shared.forced(), shared.connection());
+        let open = self.seat.shared.open(self.seat.attending);
+        let (listener, life) = (self.seat.name.clone(), self.service.call(stream));
+        let task = ConnectionTask::new(life, listener, peer, open.forced(), open.connection());
         self.executor.spawn(task);
         Ok(())
     }

@@ -36,13 +36,20 @@ impl Place {
     }
 }
 
+/// As a listener does it at its end: the socket is closed after it.
+#[track_caller]
+fn unlink_if_ours(socket: ListeningSocket) -> bool {
+    let ListeningSocket::Unix(listener, path) = socket else { panic!("not a Unix socket") };
+    path.unlink_if_ours(listener.as_fd()).unwrap()
+}
+
 #[test]
 fn a_free_path_is_bound_and_unlinked_in_the_end() {
     let place = place();
     let socket = place.uri().bind().unwrap();
     UnixStream::connect(&place.path).unwrap();
     assert_eq!(place.names(), ["echo"], "no lock file");
-    assert!(socket.unlink_if_ours().unwrap());
+    assert!(unlink_if_ours(socket));
     assert!(place.names().is_empty());
 }
 
@@ -118,7 +125,7 @@ fn a_path_replaced_by_somebody_else_is_left_alone() {
     let ours = place.uri().bind().unwrap();
     fs::remove_file(&place.path).unwrap();
     let _theirs = UnixListener::bind(&place.path).unwrap();
-    assert!(!ours.unlink_if_ours().unwrap());
+    assert!(!unlink_if_ours(ours));
     UnixStream::connect(&place.path).unwrap();
 }
 
@@ -128,11 +135,11 @@ fn a_path_that_is_gone_is_not_an_error() {
     let uri = || format!("unix://{}", path.display()).parse::<Bind>().unwrap();
     let socket = uri().bind().unwrap();
     fs::remove_file(&path).unwrap();
-    assert!(!socket.unlink_if_ours().unwrap());
+    assert!(!unlink_if_ours(socket));
 
     let socket = uri().bind().unwrap();
     drop(_directory);
-    assert!(!socket.unlink_if_ours().unwrap());
+    assert!(!unlink_if_ours(socket));
 }
 
 #[test]
@@ -145,7 +152,7 @@ fn a_path_replaced_before_it_is_handed_down_is_left_alone() {
 
     let handed = ours.as_fd().try_clone_to_owned().unwrap();
     let inherited = ListeningSocket::inherited("echo", handed, &description).unwrap();
-    assert!(!inherited.unlink_if_ours().unwrap());
+    assert!(!unlink_if_ours(inherited));
     assert!(place.path.exists());
 }
 
@@ -159,7 +166,7 @@ fn a_path_handed_down_by_somebody_else_is_ours_while_it_is_a_socket() {
         inode: None,
     };
     let inherited = ListeningSocket::inherited("echo", listener.into(), &announced).unwrap();
-    assert!(inherited.unlink_if_ours().unwrap());
+    assert!(unlink_if_ours(inherited));
     assert!(!place.path.exists());
 }
 
@@ -187,6 +194,16 @@ fn of_many_starters_at_once_one_wins_and_is_reachable() {
         let accepted = std::iter::from_fn(|| listener.accept().ok()).count();
         assert_eq!(accepted, starters);
     }
+}
+
+#[test]
+fn a_directory_that_somebody_keeps_locked_is_waited_for_and_given_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = lock(directory.path(), Duration::ZERO).unwrap();
+    let error = lock(directory.path(), LOCK_RETRY).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    drop(held);
+    lock(directory.path(), Duration::ZERO).unwrap();
 }
 
 #[test]

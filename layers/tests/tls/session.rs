@@ -1,0 +1,177 @@
+//! What is known about a session, and who is told.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+};
+
+use portcullis_layers::{
+    BoxError, Connection, Drain, LocalAddress, Notice, Peer,
+    tls::{
+        TlsStream, TlsVersion,
+        rustls::{CipherSuite, NamedGroup},
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    net::TcpStream,
+};
+use tower::{Layer, service_fn};
+
+use crate::{
+    certificates::Authority,
+    ends::{VERSIONS, client, connect, refused, serve, server, soon, tcp},
+};
+
+/// A connection that writes down what it is told.
+struct Noted {
+    io: TcpStream,
+    notes: Arc<Mutex<Vec<String>>>,
+}
+
+impl AsyncRead for Noted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Noted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+impl Connection for Noted {
+    fn peer(&self) -> Peer {
+        self.io.peer()
+    }
+
+    fn local(&self) -> LocalAddress {
+        self.io.local()
+    }
+
+    fn drain(&self) -> Drain {
+        let token = tokio_util::sync::CancellationToken::new();
+        token.cancel();
+        token.into()
+    }
+
+    fn notice(&self, notice: &Notice<'_>) {
+        let note = match notice {
+            Notice::HandshakeStarted => "started".to_owned(),
+            Notice::HandshakeCompleted { session, .. } => format!("completed {}", session.version()),
+            other => format!("{other:?}"),
+        };
+        self.notes.lock().unwrap().push(note);
+    }
+}
+
+#[tokio::test]
+async fn what_was_agreed_is_readable_from_the_connection() {
+    let authority = Authority::new("a CA");
+    let layer = server(&authority).alpn(["h2", "http/1.1"]).build().unwrap();
+    for version in VERSIONS {
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let (io, accepted) = tcp().await;
+        let (peer, local) = (accepted.peer(), accepted.local());
+        let stack = layer.layer(service_fn(move |mut stream: TlsStream<Noted>| {
+            let local = local.clone();
+            async move {
+                let session = stream.tls().expect("no session");
+                assert_eq!(session.server_name(), Some("localhost"));
+                assert_eq!(session.alpn(), Some(&b"http/1.1"[..]));
+                assert_eq!(session.client_certificates(), None);
+                assert!(!session.resumed());
+                match session.version() {
+                    TlsVersion::V1_2 => {
+                        assert_eq!(session.cipher(), CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384);
+                        assert_eq!(session.cipher_name(), "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384");
+                        assert_eq!(session.group(), Some(NamedGroup::X25519));
+                    }
+                    TlsVersion::V1_3 => {
+                        assert_eq!(session.cipher_name(), "TLS13_AES_256_GCM_SHA384");
+                        assert!(matches!(
+                            session.group(),
+                            Some(NamedGroup::X25519 | NamedGroup::X25519MLKEM768)
+                        ));
+                    }
+                    other => panic!("{other}"),
+                }
+                // What the stream below knows is still known.
+                assert_eq!(stream.peer(), peer);
+                assert_eq!(stream.local(), local);
+                assert!(stream.drain().has_begun());
+                stream.shutdown().await?;
+                Ok::<(), BoxError>(())
+            }
+        }));
+        let served = serve(stack, Noted { io: accepted, notes: Arc::clone(&notes) });
+        let mut config = client(&authority, version, None);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut stream = connect(&Arc::new(config), io).await.unwrap();
+        soon(stream.read_to_end(&mut Vec::new())).await.unwrap();
+        soon(served).await.unwrap().unwrap();
+
+        let completed = if version.version == VERSIONS[0].version { "TLSv1.2" } else { "TLSv1.3" };
+        assert_eq!(*notes.lock().unwrap(), ["started".to_owned(), format!("completed {completed}")]);
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_is_only_started() {
+    let layer = server(&Authority::new("a CA")).build().unwrap();
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let (client, accepted) = tcp().await;
+    drop(client);
+    refused(&layer, Noted { io: accepted, notes: Arc::clone(&notes) }).await;
+    assert_eq!(*notes.lock().unwrap(), ["started"]);
+}
+
+#[tokio::test]
+async fn the_post_quantum_group_is_used_where_a_client_offers_it_first() {
+    let authority = Authority::new("a CA");
+    let layer = server(&authority).build().unwrap();
+    let (io, accepted) = tcp().await;
+    let stack = layer.layer(service_fn(|mut stream: TlsStream<TcpStream>| async move {
+        assert_eq!(stream.tls().unwrap().group(), Some(NamedGroup::X25519MLKEM768));
+        stream.shutdown().await?;
+        Ok::<(), BoxError>(())
+    }));
+    let served = serve(stack, accepted);
+    let mut config = client(&authority, VERSIONS[1], None);
+    let mut provider =
+        portcullis_layers::tls::rustls::crypto::CryptoProvider::clone(config.crypto_provider());
+    provider.kx_groups.sort_by_key(|group| group.name() != NamedGroup::X25519MLKEM768);
+    let mut roots = portcullis_layers::tls::rustls::RootCertStore::empty();
+    roots.add(authority.der.clone()).unwrap();
+    config = portcullis_layers::tls::rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[VERSIONS[1]])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut stream = connect(&Arc::new(config), io).await.unwrap();
+    soon(stream.read_to_end(&mut Vec::new())).await.unwrap();
+    soon(served).await.unwrap().unwrap();
+}

@@ -1,0 +1,161 @@
+//! Streams that misbehave, or that insist.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use portcullis_layers::{Connection, LocalAddress, Peer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// A connection from which nothing can be read.
+pub(crate) struct Failing {
+    io: TcpStream,
+    error: fn() -> io::Error,
+}
+
+impl Failing {
+    pub(crate) const fn new(io: TcpStream, error: fn() -> io::Error) -> Self {
+        Self { io, error }
+    }
+}
+
+impl AsyncRead for Failing {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err((self.error)()))
+    }
+}
+
+impl AsyncWrite for Failing {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl Connection for Failing {
+    fn peer(&self) -> Peer {
+        self.io.peer()
+    }
+
+    fn local(&self) -> LocalAddress {
+        self.io.local()
+    }
+}
+
+/// A connection from which every byte is read by itself.
+pub(crate) struct ByteByByte {
+    io: TcpStream,
+}
+
+impl ByteByByte {
+    pub(crate) const fn new(io: TcpStream) -> Self {
+        Self { io }
+    }
+}
+
+impl AsyncRead for ByteByByte {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut byte = [0];
+        let mut one = ReadBuf::new(&mut byte);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut one))?;
+        buf.put_slice(one.filled());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ByteByByte {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+impl Connection for ByteByByte {
+    fn peer(&self) -> Peer {
+        self.io.peer()
+    }
+
+    fn local(&self) -> LocalAddress {
+        self.io.local()
+    }
+}
+
+/// A connection that must be written to with several buffers at once.
+pub(crate) struct VectoredOnly {
+    io: TcpStream,
+}
+
+impl VectoredOnly {
+    pub(crate) const fn new(io: TcpStream) -> Self {
+        Self { io }
+    }
+}
+
+impl AsyncRead for VectoredOnly {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for VectoredOnly {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        panic!("poll_write was called where poll_write_vectored should have been");
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+}
+
+impl Connection for VectoredOnly {
+    fn peer(&self) -> Peer {
+        self.io.peer()
+    }
+
+    fn local(&self) -> LocalAddress {
+        self.io.local()
+    }
+}
