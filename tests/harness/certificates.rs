@@ -126,11 +126,13 @@ pub(crate) enum Versions {
 }
 
 impl Versions {
-    const fn list(self) -> &'static [&'static SupportedProtocolVersion] {
+    fn list(self) -> &'static [&'static SupportedProtocolVersion] {
+        static BOTH: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+
         match self {
-            Self::Both => &[&TLS13, &TLS12],
-            Self::Tls12 => &[&TLS12],
-            Self::Tls13 => &[&TLS13],
+            Self::Both => &BOTH,
+            Self::Tls12 => &BOTH[..1],
+            Self::Tls13 => &BOTH[1..],
         }
     }
 }

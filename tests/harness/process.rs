@@ -39,7 +39,10 @@ impl Process {
         let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
         let handle = pidfd_open(process, PidfdFlags::empty())
             .unwrap_or_else(|error| panic!("process {pid} should be there: {error}"));
-        let handle = AsyncFd::with_interest(handle, Interest::READABLE).expect("a pidfd can be polled");
+        // SAFETY: the descriptor is owned by what is registered, which never gives it away: it is open, and the
+        // same, for as long as the registration lasts.
+        let handle = unsafe { AsyncFd::register_with_interest(handle, Interest::READABLE) };
+        let handle = handle.expect("a pidfd can be polled");
         Self { pid, handle, exit: Mutex::new(None) }
     }
 
