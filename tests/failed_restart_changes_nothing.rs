@@ -90,7 +90,7 @@ async fn a_program_that_knows_nothing_of_it() {
 #[tokio::test]
 async fn a_successor_that_hangs() {
     let (echo, script, again) = Echo::new(Kind::Tcp).option("--ready-timeout", READY_TIMEOUT).start_script();
-    let mut server = echo.start().await;
+    let server = echo.start().await;
     let load = under_load(&server).await;
     script.write("kill -STOP $$");
 

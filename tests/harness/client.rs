@@ -92,6 +92,12 @@ impl Client {
         self.expect_end().await
     }
 
+    /// Sends a text, and reads the answer to the end of the connection.
+    pub(crate) async fn ask(&mut self, text: &[u8]) -> String {
+        in_time(self.stream.write_all(text)).await.expect("bytes are taken");
+        String::from_utf8(self.wait_for_end().await).expect("text")
+    }
+
     /// Waits until the server ends the connection, in whatever way, and gives what came before that.
     pub(crate) async fn wait_for_end(&mut self) -> Vec<u8> {
         let mut received = Vec::new();

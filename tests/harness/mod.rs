@@ -26,17 +26,17 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::{
     certificates::Authority,
-    client::{Client, Fault},
+    client::{Client, Fault, reset},
     echo::{Echo, Kind, example},
-    http::{Answer, HttpConnection},
+    http::{Answer, HttpConnection, get},
     load::{Load, Tally},
     log::Log,
     metrics::Metrics,
     place::Place,
     process::{Exit, Process},
-    script::StartScript,
+    script::{StartScript, copy_program},
     server::{Outcome, Server},
-    target::Target,
+    target::{Target, connect},
 };
 pub(crate) use rustix::process::Signal;
 

@@ -1,4 +1,4 @@
-//! A start command that a test can rewrite while the server runs.
+//! Programs that a test writes: a start command that can be rewritten while the server runs, and copies.
 
 use std::{
     fs,
@@ -44,4 +44,10 @@ impl StartScript {
         fs::set_permissions(&new, fs::Permissions::from_mode(mode)).expect("a file of ours");
         fs::rename(&new, &self.0).expect("a directory of ours");
     }
+}
+
+/// Copies a program, so that it can be executed at once.
+pub(crate) fn copy_program(from: &Path, to: &Path) {
+    let _forking = forking();
+    fs::copy(from, to).expect("a directory of ours");
 }
