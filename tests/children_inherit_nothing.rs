@@ -1,0 +1,163 @@
+//! A child inherits the handoff socket if it is the successor, and no other descriptor; nothing grows from
+//! generation to generation; a handoff variable that has leaked means nothing.
+
+mod harness;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    fs,
+};
+
+use harness::{Echo, Exit, Kind, Process, Server, Signal, until};
+use nix::{sys::stat::Mode, unistd::mkfifo};
+
+/// The standard ones are meant to be inherited.
+const STANDARD: std::ops::RangeInclusive<u32> = 0..=2;
+
+/// What a process holds, by kind: `socket`, `anon_inode:[eventpoll]`, a path. Numbers of inodes differ anyway.
+fn kinds(process: &Process) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for path in process.descriptors().values() {
+        let path = path.to_string_lossy();
+        let kind = match path.split_once(":[") {
+            Some((kind @ ("socket" | "pipe"), _)) => kind.to_owned(),
+            _ => path.into_owned(),
+        };
+        *kinds.entry(kind).or_insert(0) += 1;
+    }
+    kinds
+}
+
+fn variables(process: &Process) -> BTreeSet<OsString> {
+    process.environment().into_iter().map(|(name, _)| name).collect()
+}
+
+fn files(server: &Server) -> BTreeSet<OsString> {
+    let entries = fs::read_dir(server.place().directory()).expect("a directory of ours");
+    entries.flatten().map(|entry| entry.file_name()).collect()
+}
+
+#[track_caller]
+fn everything_is_closed_on_exec(process: &Process) {
+    for (descriptor, what) in process.descriptors() {
+        if !STANDARD.contains(&descriptor) {
+            // `None`: it was closed since.
+            let closed = process.is_close_on_exec(descriptor).unwrap_or(true);
+            assert!(closed, "descriptor {descriptor} ({}) would be inherited", what.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_descriptor_is_closed_on_exec() {
+    for kind in [Kind::Tcp, Kind::Unix, Kind::Tls] {
+        let mut server = Echo::new(kind).start().await;
+        for _ in 0..3 {
+            let mut client = server.target().connect().await.expect("a connection");
+            client.echo(100).await.expect("an echo");
+            everything_is_closed_on_exec(server.serving());
+            let predecessor = server.restart().await;
+            everything_is_closed_on_exec(&predecessor);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_successor_inherits_the_handoff_socket_alone() {
+    let (echo, script, again) = Echo::new(Kind::Tcp).start_script();
+    let mut server = echo.start().await;
+    let mut client = server.target().connect().await.expect("a connection");
+    client.echo(100).await.expect("an echo");
+
+    // Before it becomes the server, the script stops at a gate, and can be looked at.
+    let gate = server.place().path("gate");
+    mkfifo(&gate, Mode::S_IRWXU).expect("a directory of ours");
+    script.write(&format!("read _ < {}\n{again}", gate.display()));
+    server.serving().signal(Signal::USR1);
+    let successor = Process::new(server.serving().only_child().await);
+    let sockets = until("the script runs", async || {
+        let runs = successor.program() != server.serving().program();
+        let sockets = successor.sockets();
+        if runs && !sockets.is_empty() { Ok(sockets) } else { Err(successor.descriptors()) }
+    })
+    .await;
+    assert_eq!(sockets.len(), 1, "one socket: {:?}", successor.descriptors());
+    let shared: Vec<_> = sockets.intersection(&server.serving().sockets()).cloned().collect();
+    assert_eq!(shared, [const { std::path::PathBuf::new() }; 0], "and it is none of the server's own");
+
+    tokio::task::spawn_blocking(move || fs::write(gate, "\n")).await.expect("no panic").expect("the reader is there");
+    server.follow().await;
+}
+
+#[tokio::test]
+async fn nothing_grows_from_generation_to_generation() {
+    let mut server = Echo::new(Kind::Tls).start().await;
+    // The second generation is the first that has inherited anything.
+    server.restart().await;
+    server.alone().await;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        server.target().visit(1000).await.expect("an echo");
+        seen.push((server.serving().pid(), variables(server.serving()), files(&server)));
+        for _ in 0..10 {
+            server.restart().await;
+        }
+        server.alone().await;
+    }
+    let [(_, first_variables, first_files), (_, later_variables, later_files)] = &*seen else { unreachable!() };
+    assert_eq!(first_variables, later_variables, "the environment");
+    assert_eq!(first_files, later_files, "the files beside the pid file");
+}
+
+#[tokio::test]
+async fn descriptors_and_threads_stay_the_same() {
+    let mut server = Echo::new(Kind::Tcp).start().await;
+    server.restart().await;
+    server.alone().await;
+    let at_rest = async |server: &Server| {
+        until("it is at rest", async || {
+            let (before, threads) = (kinds(server.serving()), server.serving().threads());
+            tokio::task::yield_now().await;
+            let after = kinds(server.serving());
+            let no_clients = server.get("/connections").await.body == "[]";
+            if before == after && no_clients { Ok((before, threads)) } else { Err(after) }
+        })
+        .await
+    };
+    let (descriptors, threads) = at_rest(&server).await;
+    for _ in 0..10 {
+        server.restart().await;
+        server.target().visit(1000).await.expect("an echo");
+    }
+    server.alone().await;
+    until("the twelfth generation holds what the second held", async || {
+        let now = kinds(server.serving());
+        if now == descriptors { Ok(()) } else { Err((now, &descriptors)) }
+    })
+    .await;
+    // Threads for blocking work come and go; they must not add up.
+    assert!(server.serving().threads() <= threads + 2, "{} threads, {threads} before", server.serving().threads());
+}
+
+#[tokio::test]
+async fn a_leaked_handoff_variable_starts_a_first_generation() {
+    let mut server = Echo::new(Kind::Tcp).start().await;
+    let before = variables(server.serving());
+    server.restart().await;
+    let leaked: Vec<_> =
+        server.serving().environment().into_iter().filter(|(name, _)| !before.contains(name)).collect();
+    assert!(!leaked.is_empty(), "the handoff socket is named in the environment");
+
+    let mut echo = Echo::new(Kind::Tcp);
+    for (name, value) in leaked {
+        echo = echo.variable(name, value);
+    }
+    // `start` waits for generation 1.
+    let mut other = echo.start().await;
+    other.target().visit(1000).await.expect("it serves");
+    // And it can be restarted in its turn.
+    other.restart().await;
+    other.target().visit(1000).await.expect("it serves");
+    assert_eq!(other.terminate().await, Exit::Code(0));
+}

@@ -1,0 +1,149 @@
+//! Certificates for servers and clients, made anew for each test.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use tokio_rustls::rustls::{
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    pki_types::{CertificateDer, PrivateKeyDer},
+    version::{TLS12, TLS13},
+};
+
+use super::Place;
+
+/// The name that servers' certificates are for.
+pub(crate) const SERVER_NAME: &str = "localhost";
+
+/// The name in clients' certificates. It must turn up in no metric.
+pub(crate) const CLIENT_NAME: &str = "gatekeepers-friend";
+
+/// A certificate authority.
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    certificate: CertificateDer<'static>,
+    key: Arc<KeyPair>,
+    certificate_pem: String,
+}
+
+/// The paths of the files with a server's certificate and key.
+#[derive(Clone, Debug)]
+pub(crate) struct IdentityFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut authority = CertificateParams::new([]).expect("no names");
+        authority.distinguished_name.push(DnType::CommonName, "portcullis test authority");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        Self(CertifiedIssuer::self_signed(authority, key()).expect("a certificate"))
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A good certificate for [`SERVER_NAME`].
+    pub(crate) fn server(&self) -> Identity {
+        let mut server = CertificateParams::new([SERVER_NAME.to_owned()]).expect("a DNS name");
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.sign(&server)
+    }
+
+    /// A good certificate of a client.
+    pub(crate) fn client(&self) -> Identity {
+        self.sign(&client())
+    }
+
+    /// A certificate of a client that was good once.
+    pub(crate) fn expired_client(&self) -> Identity {
+        let mut client = client();
+        client.not_before = date_time_ymd(2019, 1, 1);
+        client.not_after = date_time_ymd(2020, 1, 1);
+        self.sign(&client)
+    }
+
+    fn sign(&self, certificate: &CertificateParams) -> Identity {
+        let key = key();
+        let certificate = certificate.signed_by(&key, &self.0).expect("a certificate");
+        Identity {
+            certificate: certificate.der().clone(),
+            certificate_pem: certificate.pem(),
+            key: Arc::new(key),
+        }
+    }
+
+    /// The settings of a client that trusts this authority's servers.
+    pub(crate) fn trusted_by(&self, client: Option<&Identity>, versions: Versions) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.0.der().clone()).expect("a certificate");
+        let config = ClientConfig::builder_with_protocol_versions(versions.list()).with_root_certificates(roots);
+        Arc::new(match client {
+            None => config.with_no_client_auth(),
+            Some(Identity { certificate, key, .. }) => {
+                let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key that rcgen made");
+                config.with_client_auth_cert(vec![certificate.clone()], key).expect("they belong together")
+            }
+        })
+    }
+}
+
+impl Identity {
+    pub(crate) fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    pub(crate) fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
+    /// Writes `NAME.crt` and `NAME.key` into the place.
+    pub(crate) fn write(&self, place: &Place, name: &str) -> IdentityFiles {
+        let files = IdentityFiles {
+            certificate: place.path(format!("{name}.crt")),
+            key: place.path(format!("{name}.key")),
+        };
+        fs::write(&files.certificate, &self.certificate_pem).expect("a file of ours");
+        fs::write(&files.key, self.key_pem()).expect("a file of ours");
+        files
+    }
+}
+
+/// The versions of TLS that a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Versions {
+    Both,
+    Tls12,
+    Tls13,
+}
+
+impl Versions {
+    fn list(self) -> &'static [&'static SupportedProtocolVersion] {
+        static BOTH: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
+
+        match self {
+            Self::Both => &BOTH,
+            Self::Tls12 => &BOTH[..1],
+            Self::Tls13 => &BOTH[1..],
+        }
+    }
+}
+
+fn client() -> CertificateParams {
+    let mut client = CertificateParams::new([]).expect("no names");
+    client.distinguished_name.push(DnType::CommonName, CLIENT_NAME);
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    client
+}
+
+fn key() -> KeyPair {
+    KeyPair::generate().expect("a key")
+}

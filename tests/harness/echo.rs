@@ -1,0 +1,233 @@
+//! How the echo server is started: its options, and where it lives.
+
+use std::{
+    ffi::{OsStr, OsString},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use super::{
+    Authority, Exit, Log, Place, Process, Server, StartScript, Target,
+    certificates::{IdentityFiles, Versions},
+    descendants,
+};
+
+/// An echo server that is not started yet.
+pub(crate) struct Echo {
+    pub(super) place: Arc<Place>,
+    pub(super) authority: Option<Arc<Authority>>,
+    pub(super) pid_file: PathBuf,
+    pub(super) target: Target,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    variables: Vec<(OsString, OsString)>,
+    directory: Option<PathBuf>,
+}
+
+/// What clients of the server speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Tcp,
+    Tls,
+    Unix,
+}
+
+/// The ports of a server, on an address of its own.
+const PORT: u16 = 6789;
+const ADMIN_PORT: u16 = 9100;
+
+/// Variables that the server reads, and that a test must not inherit from whoever runs it.
+const VARIABLES: [&str; 15] = [
+    "ADMIN_BIND",
+    "ALLOWED_NETWORKS",
+    "BIND",
+    "CLIENT_TLS_CERTIFICATE_CA",
+    "DRAIN_TIMEOUT",
+    "LOG_LEVEL",
+    "LOG_PATH",
+    "PID_FILE",
+    "PORT",
+    "READY_TIMEOUT",
+    "START_COMMAND",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
+    "TLS_VERSION",
+    "VERIFY_CLIENT_TLS_CERTIFICATE",
+];
+
+impl Echo {
+    /// With an address, an admin address and a pid file of its own; over TLS, with a certificate as well.
+    pub(crate) fn new(kind: Kind) -> Self {
+        let mut echo = Self::bare();
+        let address = echo.place.address(PORT);
+        let socket = echo.place.path("echo.sock");
+        match kind {
+            Kind::Tcp | Kind::Tls => echo.arguments.extend(["--bind".into(), format!("tcp://{address}").into()]),
+            Kind::Unix => {
+                let mut uri = OsString::from("unix://");
+                uri.push(&socket);
+                echo.arguments.extend(["--bind".into(), uri]);
+                echo.target = Target::Unix(socket);
+            }
+        }
+        if kind == Kind::Tls {
+            let authority = Authority::new();
+            let IdentityFiles { certificate, key } = authority.server().write(&echo.place, "server");
+            echo.arguments.extend(["--tls-cert".into(), certificate.into(), "--tls-key".into(), key.into()]);
+            echo.target = Target::tls(address, authority.trusted_by(None, Versions::Both));
+            echo.authority = Some(Arc::new(authority));
+        }
+        let admin = format!("tcp://{}", echo.admin());
+        echo.option("--admin", admin).option("--worker-threads", "2")
+    }
+
+    /// Without options: with a place, but told of nothing.
+    pub(crate) fn bare() -> Self {
+        let place = Place::new();
+        Self {
+            authority: None,
+            pid_file: place.path("echo.pid"),
+            target: Target::tcp(place.address(PORT)),
+            program: example("echo"),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            directory: None,
+            place: Arc::new(place),
+        }
+    }
+
+    pub(crate) fn option(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.arguments.extend([name.into(), value.as_ref().to_owned()]);
+        self
+    }
+
+    /// An option that has no value.
+    pub(crate) fn flag(mut self, name: &str) -> Self {
+        self.arguments.push(name.into());
+        self
+    }
+
+    pub(crate) fn variable(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    pub(crate) fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.pid_file = path.into();
+        self
+    }
+
+    /// Another path to the program.
+    pub(crate) fn program(mut self, path: impl Into<PathBuf>) -> Self {
+        self.program = path.into();
+        self
+    }
+
+    /// The directory to start it in.
+    pub(crate) fn directory(mut self, path: impl Into<PathBuf>) -> Self {
+        self.directory = Some(path.into());
+        self
+    }
+
+    /// A restart starts what this script says. It says "the same again" to begin with.
+    pub(crate) fn start_script(self) -> (Self, StartScript, String) {
+        let script = StartScript::at(self.place.path("start"));
+        let echo = self.option("--start-command", script.path());
+        let again = echo.exec_line();
+        script.write(&again);
+        (echo, script, again)
+    }
+
+    /// The line of a shell script that becomes this server.
+    fn exec_line(&self) -> String {
+        let words = [self.program.clone().into()].into_iter().chain(self.all_arguments());
+        let words = words.map(|word: OsString| word.into_string().expect("a script is text"));
+        format!("exec {}", shell_words::join(words))
+    }
+
+    fn all_arguments(&self) -> Vec<OsString> {
+        let pid_file = ["--pid-file".into(), self.pid_file.clone().into()];
+        self.arguments.iter().cloned().chain(pid_file).collect()
+    }
+
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.place.address(ADMIN_PORT)
+    }
+
+    pub(crate) fn authority(&self) -> &Arc<Authority> {
+        self.authority.as_ref().expect("only a TLS server has one")
+    }
+
+    /// Starts it, and waits until it serves.
+    pub(crate) async fn start(self) -> Server {
+        let arguments = self.all_arguments();
+        let running = self.run(arguments);
+        Server::new(self, running).await
+    }
+
+    /// Starts it without further options, and waits for it to end. Returns how, and what it said.
+    pub(crate) async fn run_to_its_end(self) -> (Exit, String) {
+        let Running { process, log, reading, mark } = self.run(self.arguments.clone());
+        let end = tokio::time::timeout(super::DEADLINE, process.end()).await;
+        descendants::kill_all(&mark);
+        // Nobody is left who could write.
+        reading.join().expect("reading does not panic");
+        match end {
+            Ok(exit) => (exit, log.text()),
+            Err(_) => panic!("the server should have ended by itself; it said:\n{}", log.text()),
+        }
+    }
+
+    fn run(&self, arguments: Vec<OsString>) -> Running {
+        let mark = descendants::mark();
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .env(descendants::VARIABLE, &mark)
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone().expect("a pipe"))
+            .stderr(writer);
+        for name in VARIABLES.into_iter().filter(|name| self.variables.iter().all(|(given, _)| given != name)) {
+            command.env_remove(name);
+        }
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        let forking = descendants::forking();
+        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
+        drop(forking);
+        let (log, reading) = Log::read(reader);
+        Running { process: Process::new(child.id()), log, reading, mark }
+    }
+}
+
+/// What was started.
+pub(super) struct Running {
+    pub(super) process: Process,
+    pub(super) log: Log,
+    pub(super) reading: JoinHandle<()>,
+    pub(super) mark: String,
+}
+
+/// The path of an example, built beside this test.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    // target/debug/deps/this-test → target/debug/examples/name
+    let target = test.parent().and_then(Path::parent).expect("tests are in the target directory");
+    let path = target.join("examples").join(name);
+    assert!(
+        path.is_file(),
+        "the example `{name}` is not built: run `cargo test --workspace`, which builds the examples too (looked for {})",
+        path.display()
+    );
+    path
+}

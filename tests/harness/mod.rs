@@ -1,0 +1,71 @@
+//! What the tests need to treat the example `echo` as its users do: start it, talk to it, signal it, and look at
+//! what the kernel says of its processes.
+//!
+//! Nothing here knows the library: a [`Server`] is a line of real processes, known by their sockets, signals, log, pid
+//! file and metrics. No process outlives its test, whichever way the test ends (`descendants`).
+
+// Every test file is a program of its own that uses its part of this.
+#![allow(dead_code, unused_imports)]
+
+pub(crate) mod certificates;
+mod client;
+mod descendants;
+mod echo;
+mod http;
+mod load;
+mod log;
+mod metrics;
+mod noise;
+mod place;
+mod process;
+mod script;
+mod server;
+mod target;
+
+use std::time::{Duration, Instant};
+
+pub(crate) use self::{
+    certificates::Authority,
+    client::{Client, Fault, reset},
+    echo::{Echo, Kind, example},
+    http::{Answer, HttpConnection, get},
+    load::{Load, Tally},
+    log::Log,
+    metrics::Metrics,
+    place::Place,
+    process::{Exit, Process},
+    script::{StartScript, copy_program},
+    server::{Outcome, Server},
+    target::{Target, connect},
+};
+pub(crate) use rustix::process::Signal;
+
+/// How long anything may take that must happen. Far above what it does take, also on a busy machine: it only decides
+/// how long a failing test runs.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for the future, and panics at the deadline.
+pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("not within {DEADLINE:?}: {what}"),
+    }
+}
+
+/// Asks again and again until the answer is there, and panics at the deadline with the last refusal.
+///
+/// For what another process does and tells nobody: a counter that grows, a descriptor that is closed. Where there is an
+/// event, wait for the event.
+pub(crate) async fn until<T, E: std::fmt::Debug>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
+    /// Between two questions, so that asking does not take the processor from the one who is asked.
+    const PAUSE: Duration = Duration::from_millis(10);
+
+    let begun = Instant::now();
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(refusal) if begun.elapsed() > DEADLINE => panic!("not within {DEADLINE:?}: {what}: {refusal:?}"),
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A server that runs: a line of processes, and the one of them that serves.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use rustix::process::Signal;
+
+use super::{
+    Answer, Authority, Echo, Exit, Log, Metrics, Place, Process, Target, descendants,
+    echo::Running,
+    http,
+    log::{field, is_serving},
+    until,
+};
+
+/// See the module. Dropped, it is killed, with all its generations; its log is printed if the test has failed.
+pub(crate) struct Server {
+    serving: Process,
+    generation: u64,
+    log: Log,
+    reading: Option<JoinHandle<()>>,
+    mark: String,
+    pid_file: PathBuf,
+    target: Target,
+    admin: SocketAddr,
+    authority: Option<Arc<Authority>>,
+    place: Arc<Place>,
+}
+
+/// What became of a restart.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The one that served before, and drains.
+    Succeeded(Process),
+    /// The word of the log and the metric.
+    Failed(String),
+}
+
+impl Server {
+    pub(super) async fn new(echo: Echo, running: Running) -> Self {
+        let Running { process, log, reading, mark } = running;
+        let server = Self {
+            serving: process,
+            generation: 1,
+            log,
+            reading: Some(reading),
+            mark,
+            admin: echo.admin(),
+            pid_file: echo.pid_file,
+            target: echo.target,
+            authority: echo.authority,
+            place: echo.place,
+        };
+        server.log.wait_from(0, "serving generation=1", |line| is_serving(line, 1)).await;
+        server
+    }
+
+    /// Where its clients connect.
+    pub(crate) const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    pub(crate) const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The process that serves.
+    pub(crate) const fn serving(&self) -> &Process {
+        &self.serving
+    }
+
+    pub(crate) const fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(crate) fn authority(&self) -> &Authority {
+        self.authority.as_ref().expect("only a TLS server has one")
+    }
+
+    pub(crate) fn pid_file(&self) -> &Path {
+        &self.pid_file
+    }
+
+    /// The pid that the pid file names.
+    #[track_caller]
+    pub(crate) fn pid_in_file(&self) -> u32 {
+        let text = fs::read_to_string(&self.pid_file).expect("the pid file is there");
+        text.trim().parse().unwrap_or_else(|_| panic!("the pid file should hold a pid and holds {text:?}"))
+    }
+
+    /// Sends `USR1` to the process that serves, and waits for the outcome in the log.
+    pub(crate) async fn try_restart(&mut self) -> Outcome {
+        let start = self.log.len();
+        self.serving.signal(Signal::USR1);
+        let over = |line: &str| line.contains("restart succeeded") || line.contains("restart failed");
+        let line = self.log.wait_from(start, "restart succeeded, or failed", over).await;
+        if line.contains("restart failed") {
+            return Outcome::Failed(field(&line, "result").unwrap_or_default().to_owned());
+        }
+        Outcome::Succeeded(self.follow().await)
+    }
+
+    /// A restart that succeeds. Returns the process that served before.
+    pub(crate) async fn restart(&mut self) -> Process {
+        match self.try_restart().await {
+            Outcome::Succeeded(predecessor) => predecessor,
+            Outcome::Failed(result) => panic!("the restart should have succeeded; its result is {result:?}"),
+        }
+    }
+
+    /// A restart that fails, with this result.
+    pub(crate) async fn fail_to_restart(&mut self, results: &[&str]) {
+        match self.try_restart().await {
+            Outcome::Failed(result) if results.contains(&&*result) => {}
+            outcome => panic!("the restart should have failed, with one of {results:?}: {outcome:?}"),
+        }
+    }
+
+    /// Waits until the next generation serves. Returns the process that served before.
+    pub(crate) async fn follow(&mut self) -> Process {
+        let next = self.generation + 1;
+        self.log.wait_from(0, &format!("serving generation={next}"), |line| is_serving(line, next)).await;
+        self.generation = next;
+        let successor = Process::new(self.pid_in_file());
+        assert_ne!(successor.pid(), self.serving.pid(), "a new generation is a new process");
+        std::mem::replace(&mut self.serving, successor)
+    }
+
+    /// Tells the process that serves to end, and waits for it.
+    pub(crate) async fn terminate(&self) -> Exit {
+        self.serving.signal(Signal::TERM);
+        self.serving.ended().await
+    }
+
+    /// A request to the admin, over a connection of its own.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        http::get(self.admin, path).await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
+    }
+
+    pub(crate) async fn metrics(&self) -> Metrics {
+        let answer = self.get("/metrics").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        Metrics::parse(&answer.body)
+    }
+
+    /// Waits until the metrics are as they shall be. What they count happens a moment after the client has seen it.
+    pub(crate) async fn metrics_when(&self, what: &str, wanted: impl Fn(&Metrics) -> bool) -> Metrics {
+        until(what, async || {
+            let metrics = self.metrics().await;
+            // The text of those that count something is what one wants to see if it never comes.
+            if wanted(&metrics) { Ok(metrics) } else { Err(metrics.nonzero()) }
+        })
+        .await
+    }
+
+    /// The pids of all generations that there are.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        descendants::marked(&self.mark)
+    }
+
+    /// Waits until the process that serves is the only one left.
+    pub(crate) async fn alone(&self) {
+        until("earlier generations, and whatever else was started, are gone", async || {
+            let processes = self.processes();
+            if processes == [self.serving.pid()] { Ok(()) } else { Err(processes) }
+        })
+        .await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        descendants::kill_all(&self.mark);
+        // Nobody is left who could write, so reading comes to its end.
+        if let Some(reading) = self.reading.take() {
+            _ = reading.join();
+        }
+        if failed {
+            eprintln!("---- log of the server ----\n{}\n---- end of the log ----", self.log.text());
+        }
+    }
+}

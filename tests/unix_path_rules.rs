@@ -1,0 +1,104 @@
+//! Who may have the path of a Unix socket: a stale one is taken over, a live server and a regular file are not touched,
+//! and what somebody else has put there since is left alone.
+
+mod harness;
+
+use std::{
+    fs,
+    os::unix::{fs::MetadataExt, net::UnixListener},
+    path::PathBuf,
+};
+
+use harness::{Echo, Exit, Kind};
+
+/// A server and the path that it is going to bind.
+fn echo() -> (Echo, PathBuf) {
+    let echo = Echo::new(Kind::Unix);
+    let path = echo.place().path("echo.sock");
+    (echo, path)
+}
+
+fn inode(path: &PathBuf) -> u64 {
+    fs::symlink_metadata(path).expect("the path is there").ino()
+}
+
+/// It does not start, and says which path is the matter.
+async fn is_refused(echo: Echo, path: &PathBuf) {
+    let (exit, said) = echo.run_to_its_end().await;
+    assert!(matches!(exit, Exit::Code(code) if code != 0), "{exit:?}");
+    assert!(said.contains(path.to_str().expect("text")), "the path should be named: {said}");
+}
+
+#[tokio::test]
+async fn it_is_kept_through_restarts_and_removed_at_the_end() {
+    let (echo, path) = echo();
+    let mut server = echo.start().await;
+    let ours = inode(&path);
+    for _ in 0..3 {
+        let predecessor = server.restart().await;
+        predecessor.ended().await;
+        assert_eq!(inode(&path), ours, "it is the same socket");
+        server.target().visit(1000).await.expect("it serves");
+    }
+    assert_eq!(server.terminate().await, Exit::Code(0));
+    assert!(!path.exists(), "nobody serves");
+}
+
+#[tokio::test]
+async fn a_stale_one_is_taken_over() {
+    let (echo, path) = echo();
+    // std does not remove the path.
+    drop(UnixListener::bind(&path).expect("a directory of ours"));
+    assert!(path.exists());
+    let server = echo.start().await;
+    server.target().visit(1000).await.expect("it serves");
+}
+
+#[tokio::test]
+async fn one_that_a_killed_server_left_is_taken_over() {
+    let (echo, path) = echo();
+    let server = echo.start().await;
+    server.serving().signal(harness::Signal::KILL);
+    server.serving().ended().await;
+    assert!(path.exists());
+    let other = Echo::bare().option("--bind", format!("unix://{}", path.display()));
+    let admin = format!("tcp://{}", other.admin());
+    let _other = other.option("--admin", admin).start().await;
+    server.target().visit(1000).await.expect("another one serves");
+}
+
+#[tokio::test]
+async fn that_of_a_live_server_is_refused() {
+    let (echo, path) = echo();
+    let other = UnixListener::bind(&path).expect("a directory of ours");
+    let theirs = inode(&path);
+    is_refused(echo, &path).await;
+    assert_eq!(inode(&path), theirs);
+    std::os::unix::net::UnixStream::connect(&path).expect("it still listens");
+    drop(other);
+}
+
+#[tokio::test]
+async fn a_regular_file_is_refused() {
+    let (echo, path) = echo();
+    fs::write(&path, "precious").expect("a file of ours");
+    is_refused(echo, &path).await;
+    assert_eq!(fs::read_to_string(&path).expect("the file is there"), "precious");
+}
+
+#[tokio::test]
+async fn what_somebody_else_put_there_is_left_alone() {
+    let (echo, path) = echo();
+    let mut server = echo.start().await;
+    server.restart().await;
+    fs::remove_file(&path).expect("a directory of ours");
+    let _other = UnixListener::bind(&path).expect("a directory of ours");
+    let theirs = inode(&path);
+
+    // Neither the end of a predecessor nor a full stop touches it.
+    let predecessor = server.restart().await;
+    predecessor.ended().await;
+    assert_eq!(inode(&path), theirs);
+    assert_eq!(server.terminate().await, Exit::Code(0));
+    assert_eq!(inode(&path), theirs);
+}
