@@ -33,7 +33,12 @@ impl Line {
     async fn is_whole(mut self, result: &str) {
         let server = &mut self.server;
         let metrics = server.metrics().await;
-        assert_eq!(metrics.sum("portcullis_restarts_total", &[("result", result)]), 1.0, "{:#?}", metrics.nonzero());
+        assert_eq!(
+            metrics.sum("portcullis_restarts_total", &[("result", result)]),
+            1.0,
+            "{:#?}",
+            metrics.nonzero()
+        );
         assert_eq!(metrics.sum("portcullis_restarts_total", &[]), 1.0, "and no other result");
         assert_eq!(metrics.sum("portcullis_generation", &[]), 1.0);
         assert_eq!(server.get("/readyz").await.status, 200);

@@ -56,7 +56,10 @@ async fn at_every_moment() {
     let found = reading.join().expect("no panic");
     for content in &found {
         let pid = content.as_ref().ok().and_then(|text| text.trim().parse().ok());
-        assert!(pid.is_some_and(|pid| served.contains(&pid)), "the file once held {content:?}; served: {served:?}");
+        assert!(
+            pid.is_some_and(|pid| served.contains(&pid)),
+            "the file once held {content:?}; served: {served:?}"
+        );
     }
     assert!(found.len() > 1, "the reader has seen a change");
 }

@@ -65,7 +65,9 @@ impl Echo {
         let address = echo.place.address(PORT);
         let socket = echo.place.path("echo.sock");
         match kind {
-            Kind::Tcp | Kind::Tls => echo.arguments.extend(["--bind".into(), format!("tcp://{address}").into()]),
+            Kind::Tcp | Kind::Tls => {
+                echo.arguments.extend(["--bind".into(), format!("tcp://{address}").into()])
+            }
             Kind::Unix => {
                 let mut uri = OsString::from("unix://");
                 uri.push(&socket);
@@ -196,14 +198,17 @@ impl Echo {
             .stdin(Stdio::null())
             .stdout(writer.try_clone().expect("a pipe"))
             .stderr(writer);
-        for name in VARIABLES.into_iter().filter(|name| self.variables.iter().all(|(given, _)| given != name)) {
+        for name in VARIABLES.into_iter().filter(|name| self.variables.iter().all(|(given, _)| given != name))
+        {
             command.env_remove(name);
         }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
         let forking = descendants::forking();
-        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
         drop(forking);
         let (log, reading) = Log::read(reader);
         Running { process: Process::new(child.id()), log, reading, mark }

@@ -30,7 +30,8 @@ impl Place {
         // Not 127.0.x.x, which clients come from and people use; the pid is moved, not cut.
         let [_, b, c, d] = bits.to_be_bytes();
         let b = if b == 0 { 255 } else { b };
-        let directory = tempfile::Builder::new().prefix("portcullis-").tempdir().expect("a temporary directory");
+        let directory =
+            tempfile::Builder::new().prefix("portcullis-").tempdir().expect("a temporary directory");
         Self { ip: Ipv4Addr::new(127, b, c, d), directory }
     }
 
