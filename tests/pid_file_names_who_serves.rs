@@ -96,7 +96,7 @@ async fn one_of_somebody_else_is_left_alone() {
 #[tokio::test]
 async fn a_stale_one_is_replaced() {
     let echo = Echo::new(Kind::Tcp);
-    fs::write(&echo.place().path("echo.pid"), "999999999\n").expect("a file of ours");
+    fs::write(echo.place().path("echo.pid"), "999999999\n").expect("a file of ours");
     let server = echo.start().await;
     assert_eq!(server.pid_in_file(), server.serving().pid());
 }

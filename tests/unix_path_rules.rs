@@ -6,7 +6,7 @@ mod harness;
 use std::{
     fs,
     os::unix::{fs::MetadataExt, net::UnixListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -20,12 +20,12 @@ fn echo() -> (Echo, PathBuf, Arc<Place>) {
     (echo, path, place)
 }
 
-fn inode(path: &PathBuf) -> u64 {
+fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).expect("the path is there").ino()
 }
 
 /// It does not start, and says which path is the matter.
-async fn is_refused(echo: Echo, path: &PathBuf) {
+async fn is_refused(echo: Echo, path: &Path) {
     let (exit, said) = echo.run_to_its_end().await;
     assert!(matches!(exit, Exit::Code(code) if code != 0), "{exit:?}");
     assert!(said.contains(path.to_str().expect("text")), "the path should be named: {said}");
