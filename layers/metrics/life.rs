@@ -60,14 +60,10 @@ impl Life {
         }
     }
 
-    /// The future is over. Called again, it changes nothing.
-    pub(super) fn over(&self, ending: Ending) {
+    /// The future is over. The first word stands; `ending` is not asked for another.
+    pub(super) fn over_unless_said(&self, ending: impl FnOnce() -> Ending) {
         self.handshake_over();
-        let _ = self.ending.set(ending);
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.ending.get().is_some()
+        self.ending.get_or_init(ending);
     }
 
     /// The peer said that it was done. Read when the last reference goes, which is after this.
@@ -77,7 +73,7 @@ impl Life {
 
     /// The stream failed. The future knows what that means, as long as there is one.
     pub(super) fn failed(&self, error: &io::Error) {
-        if self.is_over()
+        if self.ending.get().is_some()
             && let Ending::Closed(reason) = Ending::of(Err(error))
         {
             let _ = self.afterwards.set(reason);

@@ -57,9 +57,9 @@ impl TlsBuilder {
 
     /// The server's certificate and its private key, from PEM files.
     ///
-    /// The first file has the server's own certificate first, then those of its issuers as far as clients need
-    /// them. The second has the key, as PKCS#8, PKCS#1 or SEC1, without a password. Both may be one file. Replaces a certificate given
-    /// before.
+    /// The first file has the server's own certificate first, then those of its issuers as far as clients
+    /// need them. The second has the key, as PKCS#8, PKCS#1 or SEC1, without a password. Both may be one
+    /// file. Replaces a certificate given before.
     pub fn certificate_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.certificate =
             Some(CertificatePem { chain: Pem::File(certificate.into()), key: Pem::File(key.into()) });
@@ -94,7 +94,8 @@ impl TlsBuilder {
         self
     }
 
-    /// How long a handshake may take in all, from the call of the service to its last byte. 10 seconds by default.
+    /// How long a handshake may take in all, from the call of the service to its last byte. 10 seconds by
+    /// default.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
         self
@@ -128,9 +129,9 @@ impl TlsBuilder {
         // 0-RTT data can be replayed, and a service here cannot tell it from other data.
         config.max_early_data_size = 0;
         if asks_for_certificates {
-            // rustls does not run the verifier again when a session is resumed: a certificate that has expired or whose CA
-            // is trusted no more would go on being let in. Both ways to resume are closed: by an id or stateful ticket
-            // (the storage), and by tickets offered after a handshake.
+            // rustls does not run the verifier again when a session is resumed: a certificate that has
+            // expired or whose CA is trusted no more would go on being let in. Both ways to resume are
+            // closed: by an id or stateful ticket (the storage), and by tickets offered after a handshake.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }

@@ -17,9 +17,10 @@ use super::{TlsConfigError, pem::Pem};
 
 /// Whether a client is asked for a certificate.
 ///
-/// What is checked, where one is given: that it chains to one of the [`ClientRoots`] (and to no CA of the system), that it and
-/// the intermediates are within their dates, that it may be used for client authentication, and that the client holds
-/// its key. By webpki, in the handshake; a certificate that fails any of this ends the handshake, in both modes.
+/// What is checked, where one is given: that it chains to one of the [`ClientRoots`] (and to no CA of the
+/// system), that it and the intermediates are within their dates, that it may be used for client
+/// authentication, and that the client holds its key. By webpki, in the handshake; a certificate that fails
+/// any of this ends the handshake, in both modes.
 ///
 /// What is not: revocation, and whom the certificate names. See
 /// [`TlsSession::client_certificates`](super::TlsSession::client_certificates) for judging that yourself.
@@ -104,10 +105,10 @@ impl ClientAuth {
 
 /// webpki's verifier, with one of its errors made clear.
 ///
-/// webpki says "bad signature" of a certificate whose issuer has the *name* of a CA of ours but not its key, and
-/// of a client that does not hold the key of its certificate. The first is a certificate of a CA that we do not
-/// know: two CAs of one name are common, the defaults of a tool. It gets that name here, and the alert that goes
-/// with it, so that the second can be told from it.
+/// webpki says "bad signature" of a certificate whose issuer has the *name* of a CA of ours but not its key,
+/// and of a client that does not hold the key of its certificate. The first is a certificate of a CA that we
+/// do not know: two CAs of one name are common, the defaults of a tool. It gets that name here, and the alert
+/// that goes with it, so that the second can be told from it.
 #[derive(Debug)]
 struct ChainVerifier {
     webpki: Arc<dyn ClientCertVerifier>,

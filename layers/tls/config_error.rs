@@ -51,8 +51,8 @@ pub enum TlsConfigError {
 
     /// There is no certificate.
     #[error(
-        "there is no certificate in {from}: it must have a block `-----BEGIN CERTIFICATE-----` (one in DER is converted by \
-         `openssl x509 -inform der`)"
+        "there is no certificate in {from}: it must have a block `-----BEGIN CERTIFICATE-----` (one in \
+         DER is converted by `openssl x509 -inform der`)"
     )]
     NoCertificate {
         /// Where it was looked for.
@@ -81,7 +81,8 @@ pub enum TlsConfigError {
 
     /// The private key cannot be used.
     #[error(
-        "the private key in {from} cannot be used: it must be RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) or Ed25519"
+        "the private key in {from} cannot be used: it must be RSA (2048 to 8192 bits), ECDSA (P-256, P-384, \
+         P-521) or Ed25519"
     )]
     UnusableKey {
         /// Where the key came from.
@@ -103,8 +104,8 @@ pub enum TlsConfigError {
 
     /// The private key is another certificate's.
     #[error(
-        "the private key in {key} does not belong to the first certificate in {certificate}: give the two that were made \
-         together, the server's own certificate before those of its issuers"
+        "the private key in {key} does not belong to the first certificate in {certificate}: give the two \
+         that were made together, the server's own certificate before those of its issuers"
     )]
     KeyMismatch {
         /// Where the certificate came from.

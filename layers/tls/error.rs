@@ -85,8 +85,8 @@ pub enum HandshakeFailure {
     Eof,
     /// What came first is no TLS record: plain HTTP, SSH, a PROXY header, SSL 2.
     NotTls,
-    /// No version, cipher, group or signature in common; also where it is the client that says so, by the alert
-    /// protocol_version, handshake_failure or insufficient_security.
+    /// No version, cipher, group or signature in common; also where it is the client that says so, by the
+    /// alert protocol_version, handshake_failure or insufficient_security.
     Incompatible,
     /// No application protocol in common (RFC 7301, 3.2).
     Alpn,
@@ -104,8 +104,8 @@ pub enum HandshakeFailure {
     CertUsage,
     /// The client's certificate was revoked. Found by a verifier with revocation lists.
     CertRevoked,
-    /// The client's certificate is refused for another reason: unreadable, a critical extension nobody understands,
-    /// an algorithm that is not supported, or the client does not hold its key.
+    /// The client's certificate is refused for another reason: unreadable, a critical extension nobody
+    /// understands, an algorithm that is not supported, or the client does not hold its key.
     CertOther,
     /// No revocation list says anything about the client's certificate, where one must.
     CrlUnknown,
@@ -114,8 +114,8 @@ pub enum HandshakeFailure {
     /// The certificate is good, and whom it names is not allowed: a verifier said
     /// [`ApplicationVerificationFailure`](Certificate::ApplicationVerificationFailure).
     IdentityDenied,
-    /// One side broke the rules of TLS, or the client sent a fatal alert that is not named above, as it does when
-    /// it does not trust our certificate. Which of the two it was is in the error's source.
+    /// One side broke the rules of TLS, or the client sent a fatal alert that is not named above, as it does
+    /// when it does not trust our certificate. Which of the two it was is in the error's source.
     Protocol,
     /// The stream below failed; a reset is found here too.
     Io,
@@ -156,8 +156,8 @@ impl HandshakeFailure {
                 PeerMisbehaved::ServerNameMustContainOneHostName | PeerMisbehaved::ServerNameDifferedOnRetry,
             ) => Self::Sni,
             Rustls::General(text) if text == NOT_RESOLVED => Self::Sni,
-            // A ClientHello of TLS 1.1 lands here by several ways: by its version, by the lack of an extension
-            // that came with TLS 1.2, or by its ciphers.
+            // A ClientHello of TLS 1.1 lands here by several ways: by its version, by the lack of an
+            // extension that came with TLS 1.2, or by its ciphers.
             Rustls::PeerIncompatible(_) => Self::Incompatible,
             Rustls::NoApplicationProtocol => Self::Alpn,
             Rustls::NoCertificatesPresented => Self::CertMissing,
@@ -185,8 +185,8 @@ impl HandshakeFailure {
         }
     }
 
-    /// What the client's alert says. Its complaints about *our* certificate are none of the `cert_` words, which are about
-    /// the client's.
+    /// What the client's alert says. Its complaints about *our* certificate are none of the `cert_` words,
+    /// which are about the client's.
     const fn of_alert(alert: Alert) -> Self {
         match alert {
             Alert::CloseNotify | Alert::UserCanceled => Self::Eof,

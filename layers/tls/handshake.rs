@@ -19,8 +19,8 @@ use tokio_rustls::{
 use super::{HandshakeError, TlsLayer, TlsStream, farewell::Farewell, wire::Wire};
 use crate::{BoxError, CloseReason, Connection, Notice};
 
-/// How long a client that was sent an alert has to close its side, within the deadline of the handshake. One round trip
-/// is enough.
+/// How long a client that was sent an alert has to close its side, within the deadline of the handshake. One
+/// round trip is enough.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 pin_project! {
@@ -34,7 +34,8 @@ pin_project! {
 }
 
 enum Stage<C> {
-    /// In a box while it lasts, so that the future is not as large as a session for the connection's whole life.
+    /// In a box while it lasts, so that the future is not as large as a session for the connection's whole
+    /// life.
     Accept(Box<FallibleAccept<Wire<C>>>),
     /// It has failed, and the client is being told.
     Farewell(Farewell<C>, HandshakeError),
@@ -105,7 +106,8 @@ impl<C: Connection> Future for Handshake<C> {
     }
 }
 
-/// Whether a layer below has ended the connection for a reason of its own, which is then not the handshake's failure.
+/// Whether a layer below has ended the connection for a reason of its own, which is then not the handshake's
+/// failure.
 fn is_ending(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<CloseReason>)
 }
@@ -119,8 +121,8 @@ fn farewell<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Option<Fare
     if wire.answered() {
         return Some(Farewell::new(wire.into_inner()));
     }
-    // rustls refuses a handshake message that is too long, and some ways to cut messages into records, without a
-    // word. As nothing was sent yet, nothing is encrypted yet.
+    // rustls refuses a handshake message that is too long, and some ways to cut messages into records,
+    // without a word. As nothing was sent yet, nothing is encrypted yet.
     let alert = match source {
         rustls::Error::InvalidMessage(_) => AlertDescription::DecodeError,
         rustls::Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,

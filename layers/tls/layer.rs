@@ -12,8 +12,8 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves TLS: turns a service for [`TlsStream<C>`](super::TlsStream) into one for `C`.
 ///
-/// See the [module](super) for what is checked and what is not. Cloning is cheap; every clone shares the configuration and,
-/// with it, the sessions that can be resumed.
+/// See the [module](super) for what is checked and what is not. Cloning is cheap; every clone shares the
+/// configuration and, with it, the sessions that can be resumed.
 #[derive(Clone)]
 pub struct TlsLayer {
     acceptor: TlsAcceptor,
@@ -41,11 +41,11 @@ impl TlsLayer {
 
     /// Uses a configuration of your own, exactly as it is; 10 seconds for a handshake.
     ///
-    /// Two things are then yours to see to. **Resumption:** rustls does not run the client verifier again when a session is
-    /// resumed, so a configuration that asks for client certificates should keep no sessions
-    /// ([`NoServerSessionStorage`](tokio_rustls::rustls::server::NoServerSessionStorage), `send_tls13_tickets = 0`, no
-    /// `ticketer`), and must never share its storage or ticket keys with another one. **0-RTT:** early data is not delivered
-    /// to the service; leave `max_early_data_size` at 0.
+    /// Two things are then yours to see to. **Resumption:** rustls does not run the client verifier again
+    /// when a session is resumed, so a configuration that asks for client certificates should keep no
+    /// sessions ([`NoServerSessionStorage`](tokio_rustls::rustls::server::NoServerSessionStorage),
+    /// `send_tls13_tickets = 0`, no `ticketer`), and must never share its storage or ticket keys with another
+    /// one. **0-RTT:** early data is not delivered to the service; leave `max_early_data_size` at 0.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         Self { acceptor: TlsAcceptor::from(config), handshake_timeout: HANDSHAKE_TIMEOUT }
@@ -81,7 +81,8 @@ impl<S> Layer<S> for TlsLayer {
     }
 }
 
-/// Without the configuration: rustls's own output goes down to the certificate resolver, which may be anybody's.
+/// Without the configuration: rustls's own output goes down to the certificate resolver, which may be
+/// anybody's.
 impl fmt::Debug for TlsLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsLayer").field("handshake_timeout", &self.handshake_timeout).finish_non_exhaustive()

@@ -1,8 +1,8 @@
 //! TLS: the handshake, in the connection's own task and under a deadline, before the service above is called.
 //!
-//! [`TlsLayer`] turns a service for [`TlsStream<C>`] into a service for `C`; [`MaybeTlsLayer`] does so or not, by
-//! configuration, as one type. The protocol is rustls's, its cryptography aws-lc-rs's, given to rustls in words:
-//! no process-wide default provider is read or set.
+//! [`TlsLayer`] turns a service for [`TlsStream<C>`] into a service for `C`; [`MaybeTlsLayer`] does so or
+//! not, by configuration, as one type. The protocol is rustls's, its cryptography aws-lc-rs's, given to
+//! rustls in words: no process-wide default provider is read or set.
 //!
 //! What lives here: configuration from PEM files ([`TlsBuilder`]), the handshake and why it failed
 //! ([`HandshakeError`], [`HandshakeFailure`]), the stream, and what was agreed ([`TlsSession`]).
@@ -11,16 +11,17 @@
 //!
 //! # What is checked, and by whom
 //!
-//! - **The version, the cipher, the client's signature**: by rustls. TLS 1.2 and 1.3 only; no renegotiation, no
-//!   compression, no 0-RTT.
-//! - **A client certificate** ([`ClientAuth`]): by webpki, as rustls uses it, against the CA certificates you name and
-//!   nothing else: the chain, the dates of all but the root, that it may be used for client authentication. Not whether it was
-//!   revoked, and not *who* it names: every certificate of your CA is let in. A check that cannot be made fails.
-//! - **That the client goes on being allowed**: by nobody. It is checked at the handshake, and the session lasts as long
-//!   as the connection. A session is not resumed where client certificates are asked for, because a
-//!   resumption skips the verifier.
-//! - **The server name**: by nobody. There is one certificate, and a client that asks for another name gets it and
-//!   judges for itself.
+//! - **The version, the cipher, the client's signature**: by rustls. TLS 1.2 and 1.3 only; no renegotiation,
+//!   no compression, no 0-RTT.
+//! - **A client certificate** ([`ClientAuth`]): by webpki, as rustls uses it, against the CA certificates you
+//!   name and nothing else: the chain, the dates of all but the root, that it may be used for client
+//!   authentication. Not whether it was revoked, and not *who* it names: every certificate of your CA is let
+//!   in. A check that cannot be made fails.
+//! - **That the client goes on being allowed**: by nobody. It is checked at the handshake, and the session
+//!   lasts as long as the connection. A session is not resumed where client certificates are asked for,
+//!   because a resumption skips the verifier.
+//! - **The server name**: by nobody. There is one certificate, and a client that asks for another name gets
+//!   it and judges for itself.
 //!
 //! # Example
 //!

@@ -64,8 +64,8 @@ impl Pem {
         let text = self.read()?;
         match PrivateKeyDer::from_pem_slice(&text) {
             Ok(key) => Ok(key),
-            // PKCS#8 says so in its label, which is then none that the parser knows; the older forms in a header,
-            // which it takes for base64.
+            // PKCS#8 says so in its label, which is then none that the parser knows; the older forms in a
+            // header, which it takes for base64.
             Err(_) if is_encrypted(&text) => Err(TlsConfigError::EncryptedKey { from: self.source() }),
             Err(Error::NoItemsFound) => Err(TlsConfigError::NoKey { from: self.source() }),
             Err(error) => Err(self.malformed(&error)),

@@ -15,14 +15,15 @@ use crate::{BoxError, Connection};
 /// # Readiness
 ///
 /// `poll_ready` is the inner service's, and what it promised is held during the handshake: a
-/// [`concurrency_limit`](https://docs.rs/tower/latest/tower/limit/) under TLS counts a connection from the start of its handshake. So
-/// a limit in either place bounds the handshakes in progress, each of which has a deadline.
+/// [`concurrency_limit`](https://docs.rs/tower/latest/tower/limit/) under TLS counts a connection from the
+/// start of its handshake. So a limit in either place bounds the handshakes in progress, each of which has a
+/// deadline.
 ///
 /// # Errors
 ///
-/// [`HandshakeError`](super::HandshakeError) if the handshake fails; the inner service is then not called. An `io::Error` that carries
-/// a [`CloseReason`](crate::CloseReason) (a layer below has ended the connection for a reason of its own) is passed on
-/// as it is. After the handshake, what the inner service says.
+/// [`HandshakeError`](super::HandshakeError) if the handshake fails; the inner service is then not called. An
+/// `io::Error` that carries a [`CloseReason`](crate::CloseReason) (a layer below has ended the connection for
+/// a reason of its own) is passed on as it is. After the handshake, what the inner service says.
 ///
 /// # Cancellation
 ///

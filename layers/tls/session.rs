@@ -9,7 +9,8 @@ use tokio_rustls::rustls::{
 
 use super::TlsVersion;
 
-/// What a completed handshake has agreed, borrowed from the stream; see [`Connection::tls`](crate::Connection::tls).
+/// What a completed handshake has agreed, borrowed from the stream; see
+/// [`Connection::tls`](crate::Connection::tls).
 ///
 /// Everything here was authenticated by the handshake. That a name is here does not say that anybody
 /// has judged it.
@@ -44,21 +45,22 @@ impl<'a> TlsSession<'a> {
         self.cipher
     }
 
-    /// The name of the cipher suite as rustls writes it: IANA's, with `TLS13_` for the suites of TLS 1.3, such as
-    /// `TLS13_AES_256_GCM_SHA384`.
+    /// The name of the cipher suite as rustls writes it: IANA's, with `TLS13_` for the suites of TLS 1.3,
+    /// such as `TLS13_AES_256_GCM_SHA384`.
     #[must_use]
     pub fn cipher_name(&self) -> &'static str {
         self.cipher.as_str().unwrap_or("unknown")
     }
 
-    /// The group of the key exchange, such as `X25519MLKEM768`. `None` where a session was resumed without a key exchange
-    /// (always so in TLS 1.2).
+    /// The group of the key exchange, such as `X25519MLKEM768`. `None` where a session was resumed without a
+    /// key exchange (always so in TLS 1.2).
     #[must_use]
     pub fn group(&self) -> Option<NamedGroup> {
         self.connection.negotiated_key_exchange_group().map(SupportedKxGroup::name)
     }
 
-    /// The name that the client asked for (SNI), in lower case. `None` if it asked for none, or for an IP address.
+    /// The name that the client asked for (SNI), in lower case. `None` if it asked for none, or for an IP
+    /// address.
     ///
     /// The client says it; whether there is such a name here, nobody has checked.
     #[must_use]
@@ -81,9 +83,10 @@ impl<'a> TlsSession<'a> {
     /// The client's certificates as it sent them, its own first. `None` if it gave none, or was not asked.
     ///
     /// They are here only if they were **verified**: the configuration's verifier accepted them (for a
-    /// [`ClientAuth`](super::ClientAuth): they chain to a CA of yours, are within their dates, and may be used for client
-    /// authentication), and the client proved that it holds the key. A certificate that is refused ends the handshake, also
-    /// where it is optional. Whether it was revoked, and whether whom it names may do what it asks for, was not checked.
+    /// [`ClientAuth`](super::ClientAuth): they chain to a CA of yours, are within their dates, and may be
+    /// used for client authentication), and the client proved that it holds the key. A certificate that is
+    /// refused ends the handshake, also where it is optional. Whether it was revoked, and whether whom it
+    /// names may do what it asks for, was not checked.
     #[must_use]
     pub fn client_certificates(&self) -> Option<&'a [CertificateDer<'static>]> {
         self.connection.peer_certificates()

@@ -20,11 +20,12 @@ use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
 /// # How it ends
 ///
 /// - The client's close_notify is the end of what can be read (`Ok(0)`); writing goes on.
-/// - [`AsyncWrite::poll_shutdown`] sends close_notify and closes the stream below for writing; reading goes on.
-/// - A client that closes the TCP connection without close_notify may have been cut off by somebody in between (RFC 8446, 6.1).
-///   What came before is delivered, then reading fails with [`io::ErrorKind::UnexpectedEof`] that carries
-///   [`CloseReason::TlsTruncated`]. Many clients close like that; a service whose protocol says itself
-///   where a message ends may treat it as the end.
+/// - [`AsyncWrite::poll_shutdown`] sends close_notify and closes the stream below for writing; reading goes
+///   on.
+/// - A client that closes the TCP connection without close_notify may have been cut off by somebody in
+///   between (RFC 8446, 6.1). What came before is delivered, then reading fails with
+///   [`io::ErrorKind::UnexpectedEof`] that carries [`CloseReason::TlsTruncated`]. Many clients close like
+///   that; a service whose protocol says itself where a message ends may treat it as the end.
 /// - Dropping it sends nothing more, also no close_notify.
 pub struct TlsStream<C> {
     inner: Box<server::TlsStream<Wire<C>>>,

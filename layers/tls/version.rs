@@ -63,8 +63,8 @@ impl FromStr for TlsVersion {
 pub enum ParseTlsVersionError {
     /// A version that must not be used any more.
     #[error(
-        "`{given}` is not secure and is not supported: RFC 8996 forbids TLS 1.0 and 1.1, as RFC 7568 and RFC 6176 forbade SSL; \
-         use TLSv1_2 or TLSv1_3"
+        "`{given}` is not secure and is not supported: RFC 8996 forbids TLS 1.0 and 1.1, as RFC 7568 and \
+         RFC 6176 forbade SSL; use TLSv1_2 or TLSv1_3"
     )]
     Insecure {
         /// What was given.

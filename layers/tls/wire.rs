@@ -22,7 +22,8 @@ pub(super) enum Opening {
     Other,
 }
 
-/// A stream that remembers how the client opened the conversation, whether it closed, and whether it was answered.
+/// A stream that remembers how the client opened the conversation, whether it closed, and whether it was
+/// answered.
 #[derive(Debug)]
 pub(super) struct Wire<C> {
     io: C,

@@ -11,7 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{TrackError, entry::Entry};
-use crate::{BoxError, CloseReason};
+use crate::BoxError;
 
 pin_project! {
     /// The future of [`Track`](super::Track): the inner service's, until somebody ends the connection.
@@ -23,17 +23,24 @@ pin_project! {
     ///
     /// When it is polled after it has resolved.
     pub struct ResponseFuture<F> {
-        // `None` once it has resolved, so that what the inner future held is gone by then. Declared before
-        // the entry: the socket is closed before the connection counts as closed.
         #[pin]
-        inner: Option<F>,
-        entry: Arc<Entry>,
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        // In the order in which they are dropped: the socket is closed before the connection counts as closed.
+        Open { #[pin] inner: F, entry: Arc<Entry> },
+        // What the inner future held is gone, also where this one is kept for a while.
+        Over,
     }
 }
 
 impl<F> ResponseFuture<F> {
     pub(super) const fn new(inner: F, entry: Arc<Entry>) -> Self {
-        Self { inner: Some(inner), entry }
+        Self { state: State::Open { inner, entry } }
     }
 }
 
@@ -45,33 +52,34 @@ where
     type Output = Result<(), BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+        let mut state = self.project().state;
+        let StateProj::Open { inner, entry } = state.as_mut().project() else {
             panic!("the future of a tracked connection was polled after it had resolved");
         };
-        let ended = |reason: CloseReason| Err(TrackError::Ended(reason).into());
-        let result = if let Some(reason) = this.entry.ended() {
-            ended(reason)
+        let result = if let Some(reason) = entry.ended() {
+            Err(TrackError::Ended(reason).into())
         } else if let Poll::Ready(result) = inner.poll(cx) {
             result.map_err(Into::into)
         } else {
             // Registered first, then looked again: see `Entry::ended`.
-            this.entry.future.register(cx.waker());
-            match this.entry.ended() {
-                Some(reason) => ended(reason),
+            entry.future.register(cx.waker());
+            match entry.ended() {
+                Some(reason) => Err(TrackError::Ended(reason).into()),
                 None => return Poll::Pending,
             }
         };
-        this.inner.set(None);
+        state.set(State::Over);
         Poll::Ready(result)
     }
 }
 
 impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("id", &self.entry.id)
-            .field("resolved", &self.inner.is_none())
-            .finish_non_exhaustive()
+        let mut debug = f.debug_struct("ResponseFuture");
+        match &self.state {
+            State::Open { entry, .. } => debug.field("id", &entry.id),
+            State::Over => debug.field("resolved", &true),
+        };
+        debug.finish_non_exhaustive()
     }
 }

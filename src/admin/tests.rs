@@ -258,7 +258,7 @@ fn metrics_are_rendered_with_their_types_help_and_buckets() {
     });
     let text = exporter.render();
     for line in [
-        "# HELP portcullis_restarts_total Restarts that were asked for, by their result.",
+        "# HELP portcullis_build_info Always 1; the version of portcullis is in the label.",
         "# TYPE portcullis_restarts_total counter",
         "portcullis_restarts_total{result=\"succeeded\"} 2",
         "# TYPE portcullis_draining gauge",

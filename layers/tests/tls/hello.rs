@@ -1,7 +1,7 @@
 //! ClientHellos that no TLS library of today would send, byte by byte (RFC 5246, 7.4.1.2).
 
-/// Ciphers with CBC, which rustls does not speak: TLS_RSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
-/// TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA.
+/// Ciphers with CBC, which rustls does not speak: TLS_RSA_WITH_AES_128_CBC_SHA,
+/// TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA.
 pub(crate) const CBC: &[u16] = &[0x002f, 0xc013, 0xc009];
 
 /// TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256.

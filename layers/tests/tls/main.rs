@@ -1,4 +1,5 @@
-//! What the TLS layer promises, against real sockets and a real client. The letters are the rows of FAULTS.md.
+//! What the TLS layer promises, against real sockets and a real client. The letters are the rows of
+//! FAULTS.md.
 
 #[path = "../certificates/mod.rs"]
 mod certificates;

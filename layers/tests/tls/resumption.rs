@@ -121,8 +121,8 @@ async fn the_verifier_runs_again_for_a_returning_client() {
     }
 }
 
-/// What the layer guards against: with resumption on, rustls lets the expired certificate in. If this fails one day,
-/// the rule can be relaxed.
+/// What the layer guards against: with resumption on, rustls lets the expired certificate in. If this fails
+/// one day, the rule can be relaxed.
 #[tokio::test]
 async fn with_resumption_the_verifier_would_not_run_again() {
     let authority = Authority::new("a CA");

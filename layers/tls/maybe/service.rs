@@ -15,7 +15,8 @@ use crate::{
 
 /// The service of a [`MaybeTlsLayer`](super::MaybeTlsLayer).
 ///
-/// With TLS it is [`Tls`](crate::tls::Tls), with all that is said there; without, it calls the inner service at once.
+/// With TLS it is [`Tls`](crate::tls::Tls), with all that is said there; without, it calls the inner service
+/// at once.
 #[derive(Clone, Debug)]
 pub struct MaybeTls<S> {
     inner: S,

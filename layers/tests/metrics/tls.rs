@@ -1,0 +1,186 @@
+//! Handshakes are counted, from below TLS with their duration and from above without.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use portcullis_layers::{
+    BoxError, Connection,
+    tls::{
+        TlsLayer,
+        rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName, version},
+    },
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio_rustls::TlsConnector;
+use tower::{Service, ServiceBuilder, ServiceExt};
+
+use crate::{Recorded, echo::Echo, soon};
+
+/// A server's layer, and clients that trust it.
+struct Both {
+    layer: TlsLayer,
+    roots: RootCertStore,
+}
+
+impl Both {
+    fn new() -> Self {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let layer = TlsLayer::builder()
+            .certificate_pem(pair.cert.pem(), pair.signing_key.serialize_pem())
+            .alpn(["h2", "echo"])
+            .build()
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(pair.cert.der().clone()).unwrap();
+        Self { layer, roots }
+    }
+
+    fn connector(&self, version: &'static rustls::SupportedProtocolVersion, alpn: &[&str]) -> TlsConnector {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+/// One connection that says a word and hears it again.
+async fn visit<S>(service: S, connector: &TlsConnector)
+where
+    S: Service<DuplexStream, Response = (), Error = BoxError> + Send + 'static,
+    S::Future: Send,
+{
+    let (server, client) = duplex(4096);
+    let served = tokio::spawn(service.oneshot(server));
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = soon(connector.connect(name, client)).await.unwrap();
+    client.write_all(b"word").await.unwrap();
+    soon(client.read_exact(&mut [0; 4])).await.unwrap();
+    client.shutdown().await.unwrap();
+    soon(client.read_to_end(&mut Vec::new())).await.unwrap();
+    soon(served).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn below_tls_a_handshake_is_seen_from_its_start() {
+    let (recorded, both) = (Recorded::new(), Both::new());
+    let mut service = ServiceBuilder::new().layer(recorded.layer()).layer(both.layer.clone()).service(Echo);
+    let connector = both.connector(&version::TLS13, &["h2"]);
+    visit(service.clone(), &connector).await;
+    visit(service.clone(), &connector).await;
+    visit(service.clone(), &both.connector(&version::TLS12, &["echo"])).await;
+    visit(service.clone(), &both.connector(&version::TLS13, &[])).await;
+
+    for (series, count) in [
+        ("tls_handshakes_total,version=TLSv1.3,resumed=false", 2.0),
+        ("tls_handshakes_total,version=TLSv1.3,resumed=true", 1.0),
+        ("tls_handshakes_total,version=TLSv1.2,resumed=false", 1.0),
+        ("tls_handshake_duration_seconds,resumed=false", 3.0),
+        ("tls_handshake_duration_seconds,resumed=true", 1.0),
+        ("tls_alpn_total,protocol=h2", 2.0),
+        ("tls_alpn_total,protocol=other", 1.0),
+        ("tls_alpn_total,protocol=none", 1.0),
+        ("tls_ciphers_total,cipher=TLS13_AES_256_GCM_SHA384", 3.0),
+        ("tls_ciphers_total,cipher=TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", 1.0),
+    ] {
+        assert_eq!(recorded.get(series), count, "{series}");
+    }
+    for series in ["tls_groups_total", "tls_ciphers_total", "tls_alpn_total"] {
+        assert_eq!(recorded.sum(series), 4.0, "{series}");
+    }
+    assert_eq!(recorded.get("tls_groups_total,group=other"), 0.0);
+    assert!(recorded.get("connection_bytes_total,direction=read") > 4.0 * 100.0, "records and all");
+    recorded.assert_at_rest();
+
+    // One that is under way.
+    let (server, _client) = duplex(4096);
+    let mut future = Box::pin(service.call(server));
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(recorded.get("connections_handshaking"), 1.0);
+    drop(future);
+    assert_eq!(recorded.get("connections_closed_total,reason=killed"), 1.0);
+    recorded.assert_at_rest();
+}
+
+#[tokio::test]
+async fn below_tls_a_failed_handshake_is_counted_and_not_as_closed() {
+    let (recorded, both) = (Recorded::new(), Both::new());
+    let service = ServiceBuilder::new().layer(recorded.layer()).layer(both.layer).service(Echo);
+
+    let (server, client) = duplex(4096);
+    drop(client);
+    assert!(soon(service.clone().oneshot(server)).await.is_err());
+    assert_eq!(recorded.get("tls_handshake_failures_total,reason=eof_empty"), 1.0);
+
+    let (server, mut client) = duplex(4096);
+    client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert!(soon(service.oneshot(server)).await.is_err());
+    assert_eq!(recorded.get("tls_handshake_failures_total,reason=not_tls"), 1.0);
+    assert_eq!(recorded.sum("connections_closed_total"), 0.0);
+    assert_eq!(recorded.sum("tls_handshakes_total"), 0.0);
+    recorded.assert_at_rest();
+}
+
+#[tokio::test]
+async fn above_tls_a_handshake_is_counted_when_it_arrives() {
+    let (recorded, both) = (Recorded::new(), Both::new());
+    let service = ServiceBuilder::new().layer(both.layer.clone()).layer(recorded.layer()).service(Echo);
+    visit(service.clone(), &both.connector(&version::TLS13, &["h2"])).await;
+    assert_eq!(recorded.get("tls_handshakes_total,version=TLSv1.3,resumed=false"), 1.0);
+    assert_eq!(recorded.sum("tls_handshake_duration_seconds"), 0.0, "it did not see that");
+    assert_eq!(recorded.get("connection_bytes_total,direction=read"), 4.0, "plain text");
+    assert_eq!(recorded.get("connections_closed_total,reason=client_eof"), 1.0);
+
+    let (server, client) = duplex(4096);
+    drop(client);
+    assert!(soon(service.oneshot(server)).await.is_err());
+    assert_eq!(recorded.get("connections_accepted_total"), 1.0, "it never came here");
+    recorded.assert_at_rest();
+}
+
+#[tokio::test]
+async fn the_session_is_seen_through_the_layers() {
+    use portcullis_layers::track::{Activity, TrackLayer, Tracker};
+
+    let (recorded, both, tracker) = (Recorded::new(), Both::new(), Tracker::new());
+    let mut service = ServiceBuilder::new()
+        .layer(recorded.layer())
+        .layer(TrackLayer::new(tracker.clone()))
+        .layer(both.layer.clone())
+        .layer(TrackLayer::new(Tracker::new()))
+        .layer(recorded.build(|| portcullis_layers::metrics::MetricsLayer::new("plain")))
+        .service(tower::service_fn(|mut stream: _| async move {
+            sees_its_session(&stream);
+            AsyncWriteExt::shutdown(&mut stream).await?;
+            Ok::<_, BoxError>(())
+        }));
+
+    let (server, client) = duplex(4096);
+    let mut future = pin!(service.call(server));
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(tracker.connections()[0].activity, Activity::Handshaking);
+
+    let connector = both.connector(&version::TLS13, &["h2"]);
+    let client = async {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = connector.connect(name, client).await.unwrap();
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+    };
+    let (served, ()) = soon(async { tokio::join!(future, client) }).await;
+    served.unwrap();
+    assert_eq!(recorded.sum("tls_handshakes_total"), 1.0);
+    let above = "portcullis_tls_handshakes_total{listener=plain,version=TLSv1.3,resumed=false}";
+    assert_eq!(recorded.all()[above].value, 1.0);
+    recorded.assert_at_rest();
+}
+
+fn sees_its_session<C: Connection>(stream: &C) {
+    assert_eq!(stream.tls().and_then(|session| session.alpn()), Some(&b"h2"[..]));
+}

@@ -1,0 +1,123 @@
+//! A drain serves what was accepted or waits in the queue, ends at its deadline, and can be watched until then.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use portcullis::{
+    Accepted, Generation, GracefulListener, Phase,
+    layers::{Connection, LocalAddress, track::TrackLayer},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::mpsc,
+    time::timeout,
+};
+use tower::{ServiceBuilder, service_fn};
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn generation(drain_timeout: Duration) -> Generation {
+    Generation::builder().signals(false).drain_timeout(drain_timeout).start().await.unwrap()
+}
+
+fn listen(generation: &Generation, name: &str) -> (GracefulListener, SocketAddr) {
+    let listener = generation.listen(name, "tcp://127.0.0.1:0").unwrap();
+    let LocalAddress::Ip(address) = *listener.local_address() else { panic!("not a port") };
+    (listener, address)
+}
+
+async fn echo_byte<C: Connection>(mut connection: C) -> io::Result<()> {
+    while let Ok(byte) = connection.read_u8().await {
+        connection.write_u8(byte).await?;
+    }
+    Ok(())
+}
+
+async fn assert_echoes(client: &mut TcpStream, byte: u8) {
+    client.write_u8(byte).await.unwrap();
+    assert_eq!(timeout(SOON, client.read_u8()).await.expect("an answer").unwrap(), byte);
+}
+
+#[tokio::test]
+async fn what_is_open_at_the_deadline_is_cut_off_and_counted() {
+    let generation = generation(Duration::from_millis(50)).await;
+    let (listener, address) = listen(&generation, "echo");
+    let serving = tokio::spawn(listener.serve(service_fn(echo_byte::<Accepted>)));
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        assert_echoes(&mut client, 1).await;
+        clients.push(client);
+    }
+    generation.drain();
+    assert_eq!(timeout(SOON, serving).await.unwrap().unwrap().unwrap().forced, 3);
+    for mut client in clients {
+        assert!(timeout(SOON, client.read_u8()).await.expect("an end").is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_its_service_moved_elsewhere_is_waited_for() {
+    let generation = generation(SOON).await;
+    let (listener, address) = listen(&generation, "echo");
+    let (moved, mut elsewhere) = mpsc::unbounded_channel();
+    let stack =
+        ServiceBuilder::new().layer(TrackLayer::new(generation.tracker())).service_fn(move |connection| {
+            std::future::ready(moved.send(connection).map_err(|_| "nobody takes it"))
+        });
+    let mut serving = tokio::spawn(listener.serve(stack));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let stream = timeout(SOON, elsewhere.recv()).await.unwrap().unwrap();
+    generation.drain();
+    let drained = timeout(Duration::from_millis(200), &mut serving).await;
+    assert!(drained.is_err(), "a stream is open, and the drain is over");
+    let echoing = tokio::spawn(echo_byte(stream));
+    assert_echoes(&mut client, 7).await;
+    drop(client);
+    echoing.await.unwrap().unwrap();
+    assert_eq!(timeout(SOON, serving).await.unwrap().unwrap().unwrap().forced, 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_waits_in_the_queue_is_served_by_a_drain() {
+    let generation = generation(SOON).await;
+    let (listener, address) = listen(&generation, "echo");
+    // Held back, so that nobody accepts when the client comes.
+    let hold = generation.hold();
+    let serving = tokio::spawn(listener.serve(service_fn(echo_byte::<Accepted>)));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    generation.drain();
+    assert_echoes(&mut client, 9).await;
+    drop((client, hold));
+    assert_eq!(timeout(SOON, serving).await.unwrap().unwrap().unwrap().forced, 0);
+}
+
+#[tokio::test]
+async fn a_listener_that_tells_of_the_drain_accepts_until_it_is_over() {
+    let generation = generation(SOON).await;
+    let (listener, address) = listen(&generation, "echo");
+    let (admin, admin_address) = listen(&generation, "admin");
+    let phases = generation.phases();
+    let tell = move |mut connection: Accepted| {
+        let phase = *phases.borrow();
+        async move { connection.write_all(phase.as_str().as_bytes()).await }
+    };
+    let serving = tokio::spawn(listener.serve(service_fn(echo_byte::<Accepted>)));
+    let telling = tokio::spawn(admin.accept_while_draining().serve(service_fn(tell)));
+    let mut client = TcpStream::connect(address).await.unwrap();
+    assert_echoes(&mut client, 1).await;
+
+    generation.drain();
+    timeout(SOON, generation.phases().wait_for(|phase| *phase == Phase::Draining)).await.unwrap().unwrap();
+    let mut told = String::new();
+    let mut asking = TcpStream::connect(admin_address).await.unwrap();
+    timeout(SOON, asking.read_to_string(&mut told)).await.unwrap().unwrap();
+    assert_eq!(told, "draining");
+
+    assert_echoes(&mut client, 2).await;
+    drop(client);
+    for ended in [serving, telling] {
+        assert_eq!(timeout(SOON, ended).await.unwrap().unwrap().unwrap().forced, 0);
+    }
+    assert!(TcpStream::connect(admin_address).await.is_err(), "the admin has closed as well");
+}
