@@ -20,7 +20,10 @@ async fn scrapes_never_fail() {
             let answer = get(address, "/metrics").await.map_err(|error| (error, generations.clone()))?;
             assert_eq!(answer.status, 200);
             generations.push(Metrics::parse(&answer.body).sum("portcullis_generation", &[]) as u64);
-            assert_eq!(get(address, "/healthz").await.map_err(|error| (error, generations.clone()))?.status, 200);
+            assert_eq!(
+                get(address, "/healthz").await.map_err(|error| (error, generations.clone()))?.status,
+                200
+            );
         }
         Ok::<_, (std::io::Error, Vec<u64>)>(generations)
     });

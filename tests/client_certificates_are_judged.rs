@@ -23,7 +23,10 @@ fn target(server: &Server, client: Option<&Identity>, version: Versions) -> Targ
 
 async fn is_served(server: &Server, client: &Identity) {
     for version in [Versions::Tls12, Versions::Tls13] {
-        target(server, Some(client), version).visit(1000).await.unwrap_or_else(|fault| panic!("{version:?}: {fault:?}"));
+        target(server, Some(client), version)
+            .visit(1000)
+            .await
+            .unwrap_or_else(|fault| panic!("{version:?}: {fault:?}"));
     }
 }
 
@@ -44,7 +47,8 @@ async fn is_refused(server: &Server, client: Option<&Identity>, reason: &str) {
     }
     let failures = "portcullis_tls_handshake_failures_total";
     let what = format!("both are counted as {reason}");
-    let metrics = server.metrics_when(&what, |metrics| metrics.sum(failures, &[("reason", reason)]) >= 2.0).await;
+    let metrics =
+        server.metrics_when(&what, |metrics| metrics.sum(failures, &[("reason", reason)]) >= 2.0).await;
     assert_eq!(metrics.sum(failures, &[]), 2.0, "and as nothing else");
     assert_eq!(metrics.sum("portcullis_tls_handshakes_total", &[]), 0.0);
     assert_eq!(metrics.sum("portcullis_connections_closed_total", &[]), 0.0);

@@ -6,21 +6,22 @@ mod harness;
 use std::time::{Duration, Instant};
 
 use harness::{Client, Echo, HttpConnection, Kind, Metrics, Server, until};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 /// Descriptors that the server may open beyond those it has.
 const SPARE: usize = 10;
 /// Clients; far more than that.
 const CLIENTS: usize = 40;
 
-/// Lets the process open `more` descriptors than it has now. Descriptors are numbered without gaps.
+/// Lets the process open `more` descriptors than it has now. The lowest free number is always taken first.
 fn limit(server: &Server, more: usize) {
-    let highest = *server.serving().descriptors().keys().last().expect("it has some") as usize;
+    let used = server.serving().descriptors();
+    let last =
+        (0..).filter(|number| !used.contains_key(number)).nth(more - 1).expect("there is always a free one");
     let pid = i32::try_from(server.serving().pid()).ok().and_then(Pid::from_raw).expect("a pid");
-    let current = Some((highest + 1 + more) as u64);
-    let before = prlimit(Some(pid), Resource::Nofile, Rlimit { current: None, maximum: None });
-    // Only the soft limit: the hard one stays as it is.
-    let maximum = before.as_ref().ok().and_then(|limit| limit.maximum);
+    // Only the soft limit: the hard one, which it has from us, stays as it is.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = Some(u64::from(last) + 1);
     prlimit(Some(pid), Resource::Nofile, Rlimit { current, maximum }).expect("our own process");
 }
 
@@ -52,7 +53,8 @@ async fn and_recovers() {
     clients[0].echo(10_000).await.expect("an echo");
 
     // A length of time to measure in, with nothing to wait for.
-    let (errors, used, begun) = (exhausted(&mut admin).await, server.serving().processor_seconds(), Instant::now());
+    let (errors, used, begun) =
+        (exhausted(&mut admin).await, server.serving().processor_seconds(), Instant::now());
     tokio::time::sleep(Duration::from_millis(1500)).await;
     let used = server.serving().processor_seconds() - used;
     let share = used / begun.elapsed().as_secs_f64();

@@ -63,7 +63,10 @@ async fn over_either_version_of_tls() {
     let address = server.place().address(6789);
     for version in [Versions::Tls12, Versions::Tls13] {
         let config = server.authority().trusted_by(None, version);
-        Target::tls(address, config).visit(10_000).await.unwrap_or_else(|fault| panic!("{version:?}: {fault:?}"));
+        Target::tls(address, config)
+            .visit(10_000)
+            .await
+            .unwrap_or_else(|fault| panic!("{version:?}: {fault:?}"));
     }
 }
 
@@ -109,7 +112,8 @@ async fn with_a_certificate_made_at_the_start() {
     let server = Echo::new(Kind::Tcp).flag("--tls-self-signed").start().await;
     // Nobody trusts it, which is how the client knows that there is TLS.
     let stranger = Arc::new(Authority::new()).trusted_by(None, Versions::Both);
-    let refused = Target::tls(server.place().address(6789), stranger).connect().await.expect_err("nobody trusts it");
+    let refused =
+        Target::tls(server.place().address(6789), stranger).connect().await.expect_err("nobody trusts it");
     assert!(format!("{refused:?}").contains("UnknownIssuer"), "{refused:?}");
 }
 
@@ -118,8 +122,11 @@ async fn on_the_addresses_of_the_environment() {
     let echo = Echo::bare();
     let (first, second) = (echo.place().address(6789), echo.place().address(6790));
     let admin = format!("tcp://{}", echo.admin());
-    let server =
-        echo.variable("BIND", format!("tcp://{first},tcp://{second}")).variable("ADMIN_BIND", admin).start().await;
+    let server = echo
+        .variable("BIND", format!("tcp://{first},tcp://{second}"))
+        .variable("ADMIN_BIND", admin)
+        .start()
+        .await;
     for address in [first, second] {
         let mut client: Client = Target::tcp(address).connect().await.expect("a connection");
         client.echo(1000).await.expect("an echo");

@@ -99,7 +99,11 @@ async fn a_successor_that_hangs() {
     server.serving().only_child().await;
     // It hangs, and meanwhile everybody is served.
     load.more(50).await;
-    assert_eq!(server.log().count_from(start, |line| line.contains("restart failed")), 0, "served only after the failure");
+    assert_eq!(
+        server.log().count_from(start, |line| line.contains("restart failed")),
+        0,
+        "served only after the failure"
+    );
     let failed = |line: &str| line.contains("restart failed") && line.contains("timed_out");
     server.log().wait_from(start, "restart failed, timed_out", failed).await;
     is_as_before(&server, "timed_out", 1.0).await;
@@ -122,7 +126,8 @@ async fn a_program_that_cannot_be_executed() {
     let start = server.log().len();
     server.fail_to_restart(&["spawn_failed"]).await;
     is_as_before(&server, "spawn_failed", 2.0).await;
-    let named = |line: &str| line.contains("restart failed") && line.contains(script.path().to_str().expect("text"));
+    let named =
+        |line: &str| line.contains("restart failed") && line.contains(script.path().to_str().expect("text"));
     assert!(server.log().count_from(start, named) > 0, "the log should name what cannot be executed");
 
     script.write(&again);

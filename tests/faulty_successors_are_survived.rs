@@ -30,10 +30,15 @@ async fn with_successor_that(mode: &str) -> Line {
 
 impl Line {
     /// Nothing has changed, and the next restart works.
-    async fn is_whole(mut self, result: &str) {
+    async fn ends_whole(mut self, result: &str) {
         let server = &mut self.server;
         let metrics = server.metrics().await;
-        assert_eq!(metrics.sum("portcullis_restarts_total", &[("result", result)]), 1.0, "{:#?}", metrics.nonzero());
+        assert_eq!(
+            metrics.sum("portcullis_restarts_total", &[("result", result)]),
+            1.0,
+            "{:#?}",
+            metrics.nonzero()
+        );
         assert_eq!(metrics.sum("portcullis_restarts_total", &[]), 1.0, "and no other result");
         assert_eq!(metrics.sum("portcullis_generation", &[]), 1.0);
         assert_eq!(server.get("/readyz").await.status, 200);
@@ -55,7 +60,7 @@ async fn dies(mode: &str, result: &str) {
     let mut line = with_successor_that(mode).await;
     line.server.fail_to_restart(&[result]).await;
     line.load.more(10).await;
-    line.is_whole(result).await;
+    line.ends_whole(result).await;
 }
 
 async fn hangs(mode: &str) {
@@ -70,7 +75,7 @@ async fn hangs(mode: &str) {
     assert_eq!(server.log().count_from(start, failed), 0, "served only after the failure");
     let said = server.log().wait_from(start, "restart failed", failed).await;
     assert!(said.contains("timed_out"), "{said}");
-    line.is_whole("timed_out").await;
+    line.ends_whole("timed_out").await;
 }
 
 #[tokio::test]

@@ -77,8 +77,8 @@ async fn of_plain_connections() {
         assert_eq!(closed(&metrics, "reset"), 1.0);
         assert_eq!(closed(&metrics, "completed") + closed(&metrics, "client_eof"), connections - 2.0);
         for direction in ["read", "written"] {
-            let counted =
-                metrics.sum("portcullis_connection_bytes_total", &[("listener", "echo"), ("direction", direction)]);
+            let counted = metrics
+                .sum("portcullis_connection_bytes_total", &[("listener", "echo"), ("direction", direction)]);
             assert_eq!(counted, bytes, "{direction}");
         }
         let duration = sum(&metrics, "portcullis_connection_duration_seconds_count");
@@ -173,7 +173,10 @@ async fn every_series_is_there_from_the_start() {
         expected("emfile enfile nomem aborted other")
     );
     assert!(words("portcullis_connections_rejected_total", "reason").contains("address"));
-    assert!(words("portcullis_connections_closed_total", "reason").is_superset(&expected("completed reset drain_forced")));
+    assert!(
+        words("portcullis_connections_closed_total", "reason")
+            .is_superset(&expected("completed reset drain_forced"))
+    );
 }
 
 #[tokio::test]
@@ -194,10 +197,15 @@ async fn histograms_have_buckets() {
         let name = format!("portcullis_{name}");
         assert_eq!(metrics.types.get(&name).map(String::as_str), Some("histogram"), "{name}");
         let buckets = format!("{name}_bucket");
-        let found: BTreeSet<_> = metrics.named(&buckets).filter_map(|series| series.labels.get("le")).collect();
+        let found: BTreeSet<_> =
+            metrics.named(&buckets).filter_map(|series| series.labels.get("le")).collect();
         assert!(!found.is_empty(), "{name}");
         if !bounds.is_empty() {
-            assert_eq!(found, bounds.split(' ').map(str::to_owned).collect::<BTreeSet<_>>().iter().collect(), "{name}");
+            assert_eq!(
+                found,
+                bounds.split(' ').map(str::to_owned).collect::<BTreeSet<_>>().iter().collect(),
+                "{name}"
+            );
         }
         assert!(metrics.sum(&format!("{name}_count"), &[]) >= 1.0, "{name}");
     }

@@ -29,7 +29,10 @@ async fn a_second_request_is_refused() {
     assert_eq!(server.serving().children(), [successor], "the one restart goes on, and no other");
 
     // Opening a fifo waits for the reader, and a reader whose writer is gone reads an empty line.
-    tokio::task::spawn_blocking(move || std::fs::write(gate, "\n")).await.expect("no panic").expect("the reader is there");
+    tokio::task::spawn_blocking(move || std::fs::write(gate, "\n"))
+        .await
+        .expect("no panic")
+        .expect("the reader is there");
     let predecessor = server.follow().await;
     assert_eq!(server.serving().pid(), successor);
     assert_eq!(predecessor.ended().await, Exit::Code(0));

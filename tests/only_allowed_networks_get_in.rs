@@ -24,7 +24,8 @@ async fn is_turned_away(target: &Target) {
 async fn turned_away(server: &Server, times: f64) {
     let name = "portcullis_connections_rejected_total";
     let what = "everyone who was turned away is counted";
-    let metrics = server.metrics_when(what, |metrics| metrics.sum(name, &[("reason", "address")]) >= times).await;
+    let metrics =
+        server.metrics_when(what, |metrics| metrics.sum(name, &[("reason", "address")]) >= times).await;
     assert_eq!(metrics.sum(name, &[("reason", "address")]), times);
     assert_eq!(metrics.sum(name, &[]), times);
 }

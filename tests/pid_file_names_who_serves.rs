@@ -56,7 +56,10 @@ async fn at_every_moment() {
     let found = reading.join().expect("no panic");
     for content in &found {
         let pid = content.as_ref().ok().and_then(|text| text.trim().parse().ok());
-        assert!(pid.is_some_and(|pid| served.contains(&pid)), "the file once held {content:?}; served: {served:?}");
+        assert!(
+            pid.is_some_and(|pid| served.contains(&pid)),
+            "the file once held {content:?}; served: {served:?}"
+        );
     }
     assert!(found.len() > 1, "the reader has seen a change");
 }
@@ -93,7 +96,7 @@ async fn one_of_somebody_else_is_left_alone() {
 #[tokio::test]
 async fn a_stale_one_is_replaced() {
     let echo = Echo::new(Kind::Tcp);
-    fs::write(&echo.place().path("echo.pid"), "999999999\n").expect("a file of ours");
+    fs::write(echo.place().path("echo.pid"), "999999999\n").expect("a file of ours");
     let server = echo.start().await;
     assert_eq!(server.pid_in_file(), server.serving().pid());
 }

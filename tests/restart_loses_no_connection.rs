@@ -29,7 +29,11 @@ async fn lossless(kind: Kind) {
     for process in &earlier {
         let exit = process.ended().await;
         // Where its own parent has seen it end, nobody tells us.
-        assert!(matches!(exit, Exit::Code(0) | Exit::Unknown), "process {} ended with {exit:?}", process.pid());
+        assert!(
+            matches!(exit, Exit::Code(0) | Exit::Unknown),
+            "process {} ended with {exit:?}",
+            process.pid()
+        );
     }
     server.serving().no_child_left().await;
     assert_eq!(server.terminate().await, Exit::Code(0));

@@ -106,7 +106,9 @@ async fn a_handed_off_process_has_the_deadline_too() {
 
 #[tokio::test]
 async fn a_second_one_ends_it_at_once() {
-    for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM), (Signal::TERM, Signal::INT)] {
+    for (first, second) in
+        [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM), (Signal::TERM, Signal::INT)]
+    {
         let server = server(Kind::Tcp, NO_DEADLINE).await;
         let mut idle = connected(server.target()).await;
         server.serving().signal(first);

@@ -6,24 +6,26 @@ mod harness;
 use std::{
     fs,
     os::unix::{fs::MetadataExt, net::UnixListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use harness::{Echo, Exit, Kind};
+use harness::{Echo, Exit, Kind, Place};
 
-/// A server and the path that it is going to bind.
-fn echo() -> (Echo, PathBuf) {
+/// A server, the path that it is going to bind, and what keeps the directory around it.
+fn echo() -> (Echo, PathBuf, Arc<Place>) {
     let echo = Echo::new(Kind::Unix);
-    let path = echo.place().path("echo.sock");
-    (echo, path)
+    let place = echo.place().clone();
+    let path = place.path("echo.sock");
+    (echo, path, place)
 }
 
-fn inode(path: &PathBuf) -> u64 {
+fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).expect("the path is there").ino()
 }
 
 /// It does not start, and says which path is the matter.
-async fn is_refused(echo: Echo, path: &PathBuf) {
+async fn is_refused(echo: Echo, path: &Path) {
     let (exit, said) = echo.run_to_its_end().await;
     assert!(matches!(exit, Exit::Code(code) if code != 0), "{exit:?}");
     assert!(said.contains(path.to_str().expect("text")), "the path should be named: {said}");
@@ -31,7 +33,7 @@ async fn is_refused(echo: Echo, path: &PathBuf) {
 
 #[tokio::test]
 async fn it_is_kept_through_restarts_and_removed_at_the_end() {
-    let (echo, path) = echo();
+    let (echo, path, _place) = echo();
     let mut server = echo.start().await;
     let ours = inode(&path);
     for _ in 0..3 {
@@ -46,7 +48,7 @@ async fn it_is_kept_through_restarts_and_removed_at_the_end() {
 
 #[tokio::test]
 async fn a_stale_one_is_taken_over() {
-    let (echo, path) = echo();
+    let (echo, path, _place) = echo();
     // std does not remove the path.
     drop(UnixListener::bind(&path).expect("a directory of ours"));
     assert!(path.exists());
@@ -56,7 +58,7 @@ async fn a_stale_one_is_taken_over() {
 
 #[tokio::test]
 async fn one_that_a_killed_server_left_is_taken_over() {
-    let (echo, path) = echo();
+    let (echo, path, _place) = echo();
     let server = echo.start().await;
     server.serving().signal(harness::Signal::KILL);
     server.serving().ended().await;
@@ -69,7 +71,7 @@ async fn one_that_a_killed_server_left_is_taken_over() {
 
 #[tokio::test]
 async fn that_of_a_live_server_is_refused() {
-    let (echo, path) = echo();
+    let (echo, path, _place) = echo();
     let other = UnixListener::bind(&path).expect("a directory of ours");
     let theirs = inode(&path);
     is_refused(echo, &path).await;
@@ -80,7 +82,7 @@ async fn that_of_a_live_server_is_refused() {
 
 #[tokio::test]
 async fn a_regular_file_is_refused() {
-    let (echo, path) = echo();
+    let (echo, path, _place) = echo();
     fs::write(&path, "precious").expect("a file of ours");
     is_refused(echo, &path).await;
     assert_eq!(fs::read_to_string(&path).expect("the file is there"), "precious");
@@ -88,7 +90,7 @@ async fn a_regular_file_is_refused() {
 
 #[tokio::test]
 async fn what_somebody_else_put_there_is_left_alone() {
-    let (echo, path) = echo();
+    let (echo, path, _place) = echo();
     let mut server = echo.start().await;
     server.restart().await;
     fs::remove_file(&path).expect("a directory of ours");

@@ -85,7 +85,8 @@ impl Authority {
     pub(crate) fn trusted_by(&self, client: Option<&Identity>, versions: Versions) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone()).expect("a certificate");
-        let config = ClientConfig::builder_with_protocol_versions(versions.list()).with_root_certificates(roots);
+        let config =
+            ClientConfig::builder_with_protocol_versions(versions.list()).with_root_certificates(roots);
         Arc::new(match client {
             None => config.with_no_client_auth(),
             Some(Identity { certificate, key, .. }) => {

@@ -21,7 +21,9 @@ use std::{
     },
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 
 /// The variable that marks the processes of tests.
 pub(super) const VARIABLE: &str = "PORTCULLIS_TEST";

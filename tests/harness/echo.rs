@@ -65,7 +65,9 @@ impl Echo {
         let address = echo.place.address(PORT);
         let socket = echo.place.path("echo.sock");
         match kind {
-            Kind::Tcp | Kind::Tls => echo.arguments.extend(["--bind".into(), format!("tcp://{address}").into()]),
+            Kind::Tcp | Kind::Tls => {
+                echo.arguments.extend(["--bind".into(), format!("tcp://{address}").into()]);
+            }
             Kind::Unix => {
                 let mut uri = OsString::from("unix://");
                 uri.push(&socket);
@@ -185,6 +187,7 @@ impl Echo {
         }
     }
 
+    #[expect(clippy::zombie_processes, reason = "`Process` waits for it, by a handle of its own")]
     fn run(&self, arguments: Vec<OsString>) -> Running {
         let mark = descendants::mark();
         let (reader, writer) = std::io::pipe().expect("a pipe");
@@ -196,14 +199,17 @@ impl Echo {
             .stdin(Stdio::null())
             .stdout(writer.try_clone().expect("a pipe"))
             .stderr(writer);
-        for name in VARIABLES.into_iter().filter(|name| self.variables.iter().all(|(given, _)| given != name)) {
+        for name in VARIABLES.into_iter().filter(|name| self.variables.iter().all(|(given, _)| given != name))
+        {
             command.env_remove(name);
         }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
         let forking = descendants::forking();
-        let child = command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
+        let child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
         drop(forking);
         let (log, reading) = Log::read(reader);
         Running { process: Process::new(child.id()), log, reading, mark }
@@ -229,5 +235,21 @@ pub(crate) fn example(name: &str) -> PathBuf {
         "the example `{name}` is not built: run `cargo test --workspace`, which builds the examples too (looked for {})",
         path.display()
     );
+    if let Some(source) = newer_source(&path) {
+        // Only seen if the test fails, and then it may be why: `--test NAME` does not build examples.
+        eprintln!("the example `{name}` is older than {}: run `cargo build --examples`", source.display());
+    }
     path
+}
+
+/// A source file of this program that was changed after it was built, by the list that cargo writes beside it.
+fn newer_source(program: &Path) -> Option<PathBuf> {
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
+    let built = changed(program)?;
+    let list = std::fs::read_to_string(program.with_extension("d")).ok()?;
+    let (_, sources) = list.split_once(": ")?;
+    sources
+        .split_whitespace()
+        .map(PathBuf::from)
+        .find(|source| changed(source).is_some_and(|changed| changed > built))
 }

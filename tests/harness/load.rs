@@ -74,7 +74,9 @@ impl Load {
     pub(crate) async fn more(&self, visits: usize) {
         let mut over = self.visits.subscribe();
         let goal = *over.borrow() + visits;
-        within(&format!("{visits} more visits"), over.wait_for(|over| *over >= goal)).await.expect("the load goes on");
+        within(&format!("{visits} more visits"), over.wait_for(|over| *over >= goal))
+            .await
+            .expect("the load goes on");
     }
 
     /// Lets the clients finish what they do.

@@ -55,7 +55,11 @@ impl Log {
     }
 
     /// The first wanted line from `start` on, now or when it comes; `None` when the last writer is gone without one.
-    pub(crate) async fn find_from(&self, start: usize, mut wanted: impl FnMut(&str) -> bool) -> Option<String> {
+    pub(crate) async fn find_from(
+        &self,
+        start: usize,
+        mut wanted: impl FnMut(&str) -> bool,
+    ) -> Option<String> {
         let mut length = self.length.clone();
         let mut seen = start;
         loop {
@@ -77,7 +81,12 @@ impl Log {
     }
 
     /// As [`find_from`](Self::find_from), and panics at the deadline.
-    pub(crate) async fn wait_from(&self, start: usize, what: &str, wanted: impl FnMut(&str) -> bool) -> String {
+    pub(crate) async fn wait_from(
+        &self,
+        start: usize,
+        what: &str,
+        wanted: impl FnMut(&str) -> bool,
+    ) -> String {
         match tokio::time::timeout(DEADLINE, self.find_from(start, wanted)).await {
             Ok(Some(line)) => line,
             Ok(None) => panic!("every process ended before the log said: {what}"),

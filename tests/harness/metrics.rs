@@ -44,7 +44,8 @@ impl Metrics {
 
     /// The series that are not 0, for a person to read.
     pub(crate) fn nonzero(&self) -> Vec<String> {
-        let told = self.series.iter().filter(|series| series.value != 0.0 && !series.name.ends_with("_bucket"));
+        let told =
+            self.series.iter().filter(|series| series.value != 0.0 && !series.name.ends_with("_bucket"));
         told.map(|Series { name, labels, value }| format!("{name} {labels:?} {value}")).collect()
     }
 

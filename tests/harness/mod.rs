@@ -56,7 +56,10 @@ pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
 ///
 /// For what another process does and tells nobody: a counter that grows, a descriptor that is closed. Where there is an
 /// event, wait for the event.
-pub(crate) async fn until<T, E: std::fmt::Debug>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, E>) -> T {
+pub(crate) async fn until<T, E: std::fmt::Debug>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
     /// Between two questions, so that asking does not take the processor from the one who is asked.
     const PAUSE: Duration = Duration::from_millis(10);
 
@@ -64,7 +67,9 @@ pub(crate) async fn until<T, E: std::fmt::Debug>(what: &str, mut ask: impl Async
     loop {
         match ask().await {
             Ok(answer) => return answer,
-            Err(refusal) if begun.elapsed() > DEADLINE => panic!("not within {DEADLINE:?}: {what}: {refusal:?}"),
+            Err(refusal) if begun.elapsed() > DEADLINE => {
+                panic!("not within {DEADLINE:?}: {what}: {refusal:?}")
+            }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }

@@ -16,7 +16,7 @@ pub(crate) struct Place {
 }
 
 /// Servers that one test program may have: as many as there are numbers left beside the pid in 24 bits.
-const EACH: u32 = 64;
+const EACH: u32 = 128;
 
 impl Place {
     /// Every address of 127.0.0.0/8 is the machine's own, so each server gets one and a fixed port on it: a port that the
@@ -27,10 +27,11 @@ impl Place {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         assert!(number < EACH, "more than {EACH} servers in one test file: give it more room here");
         let bits = (std::process::id().wrapping_mul(EACH) + number) & 0x00ff_ffff;
-        // Not 127.0.x.x, which clients come from and people use; the pid is moved, not cut.
         let [_, b, c, d] = bits.to_be_bytes();
-        let b = if b == 0 { 255 } else { b };
-        let directory = tempfile::Builder::new().prefix("portcullis-").tempdir().expect("a temporary directory");
+        // Not 127.0.x.x, which clients come from and people use, nor the broadcast address.
+        let b = 1 + b % 254;
+        let directory =
+            tempfile::Builder::new().prefix("portcullis-").tempdir().expect("a temporary directory");
         Self { ip: Ipv4Addr::new(127, b, c, d), directory }
     }
 

@@ -9,7 +9,9 @@ use std::{
     sync::Mutex,
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{descendants, until, within};
@@ -169,7 +171,8 @@ impl Process {
         // Fields 14 and 15 of proc_pid_stat(5), here without the first two.
         let stat = stat(self.pid).expect("the process is there");
         let ticks: u64 = stat[11..=12].iter().filter_map(|field| field.parse::<u64>().ok()).sum();
-        let a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().expect("a constant");
+        let a_second =
+            nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten().expect("a constant");
         ticks as f64 / a_second as f64
     }
 
