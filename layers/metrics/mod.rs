@@ -38,9 +38,7 @@
 //! # Where to place it
 //!
 //! **Outermost**, next to the accept loop. There it sees everything: connections that an allowlist or a limit above
-//! turns away, handshakes from their start, and those that fail. Bytes are those of the socket, TLS records and all. Of
-//! a client that ends its TLS session first it sees the close_notify only as bytes, so that such an end is `completed`
-//! unless the end of the socket's stream is read as well.
+//! turns away, handshakes from their start, and those that fail. Bytes are those of the socket, TLS records and all.
 //!
 //! **Above TLS** it counts what reaches it. Rejections and failed handshakes below it are unknown to it; a
 //! handshake is counted when the connection arrives, without its duration; bytes are those of the plain text.
