@@ -182,7 +182,7 @@ pub enum PidFileError {
     },
     /// It cannot be written.
     #[error(
-        "cannot write the pid file `{}`: {source}; its directory must exist and this user be allowed to write to it",
+        "cannot write the pid file `{}`; its directory must exist and this user be allowed to write to it",
         .path.display()
     )]
     Write {
@@ -192,7 +192,7 @@ pub enum PidFileError {
         source: io::Error,
     },
     /// It cannot be removed.
-    #[error("cannot remove the pid file `{}`: {source}", .path.display())]
+    #[error("cannot remove the pid file `{}`", .path.display())]
     Remove {
         /// The path.
         path: PathBuf,

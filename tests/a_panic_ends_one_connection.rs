@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use portcullis::{
-    Generation,
+    Accepted, Generation,
     layers::{
         Connection, LocalAddress,
         metrics::MetricsLayer,
@@ -29,6 +29,27 @@ async fn panics_at_nought<C: Connection>(mut connection: C) -> io::Result<()> {
 
 async fn none_open(tracker: &Tracker) {
     timeout(SOON, tracker.none_open()).await.expect("no connection is open");
+}
+
+#[tokio::test]
+async fn a_service_that_panics_before_it_returns_a_future_leaves_the_listener_alone() {
+    let generation = Generation::builder().signals(false).start().await.unwrap();
+    let listener = generation.listen("echo", "tcp://127.0.0.1:0").unwrap();
+    let LocalAddress::Ip(address) = *listener.local_address() else { panic!("not a port") };
+    let mut calls = 0;
+    let serving = tokio::spawn(listener.serve(tower::service_fn(move |connection: Accepted| {
+        calls += 1;
+        assert_ne!(calls, 1, "what this test is about");
+        panics_at_nought(connection)
+    })));
+    let mut victim = TcpStream::connect(address).await.unwrap();
+    assert!(timeout(SOON, victim.read_u8()).await.expect("its connection ends").is_err());
+    let mut newcomer = TcpStream::connect(address).await.unwrap();
+    newcomer.write_u8(3).await.unwrap();
+    assert_eq!(timeout(SOON, newcomer.read_u8()).await.unwrap().unwrap(), 3);
+    drop(newcomer);
+    generation.drain();
+    assert_eq!(timeout(SOON, serving).await.unwrap().unwrap().unwrap().forced, 0);
 }
 
 #[tokio::test]

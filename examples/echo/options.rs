@@ -123,11 +123,7 @@ pub(crate) fn in_one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        let text = error.to_string();
-        // Some errors tell their source's text in their own.
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
+        line = format!("{line}: {error}");
         source = error.source();
     }
     line

@@ -11,8 +11,8 @@ impl From<Infallible> for BindError {
 
 /// Why a [`Bind`](super::Bind) could not be read from a URI, or not be bound.
 ///
-/// The text is complete: it names the URI, what was wrong and what to do. The error of the system, where
-/// there was one, is in the text and is the [`source`](std::error::Error::source) as well.
+/// The text names the URI, what was wrong and what to do. The error of the system, where there was one, is the
+/// [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
@@ -61,9 +61,7 @@ pub enum BindError {
         mode: u32,
     },
     /// The host name could not be resolved.
-    #[error(
-        "cannot bind `{uri}`: the host name cannot be resolved ({source}); correct it, or write an IP address"
-    )]
+    #[error("cannot bind `{uri}`: the host name cannot be resolved; correct it, or write an IP address")]
     Resolve {
         /// The URI.
         uri: String,
@@ -97,7 +95,7 @@ pub enum BindError {
         source: io::Error,
     },
     /// It is not permitted.
-    #[error("cannot bind `{uri}`: not permitted ({source}); {advice}")]
+    #[error("cannot bind `{uri}`: not permitted; {advice}")]
     Permission {
         /// The URI.
         uri: String,
@@ -141,7 +139,7 @@ pub enum BindError {
         found: &'static str,
     },
     /// The system refused for another reason.
-    #[error("cannot bind `{uri}`: cannot {doing}: {source}")]
+    #[error("cannot bind `{uri}`: cannot {doing}")]
     Io {
         /// The URI.
         uri: String,
@@ -195,7 +193,7 @@ pub enum InheritError {
         found: String,
     },
     /// The system refused to say, or to set what the descriptor needs.
-    #[error("listener `{name}` was announced as {expected}, but cannot {doing} its descriptor: {source}")]
+    #[error("listener `{name}` was announced as {expected}, but cannot {doing} its descriptor")]
     Io {
         /// The name of the listener.
         name: String,

@@ -38,7 +38,6 @@ impl<T> Read<T> {
             origin: self.origin.clone(),
             value: self.text.clone(),
             what: what.into(),
-            source: None,
         }
     }
 
@@ -129,9 +128,9 @@ fn from_text<T: Value>(key: Key, origin: Origin, text: &OsStr) -> Result<Read<T>
     let shown = text.to_string_lossy().into_owned();
     match T::read_os(text) {
         Ok(value) => Ok(Read { key, origin, text: shown, value }),
-        Err(Wrong { what, source, hide }) => {
+        Err(Wrong { what, hide }) => {
             let value = if hide { "(not shown)".to_owned() } else { shown };
-            Err(ConfigError::Invalid { setting: key.name, origin, value, what, source })
+            Err(ConfigError::Invalid { setting: key.name, origin, value, what })
         }
     }
 }

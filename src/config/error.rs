@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use portcullis_layers::BoxError;
-
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -42,8 +40,6 @@ pub enum ConfigError {
         value: String,
         /// What is wrong, and what to write.
         what: String,
-        /// The error that `what` tells of, where there was one.
-        source: Option<BoxError>,
     },
     /// A value that does not go together with the others.
     #[error("the {setting} `{value}` (from {origin}) {what}")]

@@ -1,10 +1,9 @@
 //! Reading each type of value from text.
 
-use std::{ffi::OsStr, path::PathBuf, time::Duration};
+use std::{ffi::OsStr, fmt::Display, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use portcullis_layers::{
-    BoxError,
     allowlist::parse_network,
     tls::{ParseTlsVersionError, TlsVersion},
 };
@@ -32,19 +31,17 @@ pub(super) trait Value: Sized {
 #[derive(Debug)]
 pub(super) struct Wrong {
     pub(super) what: String,
-    pub(super) source: Option<BoxError>,
     /// The text may be a secret.
     pub(super) hide: bool,
 }
 
 impl Wrong {
     pub(super) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None, hide: false }
+        Self { what: what.into(), hide: false }
     }
 
-    fn because(error: impl Into<BoxError>) -> Self {
-        let error = error.into();
-        Self { what: error.to_string(), source: Some(error), hide: false }
+    fn because(error: impl Display) -> Self {
+        Self::new(error.to_string())
     }
 }
 
@@ -101,7 +98,7 @@ impl Value for Duration {
             let what = format!(
                 "it is not a duration ({error}); write a number with its unit, as in `30s` or `1m 30s`"
             );
-            Wrong { what, source: Some(error.into()), hide: false }
+            Wrong { what, hide: false }
         })
     }
 
@@ -133,7 +130,7 @@ impl Value for PathBuf {
         // The content of a key was put where its path belongs; it must not reach a log.
         if bytes.contains(&b'\n') || text.to_string_lossy().contains("-----BEGIN") {
             let what = "it is the content of a file; write the file's path".to_owned();
-            return Err(Wrong { what, source: None, hide: true });
+            return Err(Wrong { what, hide: true });
         }
         Ok(text.into())
     }

@@ -143,7 +143,7 @@ impl GenerationBuilder {
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;
         }
-        tokio::spawn(Life { shared, settings, metrics, requests }.run(succession));
+        tokio::spawn(Life { shared, settings, metrics }.run(requests, succession));
         Ok(generation)
     }
 }

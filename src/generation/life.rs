@@ -36,8 +36,10 @@ pub(super) struct Life {
     pub(super) shared: Arc<Shared>,
     pub(super) settings: Settings,
     pub(super) metrics: LineMetrics,
-    pub(super) requests: mpsc::Receiver<RestartRequest>,
 }
+
+/// Those who ask for a restart.
+pub(super) type Requests = mpsc::Receiver<RestartRequest>;
 
 /// Why serving ended, or did not begin.
 enum Over {
@@ -51,10 +53,11 @@ enum Over {
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 impl Life {
-    pub(super) async fn run(mut self, succession: Option<Succession>) {
-        let over = match self.start(succession).await {
+    pub(super) async fn run(self, mut requests: Requests, succession: Option<Succession>) {
+        let started = self.start(succession);
+        let over = match self.refusing(&mut requests, Refusal::NotServing, started).await {
             Ok(Some(over)) => over,
-            Ok(None) => self.serve().await,
+            Ok(None) => self.serve(&mut requests).await,
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "this process may not serve; its predecessor does");
                 self.shared.phase.send_replace(Phase::Draining);
@@ -62,16 +65,8 @@ impl Life {
                 return;
             }
         };
-        let Self { shared, settings, metrics, mut requests } = self;
-        let refusing = async {
-            while let Some(request) = requests.recv().await {
-                refuse(&metrics, request, Refusal::NotServing);
-            }
-        };
-        tokio::select! {
-            () = drain(&shared, &settings, &metrics, &over) => {}
-            () = refusing => {}
-        }
+        let draining = drain(&self.shared, &self.settings, &self.metrics, &over);
+        self.refusing(&mut requests, Refusal::NotServing, draining).await;
     }
 
     /// From the start to serving. `None`: it serves.
@@ -91,12 +86,13 @@ impl Life {
 
     /// Takes the predecessor's place, when both are ready for it.
     async fn succeed(&self, mut succession: Succession) -> Result<Option<Over>, HandoffError> {
-        let asked = Ok(Some(Over::Asked { last: false }));
         let mut alone = false;
         loop {
             tokio::select! {
                 biased;
-                () = self.shared.drain_requested.cancelled() => return asked,
+                () = self.shared.drain_requested.cancelled() => {
+                    return Ok(Some(Over::Asked { last: alone }));
+                }
                 verdict = succession.verdict(), if !alone => match verdict? {
                     // It had handed over its sockets, so we can go on without it.
                     Verdict::Died => alone = true,
@@ -118,7 +114,9 @@ impl Life {
             let (step, limit) = (Step::Commit, self.settings.ready_timeout);
             tokio::select! {
                 biased;
-                () = self.shared.drain_requested.cancelled() => return asked,
+                () = self.shared.drain_requested.cancelled() => {
+                    return Ok(Some(Over::Asked { last: false }));
+                }
                 verdict = timeout(limit, succession.verdict()) => {
                     verdict.map_err(|_| HandoffError::TimedOut { step, limit })??
                 }
@@ -157,13 +155,15 @@ impl Life {
     }
 
     /// Serves, and restarts when asked to, until serving is over.
-    async fn serve(&mut self) -> Over {
+    async fn serve(&self, requests: &mut Requests) -> Over {
         loop {
             tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => return Over::Asked { last: true },
-                Some(request) = self.requests.recv() => {
-                    let outcome = self.restart_refusing_others().await;
+                Some(request) = requests.recv() => {
+                    let restarting = restart(&self.shared, &self.settings);
+                    let outcome = self.refusing(requests, Refusal::AlreadyRestarting, restarting).await;
+                    self.tell(&outcome);
                     let succeeded = outcome.is_ok();
                     // Whoever asked may have gone; the log and the metric have it, too.
                     _ = request.send(outcome);
@@ -175,36 +175,40 @@ impl Life {
         }
     }
 
-    async fn restart_refusing_others(&mut self) -> Result<Restarted, RestartError> {
-        let Self { shared, settings, metrics, requests } = self;
-        let mut restart = pin!(restart(shared, settings));
-        let outcome = loop {
-            tokio::select! {
-                biased;
-                outcome = &mut restart => break outcome,
-                Some(request) = requests.recv() => refuse(metrics, request, Refusal::AlreadyRestarting),
-            }
-        };
-        match &outcome {
+    fn tell(&self, outcome: &Result<Restarted, RestartError>) {
+        match outcome {
             Ok(Restarted { pid, generation, took }) => {
                 tracing::info!(successor = pid, generation, ?took, result = "succeeded", "restart succeeded");
             }
             Err(error) => {
                 let result = error.result();
-                metrics.restarted(result);
+                self.metrics.restarted(result);
                 tracing::error!(result = result.as_str(), reason = %Chain(error), "restart failed");
             }
         }
-        outcome
     }
-}
 
-fn refuse(metrics: &LineMetrics, request: RestartRequest, refusal: Refusal) {
-    let error = RestartError::Refused(refusal);
-    metrics.restarted(error.result());
-    tracing::warn!(result = error.result().as_str(), reason = %refusal, "restart failed");
-    // Whoever asked may have gone.
-    _ = request.send(Err(error));
+    /// Does the work, and meanwhile refuses whoever asks for a restart.
+    async fn refusing<T>(
+        &self,
+        requests: &mut Requests,
+        refusal: Refusal,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Some(request) = requests.recv() => {
+                    let outcome = Err(RestartError::Refused(refusal));
+                    self.tell(&outcome);
+                    // Whoever asked may have gone.
+                    _ = request.send(outcome);
+                }
+            }
+        }
+    }
 }
 
 /// One restart, from the request to a successor that serves.

@@ -118,6 +118,11 @@ impl Inventory {
         self.acceptors.iter().map(|acceptor| acceptor.as_fd()).collect()
     }
 
+    /// Removes all Unix paths.
+    pub(super) fn unlink(&self) {
+        self.acceptors.iter().for_each(|acceptor| acceptor.unlink());
+    }
+
     /// Removes the Unix paths of the listeners that the successor does not go on with. Only once it serves.
     pub(super) fn unlink_unclaimed(&self, claim: &Claim) {
         for (entry, acceptor) in self.entries.iter().zip(&self.acceptors) {

@@ -164,7 +164,7 @@ impl Shared {
     }
 
     /// Removes the pid file at the end of the line, if it names this process.
-    pub(crate) fn remove_pid_file(&self) {
+    pub(super) fn remove_pid_file(&self) {
         if !self.is_last() {
             return;
         }
@@ -172,6 +172,14 @@ impl Shared {
         if let Some(Err(error)) = file.map(PidFile::remove_if_ours) {
             tracing::warn!(error = %Chain(&error), "cannot remove the pid file");
         }
+    }
+
+    /// For an end without waiting: what a drain would have removed is removed now.
+    pub(crate) fn leave_nothing_behind(&self) {
+        if self.is_last() {
+            self.with_roster(|roster| roster.inventory()).unlink();
+        }
+        self.remove_pid_file();
     }
 
     pub(super) fn end(&self, end: End) {

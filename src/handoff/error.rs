@@ -57,7 +57,7 @@ pub enum RestartError {
     #[error("restart refused: {0}")]
     Refused(Refusal),
     /// The successor could not be started.
-    #[error("cannot start the successor with `{command}`: check that the program exists and may be executed")]
+    #[error("cannot start the successor with `{command}`")]
     Spawn {
         /// The start command.
         command: String,

@@ -4,13 +4,14 @@ use std::{
     future::{Future, poll_fn},
     io,
     ops::ControlFlow,
+    panic::{self, AssertUnwindSafe},
     pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use portcullis_layers::{BoxError, Connection};
+use portcullis_layers::{BoxError, CloseReason, Connection};
 use tower::Service;
 
 use super::{
@@ -254,7 +255,14 @@ impl<S, E> AcceptLoop<S, E> {
         let peer = accepted.peer();
         let Some(stream) = T::from_accepted(accepted) else { return Err(wrong_transport::<T>(&self.seat)) };
         let open = self.seat.shared.open(self.seat.attending);
-        let (listener, life) = (self.seat.name.clone(), self.service.call(stream));
+        let listener = self.seat.name.clone();
+        // A panic in `call` concerns its connection, as one in the future does, and not the accept loop. The service
+        // is used again after it; so is what tower's layers hold in it, which is whole at every call.
+        let call = AssertUnwindSafe(|| self.service.call(stream));
+        let Ok(life) = panic::catch_unwind(call) else {
+            tracing::error!(listener = &*listener, %peer, reason = %CloseReason::Service, "service panicked");
+            return Ok(());
+        };
         let task = ConnectionTask::new(life, listener, peer, open.forced(), open.connection());
         self.executor.spawn(task);
         Ok(())
