@@ -2,8 +2,9 @@
 
 mod harness;
 
-use harness::{Echo, Exit, Kind, Load, Signal};
+use harness::{Echo, Exit, Kind, Load, Signal, within};
 use nix::{sys::stat::Mode, unistd::mkfifo};
+use portcullis::{Phase, Refusal, RestartError};
 
 #[tokio::test]
 async fn a_second_request_is_refused() {
@@ -76,4 +77,21 @@ async fn a_process_that_drains_starts_no_successor() {
     client.finish().await.expect("an orderly end");
     assert_eq!(predecessor.ended().await, Exit::Code(0));
     server.alone().await;
+}
+
+#[tokio::test]
+async fn a_generation_that_starts_or_drains_refuses() {
+    let generation = portcullis::Generation::builder().signals(false).start().await.expect("it starts");
+    let refused = async || {
+        let outcome = within("a refusal", generation.restart()).await;
+        let Err(RestartError::Refused(refusal)) = outcome else { panic!("not refused: {outcome:?}") };
+        assert_eq!(refusal, Refusal::NotServing);
+    };
+    // Nothing is served yet, so it still starts.
+    refused().await;
+    generation.drain();
+    within("the drain", generation.phases().wait_for(|phase| *phase == Phase::Draining))
+        .await
+        .expect("it lives");
+    refused().await;
 }
