@@ -52,7 +52,8 @@ fn start(options: &Options) -> Result<(), AnyError> {
         runtime.worker_threads(threads.get());
     }
     let result = runtime.enable_all().build()?.block_on(run(&config, tls));
-    if let Err(error) = &result {
+    // Standard error is told by `main`.
+    if let (Err(error), Some(_)) = (&result, config.log_path()) {
         tracing::error!(error = options::in_one_line(&**error), "cannot go on");
     }
     result
