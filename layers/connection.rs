@@ -70,6 +70,9 @@ pub enum Notice<'a> {
         /// From the call of the TLS layer to the end of the handshake.
         took: Duration,
     },
+    /// The peer has said that it is done sending, in a way that the stream below does not see (TLS's close_notify).
+    /// May come more than once.
+    PeerDone,
 }
 
 impl Connection for TcpStream {

@@ -40,7 +40,10 @@ fn main() -> ExitCode {
 
 fn start(options: &Options) -> Result<(), AnyError> {
     let config = options.config()?;
-    log::install(config.log_path(), config.log_level())?;
+    log::install(config.log_path(), config.log_level()).map_err(|error| match config.log_path() {
+        Some(path) => format!("cannot append to the log file `{}`: {error}", path.display()),
+        None => error.to_string(),
+    })?;
     // Read before anything is taken over: a bad key must not get far.
     let tls = config.tls_layer()?;
 

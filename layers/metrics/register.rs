@@ -114,6 +114,13 @@ impl Registrar {
 /// The name of a series: its prefix, an underscore, and the rest; without the underscore where the prefix is empty.
 ///
 /// For series of your own beside those of the [`MetricsLayer`](super::MetricsLayer).
+///
+/// ```
+/// use portcullis_layers::metrics::{DEFAULT_PREFIX, name};
+///
+/// assert_eq!(name(DEFAULT_PREFIX, "logins_total"), "portcullis_logins_total");
+/// assert_eq!(name("", "logins_total"), "logins_total");
+/// ```
 #[must_use]
 pub fn name(prefix: &str, series: &str) -> String {
     if prefix.is_empty() { series.to_owned() } else { format!("{prefix}_{series}") }

@@ -177,6 +177,7 @@ impl<C: Connection> Connection for Metered<C> {
             Notice::HandshakeCompleted { session, took } => {
                 self.meter.life.handshake_completed(session, *took);
             }
+            Notice::PeerDone => self.meter.life.eof(),
         }
         self.inner.notice(notice);
     }

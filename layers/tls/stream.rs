@@ -76,7 +76,11 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let result = ready!(self.pinned().poll_read(cx, buf));
+        if result.is_ok() && buf.filled().len() == before && buf.remaining() > 0 {
+            self.get_ref().notice(&Notice::PeerDone);
+        }
         Poll::Ready(result.map_err(|error| {
             // rustls says so by the kind and a text; that the stream below ended tells it from an error
             // of the same kind that a stream below came up with.

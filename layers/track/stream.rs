@@ -201,6 +201,7 @@ impl<C: Connection> Connection for Tracked<C> {
         match notice {
             Notice::HandshakeStarted => self.entry.set_activity(Activity::Handshaking),
             Notice::HandshakeCompleted { .. } => self.entry.set_activity(Activity::Working),
+            Notice::PeerDone => {}
         }
         self.inner.notice(notice);
     }

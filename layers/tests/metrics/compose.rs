@@ -6,7 +6,11 @@ use std::{
     time::Duration,
 };
 
-use portcullis_layers::{BoxError, metrics::Metered};
+use portcullis_layers::{
+    BoxError,
+    allowlist::{AllowlistError, AllowlistLayer},
+    metrics::Metered,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tower::{
     Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimitLayer, load_shed::LoadShedLayer, service_fn,
@@ -77,6 +81,17 @@ async fn what_load_shed_turns_away_around_it_never_came() {
     assert!(soon(ready(&mut service).await.call(server)).await.is_err());
     assert_eq!(recorded.get("connections_accepted_total"), 1.0);
     drop(first);
+    recorded.assert_at_rest();
+}
+
+#[tokio::test]
+async fn what_an_allowlist_under_it_denies_is_rejected() {
+    let recorded = Recorded::new();
+    let nobody = AllowlistLayer::new([]);
+    let service = ServiceBuilder::new().layer(recorded.layer()).layer(nobody).service(Echo);
+    let (server, _client) = duplex(1);
+    assert!(soon(service.oneshot(server)).await.unwrap_err().is::<AllowlistError>(), "passed on unchanged");
+    assert_eq!(recorded.get("connections_rejected_total,reason=address"), 1.0);
     recorded.assert_at_rest();
 }
 

@@ -96,6 +96,9 @@ async fn below_tls_a_handshake_is_seen_from_its_start() {
     }
     assert_eq!(recorded.get("tls_groups_total,group=other"), 0.0);
     assert!(recorded.get("connection_bytes_total,direction=read") > 4.0 * 100.0, "records and all");
+    // The clients ended their sessions, which the socket alone does not tell.
+    assert_eq!(recorded.get("connections_closed_total,reason=client_eof"), 4.0);
+    assert_eq!(recorded.sum("connections_closed_total"), 4.0);
     recorded.assert_at_rest();
 
     // One that is under way.
