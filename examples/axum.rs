@@ -11,7 +11,7 @@
 //! `BIND` is the address (`tcp://127.0.0.1:8443`), `TLS_CERTIFICATE` and `TLS_KEY` are PEM files. Without them each
 //! process makes itself a certificate, which no client knows: that is good for trying things, and nothing else.
 
-use std::{env, time::Duration};
+use std::{env, io::IsTerminal, time::Duration};
 
 use axum::{Extension, Router, routing::get};
 use portcullis::{
@@ -23,7 +23,7 @@ use tower::ServiceBuilder;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    tracing_subscriber::fmt().init();
+    tracing_subscriber::fmt().with_ansi(std::io::stdout().is_terminal()).init();
     let bind = env::var("BIND").unwrap_or_else(|_| "tcp://127.0.0.1:8443".to_owned());
 
     // First of its line, or started by the process that it takes over from.

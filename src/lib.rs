@@ -83,3 +83,8 @@ pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListe
 pub use phase::Phase;
 pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
