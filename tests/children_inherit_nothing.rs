@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
 };
 
-use harness::{Echo, Exit, Kind, Process, Server, Signal, until};
+use harness::{Echo, Exit, Kind, Process, Server, Signal, Target, example, until};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
 /// The standard ones are meant to be inherited.
@@ -171,4 +171,23 @@ async fn a_leaked_handoff_variable_starts_a_first_generation() {
     other.restart().await;
     other.target().visit(1000).await.expect("it serves");
     assert_eq!(other.terminate().await, Exit::Code(0));
+}
+
+/// Not even if it has the socket, too: the variable is meant for one process alone, and that is the script.
+#[tokio::test]
+async fn a_child_of_the_successor_starts_a_first_generation() {
+    let (echo, script, _) = Echo::new(Kind::Tcp).option("--ready-timeout", "2s").start_script();
+    let mut server = echo.start().await;
+    let address = server.place().address(6790);
+    let options = format!("--bind tcp://{address} --admin tcp://{}", server.place().address(9101));
+    // Without `exec`: the script stays, and the echo server is its child.
+    script.write(&format!("{} {options} &\nwait", example("echo").display()));
+
+    let start = server.log().len();
+    server.fail_to_restart(&["timed_out"]).await;
+    let first = |line: &str| line.contains("serving") && line.contains("generation=1");
+    server.log().wait_from(start, "serving generation=1, of the child", first).await;
+    Target::tcp(address).visit(1000).await.expect("it serves on its own");
+    server.target().visit(1000).await.expect("and so does the server, as before");
+    assert_eq!(server.metrics().await.sum("portcullis_generation", &[]), 1.0);
 }

@@ -118,6 +118,18 @@ async fn with_a_certificate_made_at_the_start() {
 }
 
 #[tokio::test]
+async fn on_a_port_of_every_ipv4_address() {
+    // The kernel chooses it.
+    let echo = Echo::bare();
+    let admin = format!("tcp://{}", echo.admin());
+    let server = echo.variable("PORT", "0").option("--admin", admin).start().await;
+    let port = server.serving().port_at_every_address("tcp").expect("it listens");
+    for ip in [[127, 0, 0, 1], [127, 9, 8, 7]] {
+        Target::tcp((ip, port).into()).visit(1000).await.unwrap_or_else(|fault| panic!("{ip:?}: {fault:?}"));
+    }
+}
+
+#[tokio::test]
 async fn on_the_addresses_of_the_environment() {
     let echo = Echo::bare();
     let (first, second) = (echo.place().address(6789), echo.place().address(6790));

@@ -87,7 +87,9 @@ async fn dual_stack(allow: &str) -> Option<(Server, u16)> {
     let server =
         echo.option("--bind", "tcp://[::]:0").option("--admin", admin).option("--allow", allow).start().await;
     let what = "the server listens on IPv6";
-    let port = until(what, async || server.serving().listening_port_v6().ok_or("no socket in LISTEN")).await;
+    let port =
+        until(what, async || server.serving().port_at_every_address("tcp6").ok_or("no socket in LISTEN"))
+            .await;
     Some((server, port))
 }
 

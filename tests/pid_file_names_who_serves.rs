@@ -72,11 +72,10 @@ async fn after_a_restart_that_failed() {
     server.fail_to_restart(&["crashed"]).await;
     assert_eq!(server.pid_in_file(), server.serving().pid());
 
-    // A successor that comes as far as it can before it fails: it has been told the same pid file.
-    fs::write(server.place().path("not-a-key"), "").expect("a file of ours");
-    let file = server.place().path("not-a-key");
-    let file = file.display();
-    script.write(&format!("{again} --tls-cert {file} --tls-key {file}"));
+    // A successor that comes far before it fails: it has the sockets, and has been told the same pid file.
+    let taken = server.place().address(6790);
+    let _occupant = std::net::TcpListener::bind(taken).expect("an address of ours");
+    script.write(&format!("{again} --bind tcp://{taken}"));
     server.fail_to_restart(&["crashed", "rejected"]).await;
     assert_eq!(server.pid_in_file(), server.serving().pid());
 

@@ -174,6 +174,13 @@ impl Echo {
         Server::new(self, running).await
     }
 
+    /// Starts it, and waits until its admin says that it serves: for one whose log goes elsewhere.
+    pub(crate) async fn start_silently(self) -> Server {
+        let arguments = self.all_arguments();
+        let running = self.run(arguments);
+        Server::silent(self, running).await
+    }
+
     /// Starts it without further options, and waits for it to end. Returns how, and what it said.
     pub(crate) async fn run_to_its_end(self) -> (Exit, String) {
         let Running { process, log, reading, mark } = self.run(self.arguments.clone());

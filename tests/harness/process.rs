@@ -176,16 +176,18 @@ impl Process {
         ticks as f64 / a_second as f64
     }
 
-    /// The first `host:port` of IPv6 that it listens on, from the kernel's tables.
-    pub(crate) fn listening_port_v6(&self) -> Option<u16> {
+    /// The port that it listens on at every address, from one of the kernel's tables: `tcp` or `tcp6`.
+    pub(crate) fn port_at_every_address(&self, table: &str) -> Option<u16> {
         let sockets = self.sockets();
-        let table = fs::read_to_string(self.proc("net/tcp6")).ok()?;
+        let table = fs::read_to_string(self.proc("net").join(table)).ok()?;
         table.lines().skip(1).find_map(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
-            // 0A is TCP_LISTEN.
             let ours = sockets.contains(Path::new(&format!("socket:[{}]", fields.get(9)?)));
-            let (_, port) = fields.get(1)?.rsplit_once(':')?;
-            (ours && *fields.get(3)? == "0A").then(|| u16::from_str_radix(port, 16).ok())?
+            let (host, port) = fields.get(1)?.rsplit_once(':')?;
+            let every = host.bytes().all(|digit| digit == b'0');
+            // 0A is TCP_LISTEN.
+            let listens = *fields.get(3)? == "0A";
+            (ours && every && listens).then(|| u16::from_str_radix(port, 16).ok())?
         })
     }
 

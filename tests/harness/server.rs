@@ -42,9 +42,27 @@ pub(crate) enum Outcome {
 }
 
 impl Server {
+    /// One that has said in its log that it serves.
     pub(super) async fn new(echo: Echo, running: Running) -> Self {
+        let server = Self::starting(echo, running);
+        server.log.wait_from(0, "serving generation=1", |line| is_serving(line, 1)).await;
+        server
+    }
+
+    /// One that has said over HTTP that it serves.
+    pub(super) async fn silent(echo: Echo, running: Running) -> Self {
+        let server = Self::starting(echo, running);
+        until("the admin says that it is ready", async || match http::get(server.admin, "/readyz").await {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            other => Err(other),
+        })
+        .await;
+        server
+    }
+
+    fn starting(echo: Echo, running: Running) -> Self {
         let Running { process, log, reading, mark } = running;
-        let server = Self {
+        Self {
             serving: process,
             generation: 1,
             log,
@@ -55,9 +73,7 @@ impl Server {
             target: echo.target,
             authority: echo.authority,
             place: echo.place,
-        };
-        server.log.wait_from(0, "serving generation=1", |line| is_serving(line, 1)).await;
-        server
+        }
     }
 
     /// Where its clients connect.
