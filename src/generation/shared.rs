@@ -12,7 +12,11 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-use super::{Restarted, roster::Roster};
+use super::{
+    Restarted,
+    forced::{Forced, ForcedBegun},
+    roster::Roster,
+};
 use crate::{
     HandoffError, RestartError,
     chain::Chain,
@@ -42,7 +46,7 @@ pub(crate) struct Shared {
     serving: watch::Sender<usize>,
     connections: TaskTracker,
     /// The deadline of the drain is over.
-    forced: CancellationToken,
+    forced: Forced,
     /// Nobody goes on with the sockets after this generation.
     last: AtomicBool,
     end: watch::Sender<Option<End>>,
@@ -78,7 +82,7 @@ impl Shared {
             accepting: watch::Sender::new(0),
             serving: watch::Sender::new(0),
             connections: TaskTracker::new(),
-            forced: CancellationToken::new(),
+            forced: Forced::default(),
             last: AtomicBool::new(false),
             end: watch::Sender::new(None),
         }
@@ -148,13 +152,13 @@ impl Shared {
         // A stream that its service moved elsewhere is tracked and has no task; one that is not tracked has only that.
         let open = self.connections.len().max(self.tracker.len());
         self.tracker.end_all(CloseReason::DrainForced);
-        self.forced.cancel();
+        self.forced.begin();
         open
     }
 
-    /// Ends every connection when it is cancelled.
-    pub(crate) fn forced(&self) -> CancellationToken {
-        self.forced.clone()
+    /// Resolves when every connection has to end.
+    pub(crate) fn forced(&self) -> ForcedBegun {
+        self.forced.begun()
     }
 
     /// Says that the sockets end with this generation. Before [`Phase::Draining`] is entered.
