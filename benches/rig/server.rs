@@ -49,7 +49,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server, with TLS if there is a layer for it.
     pub(crate) fn start(stack: Stack, tls: Option<&TlsLayer>) -> Result<Self, BoxError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            // For `perf report --comm`.
+            .thread_name(stack.name())
+            .enable_all()
+            .build()?;
         let address = match stack {
             Stack::Bare => runtime.block_on(bare(tls))?,
             _ => runtime.block_on(layered(stack, tls.cloned()))?,
