@@ -4,6 +4,7 @@
 //! common; `roster` knows the listeners. How sockets change hands is [`crate::handoff`]'s affair.
 
 mod builder;
+mod forced;
 mod life;
 mod metrics;
 mod open;
@@ -16,6 +17,7 @@ use portcullis_layers::track::Tracker;
 use tokio::sync::{oneshot, watch};
 
 pub use builder::{GenerationBuilder, StartError};
+pub(crate) use forced::ForcedBegun;
 pub(crate) use roster::Seat;
 pub(crate) use shared::{End, Shared};
 

@@ -1,10 +1,9 @@
 //! What is open: listeners that are served, and their connections.
 
 use tokio::sync::watch;
-use tokio_util::{
-    sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+use super::forced::{Forced, ForcedBegun};
 
 /// Listeners that end together, and what they have accepted.
 #[derive(Debug)]
@@ -12,17 +11,12 @@ pub(crate) struct Open {
     /// Listeners that are served and have not closed their socket.
     listeners: watch::Sender<usize>,
     connections: TaskTracker,
-    /// Ends the connections.
-    forced: CancellationToken,
+    forced: Forced,
 }
 
 impl Open {
     pub(super) fn new() -> Self {
-        Self {
-            listeners: watch::Sender::new(0),
-            connections: TaskTracker::new(),
-            forced: CancellationToken::new(),
-        }
+        Self { listeners: watch::Sender::new(0), connections: TaskTracker::new(), forced: Forced::default() }
     }
 
     /// Counts a listener that is served, until the guard is dropped.
@@ -35,9 +29,9 @@ impl Open {
         self.connections.token()
     }
 
-    /// Ends every connection when it is cancelled.
-    pub(crate) fn forced(&self) -> CancellationToken {
-        self.forced.clone()
+    /// Resolves when every connection has to end.
+    pub(crate) fn forced(&self) -> ForcedBegun {
+        self.forced.begun()
     }
 
     /// Connections that were accepted and are not over.
@@ -55,7 +49,7 @@ impl Open {
 
     /// Ends every connection.
     pub(super) fn force(&self) {
-        self.forced.cancel();
+        self.forced.begin();
     }
 }
 

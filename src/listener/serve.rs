@@ -165,6 +165,11 @@ fn wrong_transport<T: Transport>(seat: &Seat) -> ServeError {
     }
 }
 
+/// The stack's error is turned into ours where it comes up: it need not be `Send`, and the accept loop is.
+fn not_ready(seat: &Seat, error: impl Into<BoxError>) -> ServeError {
+    ServeError::Service { listener: seat.name.to_string(), source: error.into() }
+}
+
 struct AcceptLoop<S, E> {
     seat: Seat,
     executor: E,
@@ -191,13 +196,13 @@ impl<S, E> AcceptLoop<S, E> {
                     Poll::Ready(Ok(())) => {
                         self.seat.acceptor.poll_accept(cx).map(|accepted| Some(Ok(accepted)))
                     }
-                    Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
+                    Poll::Ready(Err(error)) => Poll::Ready(Some(Err(not_ready(&self.seat, error)))),
                     Poll::Pending => Poll::Pending,
                 }
             });
             match accepted.await {
                 None => return Ok(()),
-                Some(Err(error)) => return Err(self.not_ready(error)),
+                Some(Err(error)) => return Err(error),
                 Some(Ok(Ok(accepted))) => {
                     self.backoff = *BACKOFF.start();
                     self.call(accepted)?;
@@ -225,12 +230,14 @@ impl<S, E> AcceptLoop<S, E> {
         for _ in 0..QUEUE {
             // A stack at its limit would have us wait for a connection to end; those that queue behind it are lost.
             let ready = poll_fn(|cx| match self.service.poll_ready(cx) {
-                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Ready(result) => {
+                    Poll::Ready(Some(result.map_err(|error| not_ready(&self.seat, error))))
+                }
                 Poll::Pending => Poll::Ready(None),
             });
             match ready.await {
                 Some(Ok(())) => {}
-                Some(Err(error)) => return Err(self.not_ready(error)),
+                Some(Err(error)) => return Err(error),
                 None => return Ok(()),
             }
             match self.seat.acceptor.accept_queued() {
@@ -266,10 +273,6 @@ impl<S, E> AcceptLoop<S, E> {
         let task = ConnectionTask::new(life, listener, peer, open.forced(), open.connection());
         self.executor.spawn(task);
         Ok(())
-    }
-
-    fn not_ready(&self, error: impl Into<BoxError>) -> ServeError {
-        ServeError::Service { listener: self.seat.name.to_string(), source: error.into() }
     }
 
     /// What a failed accept means: go on at once, or (`Break`) after a while.

@@ -9,12 +9,9 @@ use std::{
 
 use pin_project_lite::pin_project;
 use portcullis_layers::{BoxError, CloseReason, Ending, Peer, RejectReason, tls::HandshakeFailure};
-use tokio_util::{
-    sync::{CancellationToken, WaitForCancellationFutureOwned},
-    task::task_tracker::TaskTrackerToken,
-};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::chain::Chain;
+use crate::{chain::Chain, generation::ForcedBegun};
 
 /// Where connections run: what the concurrency model is made of.
 ///
@@ -46,7 +43,7 @@ pin_project! {
         #[pin]
         life: F,
         #[pin]
-        forced: WaitForCancellationFutureOwned,
+        forced: ForcedBegun,
         listener: Arc<str>,
         peer: Peer,
         stage: Stage,
@@ -77,10 +74,10 @@ impl<F> ConnectionTask<F> {
         life: F,
         listener: Arc<str>,
         peer: Peer,
-        forced: CancellationToken,
+        forced: ForcedBegun,
         open: TaskTrackerToken,
     ) -> Self {
-        Self { life, forced: forced.cancelled_owned(), listener, peer, stage: Stage::Waiting, open }
+        Self { life, forced, listener, peer, stage: Stage::Waiting, open }
     }
 }
 
