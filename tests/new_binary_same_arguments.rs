@@ -89,9 +89,11 @@ async fn arguments_that_are_no_text() {
     let mut server = echo.pid_file(&pid_file).start().await;
     let arguments = server.serving().command_line();
     for _ in 0..2 {
-        server.restart().await;
+        let predecessor = server.restart().await;
         same_arguments(&arguments, server.serving());
         assert_eq!(server.pid_in_file(), server.serving().pid());
+        // As long as it lives it is the parent, and would be told the exit code below.
+        predecessor.ended().await;
     }
     assert_eq!(server.terminate().await, Exit::Code(0));
     assert!(!pid_file.exists());
