@@ -22,8 +22,8 @@ pub(crate) struct PidFile {
     path: PathBuf,
     /// Beside the path, for a rename cannot cross file systems.
     temporary: PathBuf,
-    /// Whether the temporary file is there, with its content.
-    prepared: bool,
+    /// Whether the temporary file is there.
+    written: bool,
 }
 
 impl PidFile {
@@ -43,9 +43,11 @@ impl PidFile {
         temporary.push(format!(".{}.tmp", process::id()));
         let temporary = path.with_file_name(temporary);
 
-        let mut this = Self { path, temporary, prepared: false };
+        let mut this = Self { path, temporary, written: false };
         this.check_target()?;
         this.write()?;
+        // A process that is killed before it publishes leaves nothing behind.
+        this.discard();
         Ok(this)
     }
 
@@ -53,11 +55,9 @@ impl PidFile {
     ///
     /// Atomic: a reader finds the old content or the new, and a failure leaves the old.
     pub(crate) fn publish(&mut self) -> Result<(), PidFileError> {
-        if !self.prepared {
-            self.write()?;
-        }
+        self.write()?;
         fs::rename(&self.temporary, &self.path).map_err(|source| PidFileError::write(&self.path, source))?;
-        self.prepared = false;
+        self.written = false;
         Ok(())
     }
 
@@ -114,7 +114,7 @@ impl PidFile {
 
     fn write(&mut self) -> Result<(), PidFileError> {
         let written = self.create().and_then(|mut file| {
-            self.prepared = true;
+            self.written = true;
             // Whatever the umask: supervisors of other users read it.
             file.set_permissions(Permissions::from_mode(0o644))?;
             file.write_all(content().as_bytes())
@@ -139,7 +139,7 @@ impl PidFile {
     }
 
     fn discard(&mut self) {
-        if std::mem::take(&mut self.prepared) {
+        if std::mem::take(&mut self.written) {
             // It is of no use to anybody, and there is nobody to tell.
             let _ = fs::remove_file(&self.temporary);
         }
@@ -250,12 +250,11 @@ mod tests {
     }
 
     #[test]
-    fn the_temporary_file_goes_with_a_generation_that_never_served() {
+    fn a_generation_that_is_killed_before_it_serves_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let file = PidFile::prepare(directory.path().join("pid")).unwrap();
-        assert_eq!(names(directory.path()).len(), 1);
-        drop(file);
         assert!(names(directory.path()).is_empty());
+        drop(file);
     }
 
     #[test]

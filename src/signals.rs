@@ -36,7 +36,7 @@ async fn drain_on(mut terminate: Signal, mut interrupt: Signal, generation: Gene
         if again {
             let connections = generation.shared().open(false).connections();
             tracing::warn!(signal = name, connections, "told again to end: at once");
-            generation.shared().leave_nothing_behind();
+            generation.shared().leave_nothing_behind().await;
             std::process::exit(1);
         }
         again = true;

@@ -93,6 +93,32 @@ async fn a_connection_that_waits_in_the_queue_is_served_by_a_drain() {
 }
 
 #[tokio::test]
+async fn what_waits_behind_a_limit_is_served_by_a_drain_and_newcomers_are_refused() {
+    let generation = generation(SOON).await;
+    let (listener, address) = listen(&generation, "echo");
+    let stack = ServiceBuilder::new().concurrency_limit(1).service_fn(echo_byte::<Accepted>);
+    let serving = tokio::spawn(listener.serve(stack));
+    let mut first = TcpStream::connect(address).await.unwrap();
+    assert_echoes(&mut first, 1).await;
+    let mut waiting =
+        [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+
+    generation.drain();
+    timeout(SOON, generation.phases().wait_for(|phase| *phase == Phase::Draining)).await.unwrap().unwrap();
+    // The socket is closed when all that waited was taken.
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    drop(first);
+    for client in &mut waiting {
+        assert_echoes(client, 2).await;
+        client.shutdown().await.unwrap();
+        assert!(timeout(SOON, client.read_u8()).await.expect("its turn is over").is_err());
+    }
+    assert_eq!(timeout(SOON, serving).await.unwrap().unwrap().unwrap().forced, 0);
+}
+
+#[tokio::test]
 async fn a_listener_that_tells_of_the_drain_accepts_until_it_is_over() {
     let generation = generation(SOON).await;
     let (listener, address) = listen(&generation, "echo");

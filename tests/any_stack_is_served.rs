@@ -103,6 +103,7 @@ async fn a_unix_path_is_served_and_a_stack_for_tcp_is_refused_there() {
     assert!(matches!(&error, ServeError::Transport { wanted: "tcp", .. }), "{error}");
 
     std::fs::remove_file(&path).unwrap();
+    let generation = Generation::builder().signals(false).start().await.unwrap();
     let listener = generation.listen("echo", uri.as_str()).unwrap();
     let serving = tokio::spawn(listener.serve_unix(service_fn(echo::<UnixStream>)));
     assert_echoes(UnixStream::connect(&path).await.unwrap()).await;
@@ -219,4 +220,30 @@ async fn a_name_is_given_to_one_listener_alone() {
     let (_listener, _) = listen(&generation);
     let error = generation.listen("echo", "tcp://127.0.0.1:0").unwrap_err();
     assert!(matches!(&error, ListenError::Duplicate { name } if name == "echo"), "{error}");
+}
+
+#[tokio::test]
+async fn a_listener_that_fails_before_it_is_served_keeps_its_generation_from_being_ready() {
+    let generation = generation().await;
+    let (listener, _) = listen(&generation);
+    let failed = generation.listen("other", "tcp://127.0.0.1:0").unwrap();
+    let serving = tokio::spawn(listener.serve(service_fn(echo::<Accepted>)));
+    let mut phases = generation.phases();
+    drop(failed);
+    assert!(timeout(Duration::from_millis(200), phases.changed()).await.is_err(), "half a server is none");
+    generation.drain();
+    timeout(SOON, serving).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_that_is_closed_on_purpose_does_not() {
+    let generation = generation().await;
+    let (listener, address) = listen(&generation);
+    generation.listen("other", "tcp://127.0.0.1:0").unwrap().close();
+    let serving = tokio::spawn(listener.serve(service_fn(echo::<Accepted>)));
+    assert_echoes(TcpStream::connect(address).await.unwrap()).await;
+    generation.drain();
+    timeout(SOON, serving).await.unwrap().unwrap().unwrap();
+    let late = generation.listen("late", "tcp://127.0.0.1:0").unwrap_err();
+    assert!(matches!(late, ListenError::TooLate { .. }), "{late}");
 }

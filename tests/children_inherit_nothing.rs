@@ -168,8 +168,10 @@ async fn a_leaked_handoff_variable_starts_a_first_generation() {
     let mut other = echo.start().await;
     other.target().visit(1000).await.expect("it serves");
     // And it can be restarted in its turn.
-    other.restart().await;
+    let predecessor = other.restart().await;
     other.target().visit(1000).await.expect("it serves");
+    // As long as it lives it is the parent, and would be told the exit code.
+    predecessor.ended().await;
     assert_eq!(other.terminate().await, Exit::Code(0));
 }
 

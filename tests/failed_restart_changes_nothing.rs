@@ -5,7 +5,7 @@ mod harness;
 
 use std::fs;
 
-use harness::{Echo, Kind, Load, Outcome, Server, Signal};
+use harness::{Echo, Kind, Load, Outcome, Server, Signal, example, within};
 
 /// The successor's time for each step. Long enough to be served many times meanwhile.
 const READY_TIMEOUT: &str = "4s";
@@ -183,4 +183,37 @@ async fn many_failures_in_a_row() {
     script.write(&again);
     server.restart().await;
     server.target().visit(1000).await.expect("the successor serves");
+}
+
+/// A program that waits for the restart in the very task that should accept: it must not be its end.
+#[tokio::test]
+async fn listeners_that_do_not_stop() {
+    let place = harness::Place::new();
+    let address = place.address(6789);
+    let command = portcullis::StartCommand::new(
+        example("echo"),
+        ["--bind", &format!("tcp://{address}"), "--admin", &format!("tcp://{}", place.address(9100))],
+    );
+    let generation = portcullis::Generation::builder().signals(false).start_command(command);
+    let generation = generation.start().await.expect("it starts");
+    let listener = generation.listen("echo", format!("tcp://{address}")).expect("an address of ours");
+    let service = tower::service_fn(async |connection: portcullis::Accepted| {
+        let (mut reader, mut writer) = tokio::io::split(connection);
+        tokio::io::copy(&mut reader, &mut writer).await.map(drop)
+    });
+    let target = harness::Target::tcp(address);
+    let mut serving = std::pin::pin!(listener.serve(service));
+    tokio::select! {
+        _ = &mut serving => panic!("nobody told it to end"),
+        served = within("a visit", target.visit(100)) => served.expect("it serves"),
+    }
+    let error =
+        within("the end of the restart", generation.restart()).await.expect_err("nobody stops accepting");
+    assert!(matches!(&error, portcullis::RestartError::Rejected { .. }), "{error}");
+    tokio::select! {
+        _ = &mut serving => panic!("nobody told it to end"),
+        served = within("a visit", target.visit(100)) => served.expect("it serves again"),
+    }
+    generation.drain();
+    within("the drain", serving).await.expect("it drains");
 }

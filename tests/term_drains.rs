@@ -160,6 +160,29 @@ async fn during_a_restart_it_ends_the_successor_too() {
     assert_eq!(server.processes(), [], "nobody took over");
 }
 
+/// Both are seen at the same moment, before anything could be done about the first.
+#[tokio::test]
+async fn two_at_once_during_a_restart_leave_nobody() {
+    let (echo, script, _) = Echo::new(Kind::Tcp).start_script();
+    let server = echo.start().await;
+    let successor = harness::example("faulty_successor");
+    script.write(&format!("exec {} hang-after-sockets", successor.display()));
+    server.serving().signal(Signal::USR1);
+    server.serving().only_child().await;
+
+    let _idle = connected(server.target()).await;
+    for signal in [Signal::STOP, Signal::TERM, Signal::INT, Signal::CONT] {
+        server.serving().signal(signal);
+    }
+    assert_eq!(server.serving().ended().await, Exit::Code(1));
+    until("the successor is gone as well", async || match server.processes() {
+        none if none.is_empty() => Ok(()),
+        left => Err(left),
+    })
+    .await;
+    assert!(!server.pid_file().exists(), "nobody serves");
+}
+
 #[tokio::test]
 async fn the_first_one_after_a_handoff_is_graceful() {
     let mut server = server(Kind::Tcp, NO_DEADLINE).await;

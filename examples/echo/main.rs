@@ -14,6 +14,7 @@ use portcullis::{
     Bind, Config, Generation, GracefulListener,
     admin::{Admin, AdminStack, Exporter},
     layers::{
+        LocalAddress,
         allowlist::{AllowlistLayer, Networks},
         metrics::MetricsLayer,
         tls::{MaybeTlsLayer, TlsLayer},
@@ -120,18 +121,25 @@ fn loopback() -> Result<AllowlistLayer, AnyError> {
 fn introduce(listeners: &[(GracefulListener, &Bind)], admin: Option<&GracefulListener>, tls: bool) {
     let pid = std::process::id();
     eprintln!("echo serves as process {pid}. Try:\n");
-    for (listener, bind) in listeners {
-        let command = match (bind.path(), tls) {
-            (Some(path), false) => format!("nc -U {}", path.display()),
-            (Some(path), true) => format!("openssl s_client -quiet -unix {}", path.display()),
-            (None, false) => format!("nc {}", listener.local_address().to_string().replace(':', " ")),
-            (None, true) => format!("openssl s_client -quiet -connect {}", listener.local_address()),
+    for (listener, _) in listeners {
+        let command = match (listener.local_address(), tls) {
+            (LocalAddress::Ip(at), false) => format!("nc {} {}", at.ip(), at.port()),
+            (LocalAddress::Ip(at), true) => format!("openssl s_client -quiet -connect {at}"),
+            (LocalAddress::Unix(Some(path)), false) => format!("nc -U {}", path.display()),
+            (LocalAddress::Unix(Some(path)), true) => {
+                format!("openssl s_client -quiet -unix {}", path.display())
+            }
+            _ => continue,
         };
         eprintln!("  {command}");
     }
-    if let Some(admin) = admin {
-        let address = admin.local_address();
-        eprintln!("  curl -s http://{address}/metrics        (and /connections, /healthz, /readyz)");
+    let pages = "(and /connections, /healthz, /readyz)";
+    match admin.map(GracefulListener::local_address) {
+        Some(LocalAddress::Ip(at)) => eprintln!("  curl -s http://{at}/metrics        {pages}"),
+        Some(LocalAddress::Unix(Some(path))) => {
+            eprintln!("  curl -s --unix-socket {} http://localhost/metrics        {pages}", path.display());
+        }
+        _ => {}
     }
     eprintln!("  kill -USR1 {pid}        a new process takes over the sockets; this one finishes and leaves");
     eprintln!("  kill -TERM {pid}        finish, then exit; again: exit at once\n");

@@ -3,6 +3,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -14,6 +15,7 @@ use portcullis_layers::{
 use tower::{
     Layer, Service,
     limit::{self, ConcurrencyLimit},
+    timeout::{self, Timeout},
 };
 
 use super::{
@@ -26,6 +28,9 @@ use crate::http::{HttpLeaf, Serve};
 /// more and more waits in the queue of the listener, and costs the process nothing.
 const CONNECTIONS: usize = 64;
 
+/// How long a connection may last: one that reads no answer, or asks nothing more, must not keep its place for ever.
+const LIFETIME: Duration = Duration::from_secs(300);
+
 /// Serves an [`Admin`] on connections, and says who may ask: the whole stack of an admin listener.
 ///
 /// Those admitted are
@@ -36,7 +41,7 @@ const CONNECTIONS: usize = 64;
 /// Everybody else is closed without an answer; the future then fails with
 /// [`RejectReason::Address`](portcullis_layers::RejectReason::Address) among its sources. 64 connections are served
 /// at a time: then it is not ready until one ends, and the others wait in the listener's queue. For each request
-/// head a peer has 30 seconds.
+/// head a peer has 30 seconds, and a connection lasts 5 minutes at most.
 ///
 /// A reverse proxy or a container's port forwarding on the same machine connects from an address of its own, which
 /// may be a loopback address: whoever may use that may ask as well.
@@ -69,9 +74,10 @@ pub struct AdminStack {
     stack: Stack,
 }
 
-type Stack = Allowlist<OwnUser<ConcurrencyLimit<HttpLeaf<Admin>>>>;
-type StackFuture =
-    allowlist::ResponseFuture<OwnUserFuture<limit::concurrency::future::ResponseFuture<Serve>>>;
+type Stack = Allowlist<OwnUser<ConcurrencyLimit<Timeout<HttpLeaf<Admin>>>>>;
+type StackFuture = allowlist::ResponseFuture<
+    OwnUserFuture<limit::concurrency::future::ResponseFuture<timeout::future::ResponseFuture<Serve>>>,
+>;
 
 impl AdminStack {
     /// Serves `admin` to this machine only.
@@ -97,7 +103,8 @@ impl AdminStack {
     }
 
     fn admitting(admin: Admin, networks: Vec<IpNet>) -> Self {
-        let leaf = ConcurrencyLimit::new(HttpLeaf::new(admin.clone()), CONNECTIONS);
+        let leaf = Timeout::new(HttpLeaf::new(admin.clone()), LIFETIME);
+        let leaf = ConcurrencyLimit::new(leaf, CONNECTIONS);
         // The allowlist lets all Unix peers through to the service that looks at their user.
         let allowlist = AllowlistLayer::new(networks.iter().copied()).allow_unix_peers(true);
         Self { admin, networks, stack: allowlist.layer(OwnUser::new(leaf)) }

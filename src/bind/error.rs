@@ -112,18 +112,6 @@ pub enum BindError {
         /// The directory.
         directory: PathBuf,
     },
-    /// Another process kept the directory of the path locked for too long.
-    #[error(
-        "cannot bind `{uri}`: another process keeps `{}` locked (`lslocks` shows it); wait for it, \
-         or choose another directory",
-        .directory.display()
-    )]
-    Locked {
-        /// The URI.
-        uri: String,
-        /// The directory.
-        directory: PathBuf,
-    },
     /// A server answers at the path.
     #[error("cannot bind `{uri}`: a server listens there; stop it, or choose another path")]
     LiveServer {

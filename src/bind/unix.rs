@@ -4,7 +4,8 @@
 //! unlinking and binding are three steps; two processes that start at the same time would unlink each other's
 //! socket between them. All of it, to the call of listen, is therefore done under a lock on the directory
 //! (flock(2)), which leaves no file behind and goes away with the process. Only those who take the lock are
-//! kept out: a program that unlinks without it can still do harm.
+//! kept out: a program that unlinks without it can still do harm. And whoever may read the directory may lock it; if
+//! somebody keeps the lock we go on without it, for that must not stop a server from starting.
 
 use std::{
     fs::{self, File, FileType, OpenOptions, Permissions, TryLockError},
@@ -24,8 +25,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Bind, BindError, ListeningSocket};
 
-/// Whoever may read the directory may lock it: a wait without an end would let them stop us from starting.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Far longer than another starter needs.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// flock(2) has no timeout, and nothing tells when a lock is free.
 const LOCK_RETRY: Duration = Duration::from_millis(5);
 
@@ -110,10 +111,7 @@ pub(super) fn bind(bind: &Bind, path: &Path) -> Result<ListeningSocket, BindErro
         }
     };
     // Held to the end: a socket that is bound and does not listen yet looks stale to another starter.
-    let _lock = lock(directory, LOCK_TIMEOUT).map_err(|error| match error.kind() {
-        io::ErrorKind::TimedOut => BindError::Locked { uri: uri(), directory: directory.to_owned() },
-        _ => failed("lock its directory")(error),
-    })?;
+    let _lock = lock(directory, LOCK_TIMEOUT).map_err(failed("lock its directory"))?;
     clear(bind, path)?;
 
     let socket = bound(path, bind.mode).map_err(|(doing, error)| failed(doing)(error))?;
@@ -229,15 +227,21 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Locks the directory until the file is dropped. [`io::ErrorKind::TimedOut`] if somebody keeps it.
-fn lock(directory: &Path, timeout: Duration) -> io::Result<File> {
+/// Locks the directory until the file is dropped. `None`, and a warning, if somebody keeps the lock.
+fn lock(directory: &Path, timeout: Duration) -> io::Result<Option<File>> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
     let deadline = Instant::now() + timeout;
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(file),
+            Ok(()) => return Ok(Some(file)),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
-            Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(TryLockError::WouldBlock) => {
+                tracing::warn!(
+                    directory = %directory.display(),
+                    "somebody keeps this directory locked (lslocks shows it); going on without the lock"
+                );
+                return Ok(None);
+            }
             Err(TryLockError::Error(error)) => return Err(error),
         }
     }

@@ -5,7 +5,6 @@ use std::{
     ffi::{OsStr, OsString},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -18,10 +17,10 @@ use super::{
     setting::Given,
     value::{Value, Wrong},
 };
-use crate::Bind;
-
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::{
+    Bind,
+    generation::{DRAIN_TIMEOUT, READY_TIMEOUT},
+};
 
 /// A value that was read, and what an error about it needs.
 struct Read<T> {

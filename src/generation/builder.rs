@@ -46,9 +46,9 @@ pub enum StartError {
 }
 
 /// How long a step of the handoff may take, unless set otherwise.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a drain may take, unless set otherwise.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl GenerationBuilder {
     pub(super) fn new() -> Self {
@@ -62,7 +62,7 @@ impl GenerationBuilder {
         }
     }
 
-    /// Takes what a [`Config`] says of the start command, the pid file and the two timeouts.
+    /// Takes what a [`Config`] says of the start command and the pid file, if it does, and its two timeouts.
     pub fn config(mut self, config: &Config) -> Self {
         self.start_command = config.start_command().cloned().or(self.start_command);
         self.pid_file = config.pid_file().map(Into::into).or(self.pid_file);
@@ -87,7 +87,8 @@ impl GenerationBuilder {
     }
 
     /// How long each step of a handoff may take, above all the one in which the successor initialises. A successor
-    /// that takes longer is killed, and the restart has failed. Default: 30 s.
+    /// that takes longer is killed, and the restart has failed. Default: 30 s. From the commit until the successor accepts,
+    /// nobody does: that step has 5 s at most.
     pub fn ready_timeout(mut self, limit: Duration) -> Self {
         self.ready_timeout = limit;
         self
@@ -122,7 +123,7 @@ impl GenerationBuilder {
     ///
     /// # Errors
     ///
-    /// An error of a successor means that it must exit: its predecessor serves on.
+    /// An error of a successor means that it must exit; its predecessor, if it lives, serves on.
     ///
     /// # Cancellation
     ///

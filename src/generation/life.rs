@@ -13,7 +13,6 @@ use tokio::{
 use super::{
     Restarted,
     metrics::LineMetrics,
-    roster::Roster,
     shared::{End, RestartRequest, Shared},
 };
 use crate::{
@@ -49,6 +48,12 @@ enum Over {
     HandedOver,
 }
 
+/// An accept loop stops as soon as it is polled; one that takes longer than this is not.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A generation that takes so long to be ready tells what it waits for.
+const WHAT_FOR: Duration = Duration::from_secs(5);
+
 /// Connections that are told to end at the deadline get this long to be dropped by their executor.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
@@ -76,7 +81,7 @@ impl Life {
             None => tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => Ok(Some(Over::Asked { last: true })),
-                () = self.shared.ready() => {
+                () = self.ready() => {
                     self.enter_serving();
                     Ok(None)
                 }
@@ -102,10 +107,10 @@ impl Life {
                         return Err(HandoffError::Protocol { step: Step::Commit, reason });
                     }
                 },
-                () = self.shared.ready() => break,
+                () = self.ready() => break,
             }
         }
-        let claim = self.shared.with_roster(Roster::claim);
+        let (claim, served) = self.shared.with_roster(|roster| (roster.claim(), roster.served()));
         tracing::debug!(?claim, "ready");
         let verdict = if alone {
             Verdict::Died
@@ -137,19 +142,28 @@ impl Life {
                 let took = Duration::try_from_secs_f64(took_seconds).unwrap_or_default();
                 self.metrics.committed(took);
                 self.metrics.restarted(RestartResult::Succeeded);
-                let listeners = self.shared.with_roster(|roster| roster.len());
-                self.shared.accept_loops(listeners).await;
+                // The predecessor does not wait for ever for them.
+                self.shared.accept_loops(|accepting| accepting >= served).await;
                 succession.settled().await;
             }
         }
         Ok(None)
     }
 
-    fn enter_serving(&self) {
-        if let Err(error) = self.shared.publish_pid_file() {
-            // It could be written when we started. Whoever serves must serve on.
-            tracing::error!(error = %Chain(&error), "cannot write the pid file");
+    /// Waits until all listeners are served, and says which are not if that takes long.
+    async fn ready(&self) {
+        if timeout(WHAT_FOR, self.shared.ready()).await.is_err() {
+            let unserved = self.shared.with_roster(|roster| roster.unserved().join(", "));
+            tracing::warn!(
+                unserved,
+                "not ready: every listener must be served at the same time, and nobody may hold the generation"
+            );
+            self.shared.ready().await;
         }
+    }
+
+    fn enter_serving(&self) {
+        self.shared.publish_pid_file();
         self.shared.phase.send_replace(Phase::Serving);
         tracing::info!(generation = self.shared.number, pid = std::process::id(), "serving");
     }
@@ -216,51 +230,67 @@ impl Life {
 /// A drain that is requested meanwhile cancels it, up to the commit.
 async fn restart(shared: &Shared, settings: &Settings) -> Result<Restarted, RestartError> {
     let requested = Instant::now();
-    let limit = settings.ready_timeout;
     tracing::info!(command = %settings.start_command, "restart requested");
-    let mut successor = tokio::select! {
-        biased;
-        // A successor that is half started is killed when this drops it.
-        () = shared.drain_requested.cancelled() => return Err(RestartError::Cancelled),
-        started = Successor::start(&settings.start_command, limit) => started?,
-    };
-    let inventory = shared.with_roster(|roster| roster.inventory());
+    // Not cancelled by a drain: what is started must be known, to be ended. It takes no longer than exec(2).
+    let mut successor = Successor::start(&settings.start_command, settings.ready_timeout).await?;
+    let inventory = shared.with_roster(|roster| {
+        // A listener that came now would be in no manifest.
+        roster.freeze(true);
+        roster.inventory()
+    });
     let descriptors = inventory.descriptors();
     let manifest = Manifest { protocol: 0, generation: shared.number, listeners: inventory.entries.clone() };
+    let until_commit = async {
+        let claim = successor.hand_over(manifest, &descriptors).await?;
+        stand_by(shared).await?;
+        Ok(claim)
+    };
     let claimed = tokio::select! {
         biased;
         () = shared.drain_requested.cancelled() => Err(RestartError::Cancelled),
-        claimed = successor.hand_over(manifest, &descriptors) => claimed,
+        claimed = until_commit => claimed,
     };
     let claim = match claimed {
         Ok(claim) => claim,
-        Err(error) => return Err(successor.abandon(error).await),
+        Err(error) => {
+            // It must be dead before we accept again.
+            let error = successor.abandon(error).await;
+            serve_again(shared);
+            return Err(error);
+        }
     };
 
-    // Two generations must not accept at once: ours stops, and is seen to have stopped, before the other is told.
-    shared.phase.send_replace(Phase::Standby);
-    shared.accept_loops(0).await;
     let took = requested.elapsed();
     if let Err(error) = successor.commit(took).await {
-        // It must be dead before we accept again.
         let error = successor.abandon(error).await;
-        roll_back(shared);
+        // The successor may have written its own pid.
+        shared.publish_pid_file();
+        serve_again(shared);
+        tracing::warn!(generation = shared.number, "rolled back: this generation accepts again");
         return Err(RestartError::RolledBack(Box::new(error)));
     }
-    inventory.unlink_unclaimed(&claim);
-    let restarted = Restarted { pid: successor.pid(), generation: shared.number + 1, took };
+    let pid = successor.pid();
     successor.let_go();
-    Ok(restarted)
+    let unclaimed = inventory.unclaimed(&claim);
+    unlink(move || unclaimed.unlink()).await;
+    Ok(Restarted { pid, generation: shared.number + 1, took })
 }
 
-/// Serves again after a commit that came to nothing.
-fn roll_back(shared: &Shared) {
-    // The successor may have written its own pid.
-    if let Err(error) = shared.publish_pid_file() {
-        tracing::error!(error = %Chain(&error), "cannot write the pid file");
-    }
-    shared.phase.send_replace(Phase::Serving);
-    tracing::warn!(generation = shared.number, "rolled back: this generation accepts again");
+/// Two generations must not accept at once: ours stops, and is seen to have stopped, before the other is told.
+async fn stand_by(shared: &Shared) -> Result<(), RestartError> {
+    shared.phase.send_replace(Phase::Standby);
+    let (step, limit) = (Step::Commit, STOP_LIMIT);
+    timeout(limit, shared.accept_loops(|accepting| accepting == 0)).await.map_err(|_| {
+        let reason =
+            format!("this generation's listeners have not stopped within {limit:?}: is `serve` polled?");
+        RestartError::Rejected { step, reason }
+    })
+}
+
+/// Serves again after a restart that came to nothing.
+fn serve_again(shared: &Shared) {
+    shared.with_roster(|roster| roster.freeze(false));
+    shared.phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Serving) != Phase::Serving);
 }
 
 /// From the end of accepting to the end of the last connection, or to the deadline.
@@ -270,6 +300,7 @@ async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMetrics, over
         shared.set_last();
     }
     metrics.drain_begun();
+    shared.with_roster(|roster| roster.freeze(true));
     // Announced before the listeners stop, so that no connection starts something new in between.
     shared.tracker.announce_drain();
     shared.phase.send_replace(Phase::Draining);
@@ -296,4 +327,10 @@ async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMetrics, over
     metrics.drained(took);
     tracing::info!(generation = shared.number, ?took, forced, "drained");
     shared.end(End::Drained { forced });
+}
+
+/// Removes Unix paths, which may wait for a lock.
+async fn unlink(work: impl FnOnce() + Send + 'static) {
+    // It does not panic; what could not be removed is in the log.
+    _ = tokio::task::spawn_blocking(work).await;
 }

@@ -16,6 +16,7 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use portcullis_layers::track::Tracker;
 use tokio::sync::{oneshot, watch};
 
+pub(crate) use builder::{DRAIN_TIMEOUT, READY_TIMEOUT};
 pub use builder::{GenerationBuilder, StartError};
 pub(crate) use forced::ForcedBegun;
 pub(crate) use roster::Seat;
@@ -58,6 +59,14 @@ pub enum ListenError {
         /// The name.
         name: String,
     },
+    /// This generation hands over to a successor, or drains: a new listener would be closed at once.
+    #[error(
+        "listener {name:?}: this generation takes no new listeners any more, for it hands over or drains"
+    )]
+    TooLate {
+        /// The name.
+        name: String,
+    },
     /// The address cannot be bound.
     #[error("listener {name:?}: cannot listen")]
     Bind {
@@ -78,6 +87,12 @@ pub enum ListenError {
     },
 }
 
+impl ListenError {
+    fn bind(name: &str, source: BindError) -> Self {
+        Self::Bind { name: name.to_owned(), source }
+    }
+}
+
 impl Generation {
     /// The settings to start with.
     pub fn builder() -> GenerationBuilder {
@@ -92,9 +107,9 @@ impl Generation {
 
     /// A listener on `bind`, known by `name` in metrics and logs and to the next generation.
     ///
-    /// If the predecessor handed down a socket with this name that is bound to this address, it is taken as it is;
-    /// options of `bind` that concern the socket itself (backlog, mode) are then the predecessor's.
-    /// Otherwise the address is bound now. A host name is resolved, which blocks.
+    /// If the predecessor handed down a socket that is bound to this address, one with this name first, it is taken as it
+    /// is; options of `bind` that concern the socket itself (backlog, mode) are then the predecessor's.
+    /// Otherwise the address is bound now. Blocks: a host name is resolved, and the directory of a Unix path is locked.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -107,7 +122,8 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// When the address cannot be understood or bound, and when the name is taken.
+    /// When the address cannot be understood or bound, when the name is taken, and when this generation hands over or
+    /// drains.
     ///
     /// # Panics
     ///
@@ -116,22 +132,32 @@ impl Generation {
     where
         B: TryInto<Bind, Error: Into<BindError>>,
     {
-        let failed = |source| ListenError::Bind { name: name.to_owned(), source };
-        let bind = bind.try_into().map_err(|error| failed(error.into()))?;
-        if self.shared.with_roster(|roster| roster.contains(name)) {
-            return Err(ListenError::Duplicate { name: name.to_owned() });
+        let bind = bind.try_into().map_err(|error| ListenError::bind(name, error.into()))?;
+        let name: Arc<str> = name.into();
+        self.shared.with_roster(|roster| roster.reserve(&name))?;
+        let listening = self.listen_reserved(&name, &bind);
+        if listening.is_err() {
+            self.shared.with_roster(|roster| roster.unreserve(&name));
         }
-        let inherited = self.shared.with_roster(|roster| roster.take_inherited(name, &bind));
-        let is_inherited = inherited.is_some();
-        let socket = inherited.map_or_else(|| bind.bind(), Ok).map_err(failed)?;
+        listening
+    }
+
+    /// The name is reserved, so this generation is not ready meanwhile.
+    fn listen_reserved(&self, name: &Arc<str>, bind: &Bind) -> Result<GracefulListener, ListenError> {
+        let candidates = self.shared.with_roster(|roster| roster.candidates(name));
+        let inherited = candidates.into_iter().find(|candidate| candidate.is(bind)).map(|found| found.name);
+        let handed_down =
+            inherited.as_ref().and_then(|name| self.shared.with_roster(|roster| roster.take_inherited(name)));
+        let inherited = inherited.filter(|_| handed_down.is_some());
+        let socket =
+            handed_down.map_or_else(|| bind.bind(), Ok).map_err(|error| ListenError::bind(name, error))?;
         let acceptor = Acceptor::new(socket, self.shared.tracker.drain())
-            .map_err(|source| ListenError::Register { name: name.to_owned(), source })?;
-        let (acceptor, name) = (Arc::new(acceptor), Arc::from(name));
-        tracing::info!(listener = &*name, address = %acceptor.local_address(), inherited = is_inherited, "listening");
-        let seat = Seat { shared: self.shared.clone(), name, acceptor, attending: false };
-        self.shared.with_roster(|roster| {
-            roster.enter(seat.name.clone(), &bind, seat.acceptor.clone(), is_inherited);
-        });
+            .map_err(|source| ListenError::Register { name: name.to_string(), source })?;
+        let address = acceptor.local_address();
+        tracing::info!(listener = &**name, %address, inherited = inherited.is_some(), "listening");
+        let acceptor = Arc::new(acceptor);
+        self.shared.with_roster(|roster| roster.enter(name.clone(), bind, acceptor.clone(), inherited));
+        let seat = Seat { shared: self.shared.clone(), name: name.clone(), acceptor, attending: false };
         Ok(GracefulListener::new(seat))
     }
 

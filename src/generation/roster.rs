@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, os::fd::AsFd, sync::Arc};
 
-use super::Shared;
+use portcullis_layers::LocalAddress;
+
+use super::{ListenError, Shared};
 use crate::{
     bind::{Bind, ListeningSocket},
     handoff::{Claim, ListenerEntry},
@@ -15,8 +17,15 @@ pub(super) struct Roster {
     entries: Vec<Entry>,
     /// Handed down by the predecessor and not asked for yet.
     inherited: HashMap<String, (ListenerEntry, ListeningSocket)>,
+    /// Names that are being listened on just now.
+    reserved: Vec<Arc<str>>,
     /// Reasons not to be ready yet; see [`super::Hold`].
     holds: usize,
+    /// A listener went away without having been served. What this generation was to serve is not what it would
+    /// serve, so it must never be ready.
+    incomplete: bool,
+    /// What there is has been told to a successor.
+    frozen: bool,
 }
 
 #[derive(Debug)]
@@ -24,8 +33,23 @@ struct Entry {
     name: Arc<str>,
     uri: String,
     acceptor: Arc<Acceptor>,
-    inherited: bool,
+    /// The predecessor's name for it.
+    inherited: Option<String>,
     serving: bool,
+}
+
+/// An inherited socket that may be what a listener asks for.
+pub(super) struct Candidate {
+    pub(super) name: String,
+    uri: String,
+    address: LocalAddress,
+}
+
+impl Candidate {
+    /// Whether it is what `bind` asks for. Resolves a host name, which blocks.
+    pub(super) fn is(&self, bind: &Bind) -> bool {
+        self.uri == bind.to_string() || bind.matches(&self.address)
+    }
 }
 
 /// What the manifest says of the listeners, and the sockets in the same order.
@@ -40,32 +64,75 @@ impl Roster {
         Self { inherited: inherited.collect(), ..Self::default() }
     }
 
-    pub(super) fn contains(&self, name: &str) -> bool {
-        self.entries.iter().any(|entry| &*entry.name == name)
+    /// Reserves a name for a listener, or says why not.
+    pub(super) fn reserve(&mut self, name: &Arc<str>) -> Result<(), ListenError> {
+        if self.frozen {
+            return Err(ListenError::TooLate { name: name.to_string() });
+        }
+        let mut names = self.entries.iter().map(|entry| &entry.name).chain(&self.reserved);
+        if names.any(|taken| taken == name) {
+            return Err(ListenError::Duplicate { name: name.to_string() });
+        }
+        self.reserved.push(name.clone());
+        Ok(())
     }
 
-    /// Takes the inherited socket with this name, if it is what `bind` asks for. One that is not stays: it is
-    /// not wanted, and closed when that is told to the predecessor.
-    pub(super) fn take_inherited(&mut self, name: &str, bind: &Bind) -> Option<ListeningSocket> {
-        let (entry, socket) = self.inherited.get(name)?;
-        if entry.uri != bind.to_string() && !bind.matches(&socket.local_address()) {
-            return None;
-        }
+    /// Gives a reserved name back.
+    pub(super) fn unreserve(&mut self, name: &str) {
+        self.reserved.retain(|reserved| &**reserved != name);
+    }
+
+    /// What was handed down and not taken yet: the one with this name first.
+    pub(super) fn candidates(&self, name: &str) -> Vec<Candidate> {
+        let mut candidates: Vec<_> = self
+            .inherited
+            .values()
+            .map(|(entry, socket)| Candidate {
+                name: entry.name.clone(),
+                uri: entry.uri.clone(),
+                address: socket.local_address(),
+            })
+            .collect();
+        candidates.sort_by(|a, b| (a.name != name, &a.name).cmp(&(b.name != name, &b.name)));
+        candidates
+    }
+
+    /// Takes the inherited socket with this name.
+    pub(super) fn take_inherited(&mut self, name: &str) -> Option<ListeningSocket> {
         self.inherited.remove(name).map(|(_, socket)| socket)
     }
 
-    pub(super) fn enter(&mut self, name: Arc<str>, bind: &Bind, acceptor: Arc<Acceptor>, inherited: bool) {
+    pub(super) fn enter(
+        &mut self,
+        name: Arc<str>,
+        bind: &Bind,
+        acceptor: Arc<Acceptor>,
+        inherited: Option<String>,
+    ) {
+        self.unreserve(&name);
         self.entries.push(Entry { name, uri: bind.to_string(), acceptor, inherited, serving: false });
     }
 
-    pub(super) fn leave(&mut self, name: &str) {
-        self.entries.retain(|entry| &*entry.name != name);
+    /// The listener goes away. `deliberately`: it was not meant to be served.
+    pub(super) fn leave(&mut self, name: &str, deliberately: bool) {
+        let left = self.entries.extract_if(.., |entry| &*entry.name == name);
+        self.incomplete |= left.filter(|entry| !entry.serving).count() > 0 && !deliberately;
     }
 
     pub(super) fn serve(&mut self, name: &str) {
         for entry in self.entries.iter_mut().filter(|entry| &*entry.name == name) {
             entry.serving = true;
         }
+    }
+
+    /// From now on there are no new listeners, or (`false`) there may be again.
+    pub(super) const fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
+    /// The listeners that nobody serves.
+    pub(super) fn unserved(&self) -> Vec<&str> {
+        self.entries.iter().filter(|entry| !entry.serving).map(|entry| &*entry.name).collect()
     }
 
     pub(super) const fn hold(&mut self) {
@@ -78,23 +145,22 @@ impl Roster {
 
     /// Whether there is something to serve, and all of it is.
     pub(super) fn is_ready(&self) -> bool {
-        self.holds == 0 && !self.entries.is_empty() && self.entries.iter().all(|entry| entry.serving)
+        let all_served = !self.entries.is_empty() && self.entries.iter().all(|entry| entry.serving);
+        self.holds == 0 && self.reserved.is_empty() && !self.incomplete && all_served
     }
 
-    /// How many listeners there are.
-    pub(super) const fn len(&self) -> usize {
-        self.entries.len()
+    /// How many listeners are served.
+    pub(super) fn served(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.serving).count()
     }
 
     /// Says what became of the inherited sockets, and closes those that nobody asked for.
     pub(super) fn claim(&mut self) -> Claim {
-        let names = |inherited| {
-            let entries = self.entries.iter().filter(move |entry| entry.inherited == inherited);
-            entries.map(|entry| entry.name.to_string()).collect()
-        };
+        let used = self.entries.iter().filter_map(|entry| entry.inherited.clone()).collect();
+        let bound = self.entries.iter().filter(|entry| entry.inherited.is_none());
         Claim {
-            used: names(true),
-            bound: names(false),
+            used,
+            bound: bound.map(|entry| entry.name.to_string()).collect(),
             unwanted: self.inherited.drain().map(|(name, _)| name).collect(),
         }
     }
@@ -118,18 +184,17 @@ impl Inventory {
         self.acceptors.iter().map(|acceptor| acceptor.as_fd()).collect()
     }
 
-    /// Removes all Unix paths.
+    /// Removes all Unix paths. Blocks.
     pub(super) fn unlink(&self) {
         self.acceptors.iter().for_each(|acceptor| acceptor.unlink());
     }
 
-    /// Removes the Unix paths of the listeners that the successor does not go on with. Only once it serves.
-    pub(super) fn unlink_unclaimed(&self, claim: &Claim) {
-        for (entry, acceptor) in self.entries.iter().zip(&self.acceptors) {
-            if !claim.used.contains(&entry.name) {
-                acceptor.unlink();
-            }
-        }
+    /// The listeners that the successor does not go on with. Their Unix paths go once it serves.
+    pub(super) fn unclaimed(mut self, claim: &Claim) -> Self {
+        let mut used = self.entries.iter().map(|entry| claim.used.contains(&entry.name));
+        self.acceptors.retain(|_| used.next() == Some(false));
+        self.entries.retain(|entry| !claim.used.contains(&entry.name));
+        self
     }
 }
 
@@ -148,10 +213,15 @@ impl Seat {
     pub(crate) fn serve(&self) {
         self.shared.with_roster(|roster| roster.serve(&self.name));
     }
+
+    /// Leaves without having been served, and on purpose.
+    pub(crate) fn give_up(&self) {
+        self.shared.with_roster(|roster| roster.leave(&self.name, true));
+    }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.shared.with_roster(|roster| roster.leave(&self.name));
+        self.shared.with_roster(|roster| roster.leave(&self.name, false));
     }
 }

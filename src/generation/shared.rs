@@ -1,8 +1,11 @@
 //! What the handle, the listeners and the life of a generation share.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use portcullis_layers::{CloseReason, track::Tracker};
@@ -14,12 +17,7 @@ use super::{
     open::{Counted, Open},
     roster::Roster,
 };
-use crate::{
-    HandoffError, RestartError,
-    chain::Chain,
-    phase::Phase,
-    pid_file::{PidFile, PidFileError},
-};
+use crate::{HandoffError, RestartError, chain::Chain, phase::Phase, pid_file::PidFile};
 
 /// Somebody asks for a restart and waits for its outcome.
 pub(super) type RestartRequest = oneshot::Sender<Result<Restarted, RestartError>>;
@@ -115,9 +113,9 @@ impl Shared {
         Counted::new(&self.accepting)
     }
 
-    /// Waits until as many accept loops accept.
-    pub(super) async fn accept_loops(&self, number: usize) {
-        _ = self.accepting.subscribe().wait_for(|accepting| *accepting == number).await;
+    /// Waits until the number of accept loops that accept is as wanted.
+    pub(super) async fn accept_loops(&self, wanted: impl Fn(usize) -> bool) {
+        _ = self.accepting.subscribe().wait_for(|accepting| wanted(*accepting)).await;
     }
 
     /// What a listener belongs to.
@@ -156,10 +154,11 @@ impl Shared {
     }
 
     /// Makes the pid file name this process.
-    pub(super) fn publish_pid_file(&self) -> Result<(), PidFileError> {
-        match &mut *self.pid_file.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(file) => file.publish(),
-            None => Ok(()),
+    pub(super) fn publish_pid_file(&self) {
+        let mut file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(error)) = file.as_mut().map(PidFile::publish) {
+            // It could be written when we started. Whoever serves must serve on.
+            tracing::error!(error = %Chain(&error), "cannot write the pid file");
         }
     }
 
@@ -175,7 +174,13 @@ impl Shared {
     }
 
     /// For an end without waiting: what a drain would have removed is removed now.
-    pub(crate) fn leave_nothing_behind(&self) {
+    ///
+    /// A restart that is under way must be called off first, or its successor would take our end for a death and go on
+    /// alone. That is done when the drain begins, and it does not take long.
+    pub(crate) async fn leave_nothing_behind(&self) {
+        let mut phases = self.phase.subscribe();
+        let draining = phases.wait_for(|phase| *phase == Phase::Draining);
+        _ = tokio::time::timeout(Duration::from_millis(500), draining).await;
         if self.is_last() {
             self.with_roster(|roster| roster.inventory()).unlink();
         }
@@ -184,6 +189,11 @@ impl Shared {
 
     pub(super) fn end(&self, end: End) {
         self.end.send_replace(Some(end));
+    }
+
+    /// Whether the generation has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.borrow().is_some()
     }
 
     /// Waits until the generation has ended.

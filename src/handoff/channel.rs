@@ -15,10 +15,10 @@ use tokio::{
     net::UnixStream,
 };
 
-use super::{crossing, message::Message};
-
-/// The most descriptors that one message carries (`SCM_MAX_FD`, unix(7)).
-pub(crate) const MAX_DESCRIPTORS: usize = 253;
+use super::{
+    crossing::{self, MAX_DESCRIPTORS},
+    message::Message,
+};
 
 /// The longest message in bytes. Far above what a manifest of thousands of listeners takes; a length beyond it is
 /// garbage, and must not make us allocate.
@@ -51,13 +51,23 @@ pub(crate) struct Channel {
     received: Vec<u8>,
     /// Descriptors received that no message has claimed yet.
     descriptors: VecDeque<OwnedFd>,
+    /// Descriptors that the other side may send before they are claimed: what it sends beyond that must not use up ours.
+    welcome: usize,
 }
 
 impl Channel {
+    /// An end that may be sent descriptors: the successor's.
     pub(crate) fn new(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        Ok(Self { stream, received: Vec::new(), descriptors: VecDeque::new() })
+        let (received, descriptors) = (Vec::new(), VecDeque::new());
+        // Two messages full may be on the way before the first is read.
+        Ok(Self { stream, received, descriptors, welcome: 2 * MAX_DESCRIPTORS })
+    }
+
+    /// An end that is sent none: the predecessor's.
+    pub(crate) fn without_descriptors(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        Ok(Self { welcome: 0, ..Self::new(stream)? })
     }
 
     /// Sends one message. Not cancel safe: a frame may stay half written, so the channel is of no use after that.
@@ -143,6 +153,9 @@ impl Channel {
         if received.cut_off {
             return Err(ChannelError::DescriptorsLost);
         }
+        if self.descriptors.len() > self.welcome {
+            return Err(ChannelError::Garbled("descriptors that nobody asked for".to_owned()));
+        }
         if received.bytes == 0 {
             return Err(ChannelError::Closed);
         }
@@ -217,6 +230,15 @@ mod tests {
         let (mut channel, mut theirs) = pair();
         theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         assert!(matches!(channel.receive().await, Err(ChannelError::Garbled(_))));
+    }
+
+    #[tokio::test]
+    async fn descriptors_that_nobody_asked_for_are_refused() {
+        let (mut sender, theirs) = pair();
+        let mut receiver = Channel::without_descriptors(theirs).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        sender.send_descriptors(&[socket.as_fd()]).await.unwrap();
+        assert!(matches!(receiver.receive().await, Err(ChannelError::Garbled(_))));
     }
 
     #[tokio::test]

@@ -154,7 +154,7 @@ impl RestartError {
     }
 }
 
-/// Why a process that was started as a successor cannot be one. It must exit: its predecessor serves on.
+/// Why a process that was started as a successor cannot be one. It must exit; its predecessor, if it lives, serves on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandoffError {

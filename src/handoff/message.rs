@@ -22,7 +22,8 @@ pub(crate) enum Message {
     Hello(Hello),
     /// The predecessor's answer: what it hands over.
     Manifest(Manifest),
-    /// The next `count` descriptors of the manifest travel with this message.
+    /// The next `count` descriptors of the manifest travel with this message. No other message carries any, in
+    /// any version.
     Descriptors { count: usize },
     /// The successor has compared the manifest with what it wants.
     Claim(Claim),

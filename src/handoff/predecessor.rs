@@ -4,7 +4,6 @@ use std::{
     hash::{BuildHasher, RandomState},
     io,
     os::fd::{BorrowedFd, OwnedFd},
-    process::ExitStatus,
     time::Duration,
 };
 
@@ -18,44 +17,51 @@ use super::{
     message::{Claim, Commit, Hello, Manifest, Message, OLDEST_PROTOCOL, PROTOCOL},
 };
 
-/// A successor that was started and does not serve yet. Dropped, it is killed.
+/// A successor that was started and does not serve yet.
+///
+/// It is our unreaped child, held by tokio with a pidfd: a signal cannot reach another process. Dropping this does
+/// nothing to it: if this process ends without a word, the successor goes on alone.
 #[derive(Debug)]
 pub(crate) struct Successor {
-    /// Before the channel, so that it is dropped first: a successor that sees the socket close while it lives
-    /// would take us for dead and promote itself.
-    process: Process,
+    child: Child,
     channel: Channel,
     /// The time that each step may take.
     limit: Duration,
     protocol: u32,
     pid: u32,
+    nonce: String,
 }
 
+/// A process that has closed its socket gets this long to end by itself, so that its exit status can be told.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
+
+/// From the commit until the successor accepts, nobody does: that must not last.
+const COMMIT_LIMIT: Duration = Duration::from_secs(5);
+
 impl Successor {
-    /// Starts `command` and waits for its hello. Every step of the handoff may take `limit`.
-    ///
-    /// If the future is dropped, the process that it started is killed.
+    /// Starts `command`. Every step of the handoff may take `limit`, but for the last one, which has 5 s at most.
     pub(crate) async fn start(command: &StartCommand, limit: Duration) -> Result<Self, RestartError> {
         let failed = |source| RestartError::Spawn { command: command.to_string(), source };
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+        let channel = Channel::without_descriptors(ours).map_err(failed)?;
         let nonce = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-        let spawning = tokio::task::spawn_blocking({
+        let mut spawning = tokio::task::spawn_blocking({
             let (command, nonce, theirs) = (command.clone(), nonce.clone(), OwnedFd::from(theirs));
-            move || crossing::spawn(&command, &theirs, &nonce).map(|child| Process(Some(child)))
+            move || crossing::spawn(&command, &theirs, &nonce)
         });
         let step = Step::Hello;
-        let process = timeout(limit, spawning)
-            .await
-            .map_err(|_| RestartError::TimedOut { step, limit })?
-            .map_err(|error| failed(io::Error::other(error)))?
-            .map_err(failed)?;
-        let Some(pid) = process.id() else { return Err(RestartError::Crashed { step, status: None }) };
-        let channel = Channel::new(ours).map_err(failed)?;
-        let mut successor = Self { process, channel, limit, protocol: PROTOCOL, pid };
-        match successor.greet(&nonce).await {
-            Ok(()) => Ok(successor),
-            Err(error) => Err(successor.abandon(error).await),
-        }
+        let Ok(spawned) = timeout(limit, &mut spawning).await else {
+            // It hangs in exec(2), in a file system perhaps. Should it come to life after all, it is not wanted any more.
+            tokio::spawn(async move {
+                if let Ok(Ok(mut child)) = spawning.await {
+                    _ = child.kill().await;
+                }
+            });
+            return Err(RestartError::TimedOut { step, limit });
+        };
+        let child = spawned.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
+        let Some(pid) = child.id() else { return Err(RestartError::Crashed { step, status: None }) };
+        Ok(Self { child, channel, limit, protocol: PROTOCOL, pid, nonce })
     }
 
     /// The successor's process id.
@@ -63,13 +69,32 @@ impl Successor {
         self.pid
     }
 
-    async fn greet(&mut self, nonce: &str) -> Result<(), RestartError> {
+    /// Waits for its hello, hands over the listening sockets, and waits until it can serve.
+    pub(crate) async fn hand_over(
+        &mut self,
+        mut manifest: Manifest,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<Claim, RestartError> {
+        self.greet().await?;
+        manifest.protocol = self.protocol;
+        self.send_sockets(manifest, descriptors).await?;
+        let step = Step::Ready;
+        let Message::Claim(claim) = self.receive(step).await? else {
+            return Err(rejected(step, "it did not say which listeners it takes"));
+        };
+        match self.receive(step).await? {
+            Message::Ready => Ok(claim),
+            other => Err(rejected(step, format!("it said `{}` instead of `ready`", other.name()))),
+        }
+    }
+
+    async fn greet(&mut self) -> Result<(), RestartError> {
         let step = Step::Hello;
         let Message::Hello(hello) = self.receive(step).await? else {
             return Err(rejected(step, "its first message was not hello"));
         };
         let Hello { pid, nonce: theirs, version, .. } = &hello;
-        if *pid != self.pid || theirs != nonce {
+        if *pid != self.pid || *theirs != self.nonce {
             return Err(rejected(
                 step,
                 format!("process {pid} answered instead of {}; a wrapper must `exec` the server", self.pid),
@@ -88,37 +113,27 @@ impl Successor {
         Ok(())
     }
 
-    /// Hands over the listening sockets and waits until the successor can serve.
-    pub(crate) async fn hand_over(
+    async fn send_sockets(
         &mut self,
-        mut manifest: Manifest,
+        manifest: Manifest,
         descriptors: &[BorrowedFd<'_>],
-    ) -> Result<Claim, RestartError> {
-        manifest.protocol = self.protocol;
+    ) -> Result<(), RestartError> {
         let step = Step::Manifest;
         let sending = async {
             self.channel.send(&Message::Manifest(manifest)).await?;
             self.channel.send_descriptors(descriptors).await
         };
-        let sent = timeout(self.limit, sending)
-            .await
-            .map_err(|_| RestartError::TimedOut { step, limit: self.limit })?;
-        if let Err(error) = sent {
-            return Err(self.explain(step, error).await);
-        }
-        let step = Step::Ready;
-        let Message::Claim(claim) = self.receive(step).await? else {
-            return Err(rejected(step, "it did not say which listeners it takes"));
-        };
-        match self.receive(step).await? {
-            Message::Ready => Ok(claim),
-            other => Err(rejected(step, format!("it said `{}` instead of `ready`", other.name()))),
+        match timeout(self.limit, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.explain(step, error).await),
+            Err(_) => Err(RestartError::TimedOut { step, limit: self.limit }),
         }
     }
 
     /// Tells the successor to serve and waits until it does.
     pub(crate) async fn commit(&mut self, took: Duration) -> Result<(), RestartError> {
         let step = Step::Commit;
+        self.limit = self.limit.min(COMMIT_LIMIT);
         let commit = Message::Commit(Commit { took_seconds: took.as_secs_f64() });
         if let Err(error) = self.channel.send(&commit).await {
             return Err(self.explain(step, error).await);
@@ -135,21 +150,16 @@ impl Successor {
         // reaches it. A process that does not read must not hold us up, and needs no word: it is about to die.
         let abort = Message::Abort { reason: reason.to_string() };
         let _ = timeout(Duration::from_millis(100), self.channel.send(&abort)).await;
-        if !matches!(timeout(self.limit, self.process.kill()).await, Ok(Ok(()))) {
+        if !matches!(timeout(self.limit, self.child.kill()).await, Ok(Ok(()))) {
             tracing::error!(pid = self.pid, "the successor does not die");
         }
         reason
     }
 
     /// Leaves the successor to itself: it serves. It is reaped should it end before we do.
-    pub(crate) fn let_go(mut self) {
-        tokio::spawn(async move {
-            // The successor learns from the end of this socket that its predecessor is gone.
-            let _channel = self.channel;
-            if let Some(mut child) = self.process.0.take() {
-                let _ = child.wait().await;
-            }
-        });
+    pub(crate) fn let_go(self) {
+        let Self { mut child, .. } = self;
+        tokio::spawn(async move { child.wait().await });
     }
 
     /// The next message, or why there is none.
@@ -167,46 +177,13 @@ impl Successor {
             ChannelError::Closed => {
                 // The end of the socket comes a moment before the end of the process; one that lives on without it is
                 // killed by `abandon`.
-                let status = timeout(Duration::from_secs(1), self.process.wait()).await;
-                RestartError::Crashed { step, status: status.ok().flatten() }
+                let status = timeout(LAST_MOMENT, self.child.wait()).await;
+                RestartError::Crashed { step, status: status.ok().and_then(Result::ok) }
             }
             error => {
                 let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
                 rejected(step, format!("{error}{}", source.unwrap_or_default()))
             }
-        }
-    }
-}
-
-/// A process that is killed when this is dropped, unless it was taken out.
-///
-/// It is our unreaped child, held by tokio with a pidfd: the signal cannot reach another process. (tokio's own
-/// `kill_on_drop` cannot be taken back, and would kill the successor when we exit.)
-#[derive(Debug)]
-struct Process(Option<Child>);
-
-impl Process {
-    fn id(&self) -> Option<u32> {
-        self.0.as_ref().and_then(Child::id)
-    }
-
-    async fn kill(&mut self) -> io::Result<()> {
-        match &mut self.0 {
-            Some(child) => child.kill().await,
-            None => Ok(()),
-        }
-    }
-
-    async fn wait(&mut self) -> Option<ExitStatus> {
-        self.0.as_mut()?.wait().await.ok()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            // It fails only if the process is gone. tokio reaps it.
-            let _ = child.start_kill();
         }
     }
 }

@@ -99,13 +99,19 @@ fn startable(name: &OsStr, directory: Option<&Path>) -> Option<OsString> {
         let path = directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));
         return path.is_file().then(|| path.into());
     }
-    let found = env::split_paths(&env::var_os("PATH")?).any(|entry| entry.join(path).is_file());
-    found.then(|| name.to_owned())
+    // A name without a slash may be anything (`exec -a`): it stands for us if the shell would find us by it.
+    let found =
+        env::split_paths(&env::var_os("PATH")?).map(|entry| entry.join(path)).find(|path| path.is_file())?;
+    (identity(&found) == identity(Path::new("/proc/self/exe"))).then(|| name.to_owned())
+}
+
+/// Which file it is that a path leads to.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok()
 }
 
 /// The current directory by the name that the shell gave it, if that still leads here.
 fn directory_as_named() -> Option<PathBuf> {
-    let identity = |path: &Path| path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).ok();
     let named = env::var_os("PWD").map(PathBuf::from).filter(|path| path.is_absolute());
     named.filter(|path| identity(path) == identity(Path::new("."))).or_else(|| env::current_dir().ok())
 }

@@ -20,6 +20,10 @@ use super::{
     preface::{self, Version},
 };
 
+/// How often an HTTP/2 peer is pinged, and how long it may take to answer.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// How hyper speaks the two protocols.
 #[derive(Clone, Debug)]
 pub(super) struct Protocols {
@@ -35,6 +39,8 @@ impl Protocols {
         let mut http2 = http2::Builder::new(TokioExecutor::new());
         // Extended CONNECT (RFC 8441): WebSockets over HTTP/2.
         http2.timer(TokioTimer::new()).enable_connect_protocol();
+        // HTTP/2 has no header timeout; a peer that is gone without a word is found by its silence.
+        http2.keep_alive_interval(PING_EVERY).keep_alive_timeout(PING_TIMEOUT);
         Self { http1, http2, header_timeout }
     }
 

@@ -1,12 +1,14 @@
 //! [`GracefulListener`]: a listening socket that belongs to a line of processes.
 //!
-//! Here are accepting (`accept`), its errors (`errors`), the loop that feeds a stack (`serve`) and the task of
-//! one connection (`task`). Where the socket comes from and when it changes hands is the affair of
+//! Here are accepting (`accept`), its errors (`errors`), the loop (`accept_loop`) that feeds a stack (`feed`) and the task
+//! of one connection (`task`); `serve` puts them together. Where the socket comes from and when it changes hands is the affair of
 //! [`generation`](crate::generation).
 
 mod accept;
+mod accept_loop;
 mod accepted;
 mod errors;
+mod feed;
 mod serve;
 mod task;
 
@@ -24,8 +26,10 @@ use crate::generation::Seat;
 ///
 /// Made by [`Generation::listen`](crate::Generation::listen). Nothing is accepted until it is served, and then only
 /// while this generation serves: a successor waits until its predecessor has stopped. Dropping it closes this
-/// process' copy of the socket; a Unix path stays where it is.
+/// process' copy of the socket; a Unix path stays where it is. See [`close`](Self::close) for what that means before it
+/// was served.
 #[derive(Debug)]
+#[must_use = "nothing is accepted before it is served"]
 pub struct GracefulListener<E = Tokio> {
     seat: Seat,
     executor: E,
@@ -38,6 +42,14 @@ impl GracefulListener {
 }
 
 impl<E> GracefulListener<E> {
+    /// Closes the listener without having served it; a Unix path stays where it is.
+    ///
+    /// The generation can be ready without it. A listener that is dropped unserved keeps it from ever being
+    /// ready: what went wrong before it could be served must not lead to a successor that serves only a part.
+    pub fn close(self) {
+        self.seat.give_up();
+    }
+
     /// The name it was given: the `listener` of metrics and logs.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -55,7 +67,6 @@ impl<E> GracefulListener<E> {
     ///
     /// The drain does not wait for its connections, but for an answer on its way (at most 1 s). After a handoff it stops
     /// as any other listener, for the successor accepts.
-    #[must_use]
     pub fn accept_while_draining(mut self) -> Self {
         self.seat.attending = true;
         self
@@ -63,7 +74,6 @@ impl<E> GracefulListener<E> {
 
     /// Runs connections on an executor of your own instead of [`Tokio`]: this is how the concurrency model
     /// is replaced.
-    #[must_use]
     pub fn executor<F: Executor>(self, executor: F) -> GracefulListener<F> {
         GracefulListener { seat: self.seat, executor }
     }

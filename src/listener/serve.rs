@@ -1,24 +1,15 @@
-//! The accept loop: `poll_ready`, accept, `call`, spawn.
+//! What a listener serves with, and how serving ends.
 
-use std::{
-    future::{Future, poll_fn},
-    io,
-    ops::ControlFlow,
-    panic::{self, AssertUnwindSafe},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{io, pin::pin, sync::Arc};
 
-use portcullis_layers::{BoxError, CloseReason, Connection};
+use portcullis_layers::BoxError;
 use tower::Service;
 
 use super::{
     Executor,
-    accepted::{Accepted, Transport},
-    errors::{AcceptErrors, Class},
-    task::ConnectionTask,
+    accept_loop::AcceptLoop,
+    accepted::Transport,
+    feed::{Feed, wrong_transport},
 };
 use crate::{
     HandoffError,
@@ -97,16 +88,10 @@ pub enum ServeError {
         /// `tcp` or `unix`.
         wanted: &'static str,
     },
-    /// This generation may not serve: its predecessor serves on. The process should exit with an error.
+    /// This generation may not serve. The process should exit with an error; its predecessor, if it lives, serves on.
     #[error("this generation does not serve")]
     Handoff(#[source] Arc<HandoffError>),
 }
-
-/// The shortest and the longest wait after an accept that failed for want of something.
-const BACKOFF: std::ops::RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(1);
-
-/// At the end of a drain without a successor: as many connections are taken from the queue as the kernel may hold there.
-const QUEUE: usize = 4096;
 
 /// Serves until the generation has drained.
 pub(super) async fn serve<T, S, E>(seat: Seat, executor: E, service: S) -> Result<Drained, ServeError>
@@ -116,15 +101,17 @@ where
     E: Executor,
 {
     if T::KIND.is_some_and(|kind| kind != seat.acceptor.kind()) {
-        return Err(wrong_transport::<T>(&seat));
+        return Err(wrong_transport::<T>(&seat.name, seat.acceptor.local_address()));
     }
+    let mut feed = Feed::new(&seat, executor, service);
+    // A stack that fails at once must not make this generation ready.
+    feed.check()?;
+
     let shared = seat.shared.clone();
-    let errors = AcceptErrors::register(shared.metrics_prefix(), &seat.name);
     let mut phase = shared.phase();
-    let open = shared.open(seat.attending);
-    let counted = open.listener();
+    let counted = shared.open(seat.attending).listener();
     seat.serve();
-    let mut accepting = AcceptLoop { seat, executor, service, errors, backoff: *BACKOFF.start() };
+    let mut accepting = AcceptLoop::new(seat, feed);
     loop {
         let now = *phase.borrow_and_update();
         match now {
@@ -133,154 +120,19 @@ where
                 let mut later = phase.clone();
                 // An error would mean that the sender is gone, and `shared` holds it.
                 let stopped = async move { _ = later.wait_for(|phase| *phase != Phase::Serving).await };
-                accepting.run(stopped).await?;
+                accepting.run(pin!(stopped)).await?;
                 drop(running);
             }
             Phase::Draining => break,
             Phase::Starting | Phase::Standby => _ = phase.changed().await,
         }
     }
-    if shared.is_last() {
-        if accepting.seat.attending {
-            accepting.run(shared.drained()).await?;
-        }
-        accepting.take_queued().await?;
-        accepting.seat.acceptor.unlink();
-    }
-    // This process' copy of the socket is closed before the end is waited for, and the connections are counted only
-    // after it.
-    drop(accepting);
+    // One that is served only after the end of a drain has nobody who would wait for its connections.
+    let last = shared.is_last() && !shared.has_ended();
+    accepting.close(last).await?;
     drop(counted);
     match shared.ended().await {
         End::Drained { forced } => Ok(Drained { forced }),
         End::Handoff(error) => Err(ServeError::Handoff(error)),
-    }
-}
-
-fn wrong_transport<T: Transport>(seat: &Seat) -> ServeError {
-    ServeError::Transport {
-        listener: seat.name.to_string(),
-        address: seat.acceptor.local_address().to_string(),
-        wanted: T::KIND.unwrap_or("any"),
-    }
-}
-
-/// The stack's error is turned into ours where it comes up: it need not be `Send`, and the accept loop is.
-fn not_ready(seat: &Seat, error: impl Into<BoxError>) -> ServeError {
-    ServeError::Service { listener: seat.name.to_string(), source: error.into() }
-}
-
-struct AcceptLoop<S, E> {
-    seat: Seat,
-    executor: E,
-    service: S,
-    errors: AcceptErrors,
-    backoff: Duration,
-}
-
-impl<S, E> AcceptLoop<S, E> {
-    /// Accepts until `stopped`.
-    async fn run<T>(&mut self, stopped: impl Future<Output = ()>) -> Result<(), ServeError>
-    where
-        T: Transport,
-        S: ConnectionService<T>,
-        E: Executor,
-    {
-        let mut stopped = pin!(stopped);
-        loop {
-            let accepted = poll_fn(|cx| {
-                if stopped.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                match self.service.poll_ready(cx) {
-                    Poll::Ready(Ok(())) => {
-                        self.seat.acceptor.poll_accept(cx).map(|accepted| Some(Ok(accepted)))
-                    }
-                    Poll::Ready(Err(error)) => Poll::Ready(Some(Err(not_ready(&self.seat, error)))),
-                    Poll::Pending => Poll::Pending,
-                }
-            });
-            match accepted.await {
-                None => return Ok(()),
-                Some(Err(error)) => return Err(error),
-                Some(Ok(Ok(accepted))) => {
-                    self.backoff = *BACKOFF.start();
-                    self.call(accepted)?;
-                }
-                Some(Ok(Err(error))) => {
-                    if self.failed(error)?.is_break() {
-                        tokio::select! {
-                            () = &mut stopped => return Ok(()),
-                            () = tokio::time::sleep(self.backoff) => {}
-                        }
-                        self.backoff = (self.backoff * 2).min(*BACKOFF.end());
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes the connections that the kernel completed before the listener closes: closing it would reset them.
-    async fn take_queued<T>(&mut self) -> Result<(), ServeError>
-    where
-        T: Transport,
-        S: ConnectionService<T>,
-        E: Executor,
-    {
-        for _ in 0..QUEUE {
-            // A stack at its limit would have us wait for a connection to end; those that queue behind it are lost.
-            let ready = poll_fn(|cx| match self.service.poll_ready(cx) {
-                Poll::Ready(result) => {
-                    Poll::Ready(Some(result.map_err(|error| not_ready(&self.seat, error))))
-                }
-                Poll::Pending => Poll::Ready(None),
-            });
-            match ready.await {
-                Some(Ok(())) => {}
-                Some(Err(error)) => return Err(error),
-                None => return Ok(()),
-            }
-            match self.seat.acceptor.accept_queued() {
-                Ok(Some(accepted)) => self.call(accepted)?,
-                Ok(None) => return Ok(()),
-                Err(error) => {
-                    if self.failed(error)?.is_break() {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn call<T>(&mut self, accepted: Accepted) -> Result<(), ServeError>
-    where
-        T: Transport,
-        S: ConnectionService<T>,
-        E: Executor,
-    {
-        let peer = accepted.peer();
-        let Some(stream) = T::from_accepted(accepted) else { return Err(wrong_transport::<T>(&self.seat)) };
-        let open = self.seat.shared.open(self.seat.attending);
-        let listener = self.seat.name.clone();
-        // A panic in `call` concerns its connection, as one in the future does, and not the accept loop. The service
-        // is used again after it; so is what tower's layers hold in it, which is whole at every call.
-        let call = AssertUnwindSafe(|| self.service.call(stream));
-        let Ok(life) = panic::catch_unwind(call) else {
-            tracing::error!(listener = &*listener, %peer, reason = %CloseReason::Service, "service panicked");
-            return Ok(());
-        };
-        let task = ConnectionTask::new(life, listener, peer, open.forced(), open.connection());
-        self.executor.spawn(task);
-        Ok(())
-    }
-
-    /// What a failed accept means: go on at once, or (`Break`) after a while.
-    fn failed(&mut self, error: io::Error) -> Result<ControlFlow<()>, ServeError> {
-        match self.errors.count(&error) {
-            Class::Connection => Ok(ControlFlow::Continue(())),
-            Class::Exhausted => Ok(ControlFlow::Break(())),
-            Class::Fatal => Err(ServeError::Accept { listener: self.seat.name.to_string(), source: error }),
-        }
     }
 }

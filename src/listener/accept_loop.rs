@@ -1,0 +1,128 @@
+//! The accept loop: `poll_ready`, accept, `call`, spawn.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    ops::{ControlFlow, RangeInclusive},
+    pin::Pin,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use super::{
+    ConnectionService, Executor, ServeError,
+    accepted::{Accepted, Transport},
+    errors::{AcceptErrors, Class},
+    feed::Feed,
+};
+use crate::generation::Seat;
+
+/// The shortest and the longest wait after an accept that failed for want of something.
+const BACKOFF: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(1);
+
+/// At the end of the line, as many connections are taken from the queue as the kernel may hold there.
+const QUEUE: usize = 4096;
+
+/// A listener that is being served.
+pub(super) struct AcceptLoop<S, E> {
+    seat: Seat,
+    feed: Feed<S, E>,
+    errors: AcceptErrors,
+    backoff: Duration,
+}
+
+impl<S, E> AcceptLoop<S, E> {
+    pub(super) fn new(seat: Seat, feed: Feed<S, E>) -> Self {
+        let errors = AcceptErrors::register(seat.shared.metrics_prefix(), &seat.name);
+        Self { seat, feed, errors, backoff: *BACKOFF.start() }
+    }
+
+    /// Accepts until `stopped`.
+    pub(super) async fn run<T>(
+        &mut self,
+        mut stopped: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+    ) -> Result<(), ServeError>
+    where
+        T: Transport,
+        S: ConnectionService<T>,
+        E: Executor,
+    {
+        loop {
+            let accepted = poll_fn(|cx| {
+                if stopped.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(None));
+                }
+                ready!(self.feed.poll_ready(cx))?;
+                self.seat.acceptor.poll_accept(cx).map(|accepted| Ok(Some(accepted)))
+            });
+            match accepted.await? {
+                None => return Ok(()),
+                Some(Ok(accepted)) => {
+                    self.backoff = *BACKOFF.start();
+                    self.feed.call(accepted)?;
+                }
+                Some(Err(error)) => {
+                    if self.failed(error)?.is_break() {
+                        tokio::select! {
+                            () = stopped.as_mut() => return Ok(()),
+                            () = tokio::time::sleep(self.backoff) => {}
+                        }
+                        self.backoff = (self.backoff * 2).min(*BACKOFF.end());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes this process' copy of the socket.
+    ///
+    /// `last`: nobody goes on with it. What the kernel has completed before is then served, for closing the socket would
+    /// reset it, and a Unix path is removed.
+    pub(super) async fn close<T>(mut self, last: bool) -> Result<(), ServeError>
+    where
+        T: Transport,
+        S: ConnectionService<T>,
+        E: Executor,
+    {
+        if !last {
+            return Ok(());
+        }
+        if self.seat.attending {
+            let shared = self.seat.shared.clone();
+            self.run(std::pin::pin!(shared.drained())).await?;
+        }
+        // Before the last look into the queue, so that nobody comes after it.
+        let acceptor = self.seat.acceptor.clone();
+        _ = tokio::task::spawn_blocking(move || acceptor.unlink()).await;
+        let queued = self.take_queue()?;
+        let Self { seat, mut feed, .. } = self;
+        drop(seat);
+        feed.call_all(queued).await
+    }
+
+    /// Accepts what waits, whether the stack is ready for it or not.
+    fn take_queue(&mut self) -> Result<Vec<Accepted>, ServeError> {
+        let mut queued = Vec::new();
+        while queued.len() < QUEUE {
+            match self.seat.acceptor.accept_queued() {
+                Ok(Some(accepted)) => queued.push(accepted),
+                Ok(None) => break,
+                Err(error) => {
+                    if self.failed(error)?.is_break() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(queued)
+    }
+
+    /// What a failed accept means: go on at once, or (`Break`) after a while.
+    fn failed(&mut self, error: io::Error) -> Result<ControlFlow<()>, ServeError> {
+        match self.errors.count(&error) {
+            Class::Connection => Ok(ControlFlow::Continue(())),
+            Class::Exhausted => Ok(ControlFlow::Break(())),
+            Class::Fatal => Err(ServeError::Accept { listener: self.seat.name.to_string(), source: error }),
+        }
+    }
+}
