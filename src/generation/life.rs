@@ -1,24 +1,23 @@
 //! The life of a generation, as one task: it starts, serves, restarts on request, drains, ends.
 //!
-//! The order of the steps here is what the promises rest on; the conversation itself is [`crate::handoff`]'s, the
-//! accept loops follow the [`Phase`].
+//! The order of the steps here, in `restart` and in `drain` is what the promises rest on; the conversation itself is
+//! [`crate::handoff`]'s, the accept loops follow the [`Phase`].
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     Restarted,
+    drain::drain,
     metrics::LineMetrics,
+    restart::restart,
     shared::{End, RestartRequest, Shared},
 };
 use crate::{
     HandoffError, Refusal, RestartError, StartCommand,
     chain::Chain,
-    handoff::{Commit, Manifest, RestartResult, Step, Succession, Successor, Verdict},
+    handoff::{Commit, RestartResult, Step, Succession, Verdict},
     phase::Phase,
 };
 
@@ -41,21 +40,15 @@ pub(super) struct Life {
 pub(super) type Requests = mpsc::Receiver<RestartRequest>;
 
 /// Why serving ended, or did not begin.
-enum Over {
+pub(super) enum Over {
     /// A drain was requested. `last`: nobody else has the sockets.
     Asked { last: bool },
     /// A successor serves.
     HandedOver,
 }
 
-/// An accept loop stops as soon as it is polled; one that takes longer than this is not.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
-
 /// A generation that takes so long to be ready tells what it waits for.
 const WHAT_FOR: Duration = Duration::from_secs(5);
-
-/// Connections that are told to end at the deadline get this long to be dropped by their executor.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 impl Life {
     pub(super) async fn run(self, mut requests: Requests, succession: Option<Succession>) {
@@ -223,114 +216,4 @@ impl Life {
             }
         }
     }
-}
-
-/// One restart, from the request to a successor that serves.
-///
-/// A drain that is requested meanwhile cancels it, up to the commit.
-async fn restart(shared: &Shared, settings: &Settings) -> Result<Restarted, RestartError> {
-    let requested = Instant::now();
-    tracing::info!(command = %settings.start_command, "restart requested");
-    // Not cancelled by a drain: what is started must be known, to be ended. It takes no longer than exec(2).
-    let mut successor = Successor::start(&settings.start_command, settings.ready_timeout).await?;
-    let inventory = shared.with_roster(|roster| {
-        // A listener that came now would be in no manifest.
-        roster.freeze(true);
-        roster.inventory()
-    });
-    let descriptors = inventory.descriptors();
-    let manifest = Manifest { protocol: 0, generation: shared.number, listeners: inventory.entries.clone() };
-    let until_commit = async {
-        let claim = successor.hand_over(manifest, &descriptors).await?;
-        stand_by(shared).await?;
-        Ok(claim)
-    };
-    let claimed = tokio::select! {
-        biased;
-        () = shared.drain_requested.cancelled() => Err(RestartError::Cancelled),
-        claimed = until_commit => claimed,
-    };
-    let claim = match claimed {
-        Ok(claim) => claim,
-        Err(error) => {
-            // It must be dead before we accept again.
-            let error = successor.abandon(error).await;
-            serve_again(shared);
-            return Err(error);
-        }
-    };
-
-    let took = requested.elapsed();
-    if let Err(error) = successor.commit(took).await {
-        let error = successor.abandon(error).await;
-        // The successor may have written its own pid.
-        shared.publish_pid_file();
-        serve_again(shared);
-        tracing::warn!(generation = shared.number, "rolled back: this generation accepts again");
-        return Err(RestartError::RolledBack(Box::new(error)));
-    }
-    let pid = successor.pid();
-    successor.let_go();
-    let unclaimed = inventory.unclaimed(&claim);
-    unlink(move || unclaimed.unlink()).await;
-    Ok(Restarted { pid, generation: shared.number + 1, took })
-}
-
-/// Two generations must not accept at once: ours stops, and is seen to have stopped, before the other is told.
-async fn stand_by(shared: &Shared) -> Result<(), RestartError> {
-    shared.phase.send_replace(Phase::Standby);
-    let (step, limit) = (Step::Commit, STOP_LIMIT);
-    timeout(limit, shared.accept_loops(|accepting| accepting == 0)).await.map_err(|_| {
-        let reason =
-            format!("this generation's listeners have not stopped within {limit:?}: is `serve` polled?");
-        RestartError::Rejected { step, reason }
-    })
-}
-
-/// Serves again after a restart that came to nothing.
-fn serve_again(shared: &Shared) {
-    shared.with_roster(|roster| roster.freeze(false));
-    shared.phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Serving) != Phase::Serving);
-}
-
-/// From the end of accepting to the end of the last connection, or to the deadline.
-async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMetrics, over: &Over) {
-    let begun = Instant::now();
-    if matches!(over, Over::Asked { last: true }) {
-        shared.set_last();
-    }
-    metrics.drain_begun();
-    shared.with_roster(|roster| roster.freeze(true));
-    // Announced before the listeners stop, so that no connection starts something new in between.
-    shared.tracker.announce_drain();
-    shared.phase.send_replace(Phase::Draining);
-    let (connections, deadline) = (shared.open.connections(), settings.drain_timeout);
-    tracing::info!(generation = shared.number, connections, ?deadline, "draining");
-
-    let forced = match timeout(settings.drain_timeout, shared.connections_over()).await {
-        Ok(()) => 0,
-        Err(_) => {
-            let forced = shared.force_connections();
-            if timeout(LAST_MOMENT, shared.connections_over()).await.is_err() {
-                tracing::warn!(connections = shared.open.connections(), "connections do not end");
-            }
-            forced
-        }
-    };
-    // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
-    shared.drained.cancel();
-    if timeout(LAST_MOMENT, shared.attending.over()).await.is_err() {
-        shared.attending.force();
-    }
-    shared.remove_pid_file();
-    let took = begun.elapsed();
-    metrics.drained(took);
-    tracing::info!(generation = shared.number, ?took, forced, "drained");
-    shared.end(End::Drained { forced });
-}
-
-/// Removes Unix paths, which may wait for a lock.
-async fn unlink(work: impl FnOnce() + Send + 'static) {
-    // It does not panic; what could not be removed is in the log.
-    _ = tokio::task::spawn_blocking(work).await;
 }

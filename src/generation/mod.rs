@@ -1,13 +1,15 @@
 //! [`Generation`]: this process' place in the line of processes that serve the same sockets.
 //!
-//! `life` is the one task that decides what happens when; `shared` is what it, the handle and the listeners have in
+//! `life` is the one task that decides what happens when, with `restart` and `drain`; `shared` is what it, the handle and the listeners have in
 //! common; `roster` knows the listeners. How sockets change hands is [`crate::handoff`]'s affair.
 
 mod builder;
+mod drain;
 mod forced;
 mod life;
 mod metrics;
 mod open;
+mod restart;
 mod roster;
 mod shared;
 

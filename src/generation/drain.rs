@@ -1,0 +1,51 @@
+//! The end of a generation.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{
+    life::{Over, Settings},
+    metrics::LineMetrics,
+    shared::{End, Shared},
+};
+use crate::phase::Phase;
+
+/// Connections that are told to end at the deadline get this long to be dropped by their executor.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// From the end of accepting to the end of the last connection, or to the deadline.
+pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMetrics, over: &Over) {
+    let begun = Instant::now();
+    if matches!(over, Over::Asked { last: true }) {
+        shared.set_last();
+    }
+    metrics.drain_begun();
+    shared.with_roster(|roster| roster.freeze(true));
+    // Announced before the listeners stop, so that no connection starts something new in between.
+    shared.tracker.announce_drain();
+    shared.phase.send_replace(Phase::Draining);
+    let (connections, deadline) = (shared.open.connections(), settings.drain_timeout);
+    tracing::info!(generation = shared.number, connections, ?deadline, "draining");
+
+    let forced = match timeout(settings.drain_timeout, shared.connections_over()).await {
+        Ok(()) => 0,
+        Err(_) => {
+            let forced = shared.force_connections();
+            if timeout(LAST_MOMENT, shared.connections_over()).await.is_err() {
+                tracing::warn!(connections = shared.open.connections(), "connections do not end");
+            }
+            forced
+        }
+    };
+    // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
+    shared.drained.cancel();
+    if timeout(LAST_MOMENT, shared.attending.over()).await.is_err() {
+        shared.attending.force();
+    }
+    shared.remove_pid_file();
+    let took = begun.elapsed();
+    metrics.drained(took);
+    tracing::info!(generation = shared.number, ?took, forced, "drained");
+    shared.end(End::Drained { forced });
+}
