@@ -19,7 +19,7 @@ use crate::{
 
 /// A stack that can serve connections of type `C`: a tower service whose future is the whole life of the connection.
 ///
-/// It is implemented for every service that fits, and only names what [`serve`](GracefulListener::serve) asks for.
+/// It is implemented for every service that fits, and only names what [`serve`](crate::GracefulListener::serve) asks for.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot serve connections of type `{C}`",
     label = "this stack does not take `{C}`",
