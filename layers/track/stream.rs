@@ -192,9 +192,9 @@ impl<C: Connection> Connection for Tracked<C> {
         self.inner.tls()
     }
 
-    /// The tracker's signal.
+    /// The tracker's signal, or that of the stream below, whichever is first.
     fn drain(&self) -> Drain {
-        self.entry.tracker().drain()
+        self.entry.tracker().drain().or(self.inner.drain())
     }
 
     fn notice(&self, notice: &Notice<'_>) {

@@ -101,7 +101,7 @@ impl Tracker {
     }
 
     /// The signal that [`announce_drain`](Self::announce_drain) gives. Every [`Tracked`](super::Tracked) stream
-    /// has it as its [`Connection::drain`](crate::Connection::drain).
+    /// hears it through its [`Connection::drain`](crate::Connection::drain), beside the signal of the stream below.
     #[must_use]
     pub fn drain(&self) -> Drain {
         Drain::from(self.shared.drain.clone())

@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, CloseReason, Ending, RejectReason,
+    BoxError, CloseReason, Connection, Ending, RejectReason,
     track::{TrackLayer, Tracked, Tracker},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -140,4 +140,23 @@ async fn it_may_be_there_twice() {
     inner.end_all(CloseReason::Idle);
     assert_eq!(ending(&soon(future).await.unwrap_err()), Ending::Closed(CloseReason::Idle));
     assert!(inner.is_empty());
+}
+
+#[tokio::test]
+async fn a_drain_is_heard_from_every_tracker_that_the_connection_belongs_to() {
+    for first in 0..2 {
+        let trackers = [Tracker::new(), Tracker::new()];
+        let mut service = ServiceBuilder::new()
+            .layer(TrackLayer::new(trackers[0].clone()))
+            .layer(TrackLayer::new(trackers[1].clone()))
+            .service(service_fn(|stream: Tracked<Tracked<DuplexStream>>| async move {
+                stream.drain().begun().await;
+                Ok::<_, BoxError>(())
+            }));
+        let (server, _client) = duplex(1);
+        let served = tokio::spawn(service.call(server));
+        tokio::task::yield_now().await;
+        trackers[first].announce_drain();
+        soon(served).await.unwrap().unwrap();
+    }
 }
