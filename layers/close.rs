@@ -29,7 +29,8 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectReason {
-    /// The peer's address is not allowed.
+    /// The peer's address is not allowed. Also a peer whose address nobody can say: a bare socket that was reset
+    /// before it was asked for it, for one.
     Address,
     /// There are as many connections as there may be.
     LimitTotal,
@@ -58,9 +59,12 @@ pub enum RejectReason {
 pub enum CloseReason {
     /// The service ended it, and all was well.
     Completed,
-    /// The peer said that it was done, and all was well.
+    /// The peer said that it was done. All may have been well, or it left in the middle of something and the service
+    /// wanted more ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof)): the stream does not know the difference.
     ClientEof,
-    /// The peer broke it off (`ECONNRESET`, `EPIPE`, `ECONNABORTED`, `ENOTCONN`).
+    /// The peer broke it off (`ECONNRESET`, `EPIPE`, `ECONNABORTED`, `ENOTCONN`). In metrics, only where the
+    /// connection's own stream failed or ended; of a stream of the service's own the same error is
+    /// [`Service`](Self::Service).
     Reset,
     /// The peer closed the TCP connection without TLS's close_notify: what came may not be all (RFC 8446, 6.1).
     TlsTruncated,
@@ -76,9 +80,12 @@ pub enum CloseReason {
     Killed,
     /// What admitted the peer was taken back.
     Revoked,
-    /// The service failed, or panicked.
+    /// The service failed, or panicked; also by an error of input or output that was not the connection's, such as
+    /// that of a file, or of an upstream that refused.
     Service,
-    /// An input or output error of the socket.
+    /// Another error of input or output: an error number of the socket, a stream that takes nothing any more
+    /// ([`WriteZero`](io::ErrorKind::WriteZero)), or a TLS record that was refused after the handshake. As for
+    /// [`Reset`](Self::Reset), the connection's own in metrics.
     Io,
 }
 
@@ -87,11 +94,29 @@ impl Ending {
     ///
     /// `Ok` is [`CloseReason::Completed`]; a layer that watches the stream tells
     /// [`CloseReason::ClientEof`] apart. An error that nothing here knows is [`CloseReason::Service`].
+    ///
+    /// It sees the error and nothing else: an [`io::Error`] that says no more (a reset, an end that came too early, an
+    /// error number) is taken for the connection's, though it may be that of a file or an upstream of the service.
+    /// A layer that watches the stream tells these apart too, and so do the metrics of this crate.
     #[must_use]
     pub fn of(result: Result<(), &(dyn Error + 'static)>) -> Self {
         match result {
             Ok(()) => Self::Closed(CloseReason::Completed),
-            Err(error) => known(error).unwrap_or(Self::Closed(CloseReason::Service)),
+            Err(error) => match known(error) {
+                Some(Known::Said(ending)) => ending,
+                Some(Known::Io(reason)) => Self::Closed(reason),
+                None => Self::Closed(CloseReason::Service),
+            },
+        }
+    }
+
+    /// As [`Ending::of`], for a connection whose stream is known to have neither failed nor ended: an error of input or
+    /// output is then the service's own.
+    pub(crate) fn of_a_sound_stream(result: Result<(), &(dyn Error + 'static)>) -> Self {
+        match result.map_err(known) {
+            Ok(()) => Self::Closed(CloseReason::Completed),
+            Err(Some(Known::Said(ending))) => ending,
+            Err(Some(Known::Io(_)) | None) => Self::Closed(CloseReason::Service),
         }
     }
 
@@ -112,19 +137,30 @@ impl fmt::Display for Ending {
     }
 }
 
-/// The ending that the first known error in the chain stands for.
-fn known(error: &(dyn Error + 'static)) -> Option<Ending> {
+/// What an error says.
+enum Known {
+    /// How the connection ended.
+    Said(Ending),
+    /// How some stream failed, perhaps another one.
+    Io(CloseReason),
+}
+
+/// What the first known error in the chain says.
+fn known(error: &(dyn Error + 'static)) -> Option<Known> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(ending) = known_here(error) {
-            return Some(ending);
+        if let Some(ending) = said(error) {
+            return Some(Known::Said(ending));
+        }
+        if let Some(known) = error.downcast_ref().and_then(known_io) {
+            return Some(known);
         }
         next = error.source();
     }
     None
 }
 
-fn known_here(error: &(dyn Error + 'static)) -> Option<Ending> {
+fn said(error: &(dyn Error + 'static)) -> Option<Ending> {
     if error.is::<AllowlistError>() {
         return Some(Ending::Rejected(RejectReason::Address));
     }
@@ -143,15 +179,15 @@ fn known_here(error: &(dyn Error + 'static)) -> Option<Ending> {
     if error.is::<tower::timeout::error::Elapsed>() {
         return Some(Ending::Closed(CloseReason::Lifetime));
     }
-    error.downcast_ref::<io::Error>().and_then(known_io)
+    None
 }
 
-fn known_io(error: &io::Error) -> Option<Ending> {
+fn known_io(error: &io::Error) -> Option<Known> {
     // `io::Error::source` skips the error it carries and gives that one's source.
     if let Some(carried) = error.get_ref()
-        && let Some(ending) = known(carried)
+        && let Some(known) = known(carried)
     {
-        return Some(ending);
+        return Some(known);
     }
     let reason = match error.kind() {
         io::ErrorKind::ConnectionReset
@@ -160,6 +196,8 @@ fn known_io(error: &io::Error) -> Option<Ending> {
         | io::ErrorKind::NotConnected => CloseReason::Reset,
         // What `read_exact` and its kin say of a peer that was done too early.
         io::ErrorKind::UnexpectedEof => CloseReason::ClientEof,
+        // What `write_all` says of a stream that takes nothing any more.
+        io::ErrorKind::WriteZero => CloseReason::Io,
         _ if error.raw_os_error().is_some() => CloseReason::Io,
         // The record layer refused what the peer sent after the handshake.
         _ if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<tokio_rustls::rustls::Error>) => {
@@ -167,7 +205,7 @@ fn known_io(error: &io::Error) -> Option<Ending> {
         }
         _ => return None,
     };
-    Some(Ending::Closed(reason))
+    Some(Known::Io(reason))
 }
 
 /// Declares the words of an enum once: `ALL` for registering, `as_str` for saying, `Display`.

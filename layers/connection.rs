@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::either::Either;
 
-use crate::{Drain, LocalAddress, Peer, tls::TlsSession};
+use crate::{CloseReason, Drain, LocalAddress, Peer, tls::TlsSession};
 
 /// A stream of bytes that knows its two ends, its TLS session if it has one, and when to drain.
 ///
@@ -73,6 +73,9 @@ pub enum Notice<'a> {
     /// The peer has said that it is done sending, in a way that the stream below does not see (TLS's close_notify).
     /// May come more than once.
     PeerDone,
+    /// A wrapper has ended the connection, or has found that it has ended, in a way that the streams below do not
+    /// see: from now on it fails, for this reason. May come more than once; the first reason stands.
+    Ended(CloseReason),
 }
 
 impl Connection for TcpStream {

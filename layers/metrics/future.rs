@@ -82,9 +82,9 @@ where
         let polled = inner.poll(cx);
         witness.in_poll = false;
         let result = ready!(polled).map_err(Into::into);
-        witness.life.over_unless_said(|| match &result {
-            Ok(()) => Ending::of(Ok(())),
-            Err(error) => Ending::of(Err(&**error)),
+        witness.life.resolved(match &result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(&**error),
         });
         state.set(State::Over);
         Poll::Ready(result)

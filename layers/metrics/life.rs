@@ -1,6 +1,7 @@
 //! What the future and the stream of one connection know together.
 
 use std::{
+    error::Error,
     io,
     sync::{
         Arc, OnceLock,
@@ -19,9 +20,11 @@ pub(super) struct Life {
     began: Instant,
     // What the future resolved to, or why it did not. The first word stands.
     ending: OnceLock<Ending>,
-    // What went wrong with a stream that outlived its future.
-    afterwards: OnceLock<CloseReason>,
+    // What went wrong with the stream, by its own account. The first word stands.
+    failure: OnceLock<CloseReason>,
     eof: AtomicBool,
+    // The stream below was given out of hand: what happened to it, nobody here has seen.
+    given: AtomicBool,
     handshaking: AtomicBool,
 }
 
@@ -33,8 +36,9 @@ impl Life {
             series,
             began: Instant::now(),
             ending: OnceLock::new(),
-            afterwards: OnceLock::new(),
+            failure: OnceLock::new(),
             eof: AtomicBool::new(false),
+            given: AtomicBool::new(false),
             handshaking: AtomicBool::new(false),
         }
     }
@@ -66,25 +70,48 @@ impl Life {
         self.ending.get_or_init(ending);
     }
 
+    /// What the future resolved to.
+    pub(super) fn resolved(&self, result: Result<(), &(dyn Error + 'static)>) {
+        self.over_unless_said(|| {
+            let seen = self.failure.get().is_some()
+                || self.eof.load(Ordering::Relaxed)
+                || self.given.load(Ordering::Relaxed);
+            // The service has files and streams of its own. An error of theirs is not the peer's doing.
+            if seen { Ending::of(result) } else { Ending::of_a_sound_stream(result) }
+        });
+    }
+
     /// The peer said that it was done. Read when the last reference goes, which is after this.
     pub(super) fn eof(&self) {
         self.eof.store(true, Ordering::Relaxed);
     }
 
-    /// The stream failed. The future knows what that means, as long as there is one.
+    /// The stream below is in other hands.
+    pub(super) fn given(&self) {
+        self.given.store(true, Ordering::Relaxed);
+    }
+
+    /// The stream failed. Noted also where the future is not over: it may be polled by another task, which resolves with
+    /// success a moment later and knows nothing of it.
     pub(super) fn failed(&self, error: &io::Error) {
-        if self.ending.get().is_some()
-            && let Ending::Closed(reason) = Ending::of(Err(error))
-        {
-            let _ = self.afterwards.set(reason);
+        match Ending::of(Err(error)) {
+            // An error that says nothing, but it is the stream's.
+            Ending::Closed(CloseReason::Service) => self.ended(CloseReason::Io),
+            Ending::Closed(reason) => self.ended(reason),
+            _ => {}
         }
+    }
+
+    /// The stream came to an end for this reason.
+    pub(super) fn ended(&self, reason: CloseReason) {
+        let _ = self.failure.set(reason);
     }
 
     fn ending(&self) -> Ending {
         match self.ending.get() {
             // There never was a future: the inner service panicked in `call`.
             None => Ending::Closed(CloseReason::Service),
-            Some(Ending::Closed(CloseReason::Completed)) => Ending::Closed(match self.afterwards.get() {
+            Some(Ending::Closed(CloseReason::Completed)) => Ending::Closed(match self.failure.get() {
                 Some(reason) => *reason,
                 None if self.eof.load(Ordering::Relaxed) => CloseReason::ClientEof,
                 None => CloseReason::Completed,

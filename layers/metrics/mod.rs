@@ -43,8 +43,9 @@
 //! **Above TLS** it counts what reaches it. Rejections and failed handshakes below it are unknown to it; a
 //! handshake is counted when the connection arrives, without its duration; bytes are those of the plain text.
 //!
-//! A layer around it that drops its future (a [`tower::timeout`], say) leaves it no reason to count but `killed`; inside
-//! of it, the same timeout is `lifetime`.
+//! A layer around it that drops its future (a [`tower::timeout`], or a [`TrackLayer`](crate::track::TrackLayer) whose
+//! connection is ended) leaves it no reason to count but `killed`; inside of it, the same timeout is `lifetime`, and what
+//! the tracker ends has its reason. So metrics go outside of them.
 //!
 //! # What it costs
 //!
@@ -104,6 +105,6 @@ mod stream;
 pub use buckets::{CONNECTION_DURATION_BUCKETS, HANDSHAKE_DURATION_BUCKETS};
 pub use future::ResponseFuture;
 pub use layer::{DEFAULT_PREFIX, MetricsBuilder, MetricsLayer};
-pub use register::name;
+pub use register::series_name;
 pub use service::Metrics;
 pub use stream::Metered;

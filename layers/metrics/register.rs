@@ -107,7 +107,7 @@ impl Registrar {
     }
 
     fn name(&self, series: &str) -> String {
-        name(&self.prefix, series)
+        series_name(&self.prefix, series)
     }
 }
 
@@ -116,12 +116,12 @@ impl Registrar {
 /// For series of your own beside those of the [`MetricsLayer`](super::MetricsLayer).
 ///
 /// ```
-/// use portcullis_layers::metrics::{DEFAULT_PREFIX, name};
+/// use portcullis_layers::metrics::{DEFAULT_PREFIX, series_name};
 ///
-/// assert_eq!(name(DEFAULT_PREFIX, "logins_total"), "portcullis_logins_total");
-/// assert_eq!(name("", "logins_total"), "logins_total");
+/// assert_eq!(series_name(DEFAULT_PREFIX, "logins_total"), "portcullis_logins_total");
+/// assert_eq!(series_name("", "logins_total"), "logins_total");
 /// ```
 #[must_use]
-pub fn name(prefix: &str, series: &str) -> String {
+pub fn series_name(prefix: &str, series: &str) -> String {
     if prefix.is_empty() { series.to_owned() } else { format!("{prefix}_{series}") }
 }

@@ -11,7 +11,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{label::Direction, life::Life};
-use crate::{Connection, Drain, LocalAddress, Notice, Peer, tls::TlsSession};
+use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer, tls::TlsSession};
 
 /// A stream whose bytes are counted, and whose connection counts as active for as long as the stream exists.
 ///
@@ -46,7 +46,8 @@ impl<C> Metered<C> {
     }
 
     /// The stream below. What is read and written through it is not counted.
-    pub const fn get_mut(&mut self) -> &mut C {
+    pub fn get_mut(&mut self) -> &mut C {
+        self.meter.life.given();
         &mut self.inner
     }
 
@@ -54,6 +55,7 @@ impl<C> Metered<C> {
     /// connection counts as closed.
     #[must_use]
     pub fn into_inner(self) -> C {
+        self.meter.life.given();
         self.inner
     }
 }
@@ -71,9 +73,12 @@ impl Meter {
         }
     }
 
-    fn note_written(&mut self, result: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(count)) = result {
-            self.written += *count as u64;
+    fn note_written(&mut self, result: &Poll<io::Result<usize>>, asked: bool) {
+        match result {
+            // It takes nothing any more; whoever writes makes an error of it (`WriteZero`).
+            Poll::Ready(Ok(0)) if asked => self.life.ended(CloseReason::Io),
+            Poll::Ready(Ok(count)) => self.written += *count as u64,
+            _ => {}
         }
         self.note(result);
     }
@@ -119,7 +124,7 @@ impl<C: Connection> AsyncWrite for Metered<C> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write(cx, buf);
-        this.meter.note_written(&result);
+        this.meter.note_written(&result, !buf.is_empty());
         result
     }
 
@@ -130,7 +135,7 @@ impl<C: Connection> AsyncWrite for Metered<C> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        this.meter.note_written(&result);
+        this.meter.note_written(&result, bufs.iter().any(|buf| !buf.is_empty()));
         result
     }
 
@@ -178,6 +183,7 @@ impl<C: Connection> Connection for Metered<C> {
                 self.meter.life.handshake_completed(session, *took);
             }
             Notice::PeerDone => self.meter.life.eof(),
+            Notice::Ended(reason) => self.meter.life.ended(*reason),
         }
         self.inner.notice(notice);
     }

@@ -41,7 +41,7 @@ pub enum ClientAuth {
 /// The CA certificates that vouch for clients.
 ///
 /// They are read when the layer is built. Each is trusted as it stands: its own dates are not
-/// looked at.
+/// looked at, nor whether it is a CA at all. So list no certificate whose holder you do not trust to issue others.
 #[derive(Clone, Debug)]
 pub struct ClientRoots {
     sources: Vec<Pem>,

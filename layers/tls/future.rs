@@ -15,6 +15,10 @@ use crate::{BoxError, Connection};
 
 pin_project! {
     /// The future of [`Tls`](super::Tls): the handshake, then the inner service's future.
+    ///
+    /// # Panics
+    ///
+    /// When it is polled after it has resolved.
     pub struct TlsFuture<C, S>
     where
         S: Service<TlsStream<C>>,
@@ -30,13 +34,15 @@ pin_project! {
         Handshake {
             #[pin]
             handshake: Handshake<C>,
-            // Taken when the handshake is complete.
+            // Taken when the handshake is complete, or has failed: its slot is not for a client that is being told why.
             service: Option<S>,
         },
         Service {
             #[pin]
             future: F,
         },
+        // What either held is gone, also where this one is kept for a while.
+        Over,
     }
 }
 
@@ -63,14 +69,26 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let future = match state.as_mut().project() {
-                StateProj::Handshake { handshake, service } => {
-                    let stream = ready!(handshake.poll(cx))?;
-                    service.take().expect("a handshake completes once").call(stream)
-                }
-                StateProj::Service { future } => return future.poll(cx).map_err(Into::into),
+            let result = match state.as_mut().project() {
+                StateProj::Handshake { mut handshake, service } => match handshake.as_mut().poll(cx) {
+                    Poll::Ready(Ok(stream)) => {
+                        let future = service.take().expect("a handshake completes once").call(stream);
+                        state.set(State::Service { future });
+                        continue;
+                    }
+                    Poll::Ready(Err(error)) => Err(error),
+                    Poll::Pending => {
+                        if handshake.has_failed() {
+                            *service = None;
+                        }
+                        return Poll::Pending;
+                    }
+                },
+                StateProj::Service { future } => ready!(future.poll(cx)).map_err(Into::into),
+                StateProj::Over => panic!("the future of a TLS connection was polled after it had resolved"),
             };
-            state.set(State::Service { future });
+            state.set(State::Over);
+            return Poll::Ready(result);
         }
     }
 }
@@ -83,6 +101,7 @@ where
         let state = match self.state {
             State::Handshake { .. } => "handshake",
             State::Service { .. } => "service",
+            State::Over => "over",
         };
         f.debug_struct("TlsFuture").field("state", &state).finish_non_exhaustive()
     }

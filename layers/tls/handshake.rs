@@ -57,6 +57,13 @@ impl<C: Connection> Handshake<C> {
     }
 }
 
+impl<C> Handshake<C> {
+    /// Whether it has failed, and all that is left is to tell the client.
+    pub(super) const fn has_failed(&self) -> bool {
+        matches!(self.stage, Stage::Farewell(..))
+    }
+}
+
 impl<C: Connection> Future for Handshake<C> {
     type Output = Result<TlsStream<C>, BoxError>;
 

@@ -16,8 +16,11 @@ use crate::{BoxError, Connection};
 ///
 /// `poll_ready` is the inner service's, and what it promised is held during the handshake: a
 /// [`concurrency_limit`](https://docs.rs/tower/latest/tower/limit/) under TLS counts a connection from the
-/// start of its handshake. So a limit in either place bounds the handshakes in progress, each of which has a
-/// deadline.
+/// start of its handshake. A limit in either place bounds connections, of which those in their handshake are a part:
+/// silent clients can hold every slot of it, each until the deadline of its handshake.
+///
+/// The inner service is cloned for each connection. tower's `rate_limit` cannot be: it goes around TLS, or behind a
+/// [`buffer`](https://docs.rs/tower/latest/tower/buffer/).
 ///
 /// # Errors
 ///

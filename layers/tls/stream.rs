@@ -1,6 +1,7 @@
 //! The stream above TLS.
 
 use std::{
+    error::Error,
     fmt,
     io::{self, IoSlice},
     pin::Pin,
@@ -8,7 +9,7 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::server;
+use tokio_rustls::{rustls, server};
 
 use super::{TlsSession, wire::Wire};
 use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
@@ -78,18 +79,31 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = ready!(self.pinned().poll_read(cx, buf));
-        if result.is_ok() && buf.filled().len() == before && buf.remaining() > 0 {
-            self.get_ref().notice(&Notice::PeerDone);
-        }
-        Poll::Ready(result.map_err(|error| {
+        let wire = self.inner.get_ref().0;
+        match result {
+            Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => {
+                // tokio-rustls takes the first `ConnectionAborted` for the end, and says `Ok` from then on.
+                if let Some(error) = wire.failed() {
+                    return Poll::Ready(Err(error));
+                }
+                self.get_ref().notice(&Notice::PeerDone);
+                Poll::Ready(Ok(()))
+            }
             // rustls says so by the kind and a text; that the stream below ended tells it from an error
             // of the same kind that a stream below came up with.
-            if error.kind() == io::ErrorKind::UnexpectedEof && self.inner.get_ref().0.ended() {
-                io::Error::new(io::ErrorKind::UnexpectedEof, CloseReason::TlsTruncated)
-            } else {
-                error
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && wire.ended() => {
+                self.get_ref().notice(&Notice::Ended(CloseReason::TlsTruncated));
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, CloseReason::TlsTruncated)))
             }
-        }))
+            Err(error) => {
+                // The stream below has seen nothing wrong with this record.
+                if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
+                    self.get_ref().notice(&Notice::Ended(CloseReason::Io));
+                }
+                Poll::Ready(Err(error))
+            }
+            Ok(()) => Poll::Ready(Ok(())),
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::CloseReason;
+
 /// The content types of TLS records: change_cipher_spec to heartbeat (RFC 8446, 5.1; RFC 6520, 6).
 const CONTENT_TYPES: std::ops::RangeInclusive<u8> = 20..=24;
 
@@ -32,13 +34,15 @@ pub(super) struct Wire<C> {
     seen: u8,
     /// Whether the stream below has ended.
     ended: bool,
+    /// What the stream below said, if the last read failed.
+    failed: Option<io::Error>,
     /// Whether anything was sent to the client, or at least tried.
     answered: bool,
 }
 
 impl<C> Wire<C> {
     pub(super) const fn new(io: C) -> Self {
-        Self { io, first: [0; 2], seen: 0, ended: false, answered: false }
+        Self { io, first: [0; 2], seen: 0, ended: false, failed: None, answered: false }
     }
 
     pub(super) const fn get_ref(&self) -> &C {
@@ -57,6 +61,11 @@ impl<C> Wire<C> {
         self.ended
     }
 
+    /// The error of the stream below once more, if the last read failed: its kind, and its number or its reason.
+    pub(super) fn failed(&self) -> Option<io::Error> {
+        self.failed.as_ref().map(again)
+    }
+
     pub(super) const fn answered(&self) -> bool {
         self.answered
     }
@@ -72,10 +81,22 @@ impl<C> Wire<C> {
     /// Takes note of what one read brought.
     fn note(&mut self, bytes: &[u8]) {
         self.ended = bytes.is_empty();
+        self.failed = None;
         for (byte, place) in bytes.iter().zip(&mut self.first[usize::from(self.seen)..]) {
             *place = *byte;
             self.seen += 1;
         }
+    }
+}
+
+/// An error like this one. It cannot be cloned, for it may carry anything; a reason is all that is kept of that.
+fn again(error: &io::Error) -> io::Error {
+    if let Some(number) = error.raw_os_error() {
+        return io::Error::from_raw_os_error(number);
+    }
+    match error.get_ref().and_then(|carried| carried.downcast_ref::<CloseReason>()) {
+        Some(reason) => io::Error::new(error.kind(), *reason),
+        None => error.kind().into(),
     }
 }
 
@@ -91,8 +112,10 @@ impl<C: AsyncRead + Unpin> AsyncRead for Wire<C> {
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.io).poll_read(cx, buf);
-        if let Poll::Ready(Ok(())) = polled {
-            self.note(&buf.filled()[before..]);
+        match &polled {
+            Poll::Ready(Ok(())) => self.note(&buf.filled()[before..]),
+            Poll::Ready(Err(error)) => self.failed = Some(again(error)),
+            Poll::Pending => {}
         }
         polled
     }

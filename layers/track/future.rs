@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    ops::Deref,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -32,7 +33,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         // In the order in which they are dropped: the socket is closed before the connection counts as closed.
-        Open { #[pin] inner: F, entry: Arc<Entry> },
+        Open { #[pin] inner: F, entry: Watched },
         // What the inner future held is gone, also where this one is kept for a while.
         Over,
     }
@@ -40,7 +41,27 @@ pin_project! {
 
 impl<F> ResponseFuture<F> {
     pub(super) const fn new(inner: F, entry: Arc<Entry>) -> Self {
-        Self { state: State::Open { inner, entry } }
+        Self { state: State::Open { inner, entry: Watched(entry) } }
+    }
+}
+
+/// The entry, as long as the future waits for what becomes of it.
+///
+/// A stream that was moved elsewhere keeps the entry; it must not keep the waker in it too, which holds the memory of a
+/// task that is over.
+struct Watched(Arc<Entry>);
+
+impl Deref for Watched {
+    type Target = Entry;
+
+    fn deref(&self) -> &Entry {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.future.take();
     }
 }
 

@@ -95,42 +95,42 @@ impl<C> Tracked<C> {
     }
 }
 
-/// Fails if the connection was ended.
-fn still_open(entry: &Entry) -> io::Result<()> {
-    match entry.ended() {
-        None => Ok(()),
-        Some(reason) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason)),
+impl<C: Connection> Tracked<C> {
+    /// An error, if somebody has ended the connection. The streams below are told: they see nothing but that nobody
+    /// asks them any more.
+    fn still_open(&self) -> io::Result<()> {
+        let Some(reason) = self.entry.ended() else { return Ok(()) };
+        self.inner.notice(&Notice::Ended(reason));
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
     }
-}
 
-/// What to return where the stream below returned `result`: if it waits, whoever ends the connection wakes it.
-fn or_ended<T>(
-    result: Poll<io::Result<T>>,
-    entry: &Entry,
-    waker: &AtomicWaker,
-    cx: &Context<'_>,
-) -> Poll<io::Result<T>> {
-    if result.is_pending() {
-        // Registered first, then looked again: see `Entry::ended`.
-        waker.register(cx.waker());
-        if let Err(error) = still_open(entry) {
-            return Poll::Ready(Err(error));
+    /// What to return where the stream below returned `result`: if it waits, whoever ends the connection wakes it.
+    fn or_ended<T>(
+        &self,
+        result: Poll<io::Result<T>>,
+        waker: &AtomicWaker,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_pending() {
+            // Registered first, then looked again: see `Entry::ended`.
+            waker.register(cx.waker());
+            self.still_open()?;
         }
+        result
     }
-    result
 }
 
 #[deny(clippy::missing_trait_methods)]
 impl<C: Connection> AsyncRead for Tracked<C> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        still_open(&this.entry)?;
+        this.still_open()?;
         let before = buf.filled().len();
         let result = Pin::new(&mut this.inner).poll_read(cx, buf);
         this.read += (buf.filled().len() - before) as u64;
         this.entry.set_read(this.read);
         this.note_read(&result);
-        or_ended(result, &this.entry, &this.entry.reader, cx)
+        this.or_ended(result, &this.entry.reader, cx)
     }
 }
 
@@ -138,10 +138,10 @@ impl<C: Connection> AsyncRead for Tracked<C> {
 impl<C: Connection> AsyncWrite for Tracked<C> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        still_open(&this.entry)?;
+        this.still_open()?;
         let result = Pin::new(&mut this.inner).poll_write(cx, buf);
         this.note_written(&result);
-        or_ended(result, &this.entry, &this.entry.writer, cx)
+        this.or_ended(result, &this.entry.writer, cx)
     }
 
     fn poll_write_vectored(
@@ -150,10 +150,10 @@ impl<C: Connection> AsyncWrite for Tracked<C> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        still_open(&this.entry)?;
+        this.still_open()?;
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
         this.note_written(&result);
-        or_ended(result, &this.entry, &this.entry.writer, cx)
+        this.or_ended(result, &this.entry.writer, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -162,18 +162,18 @@ impl<C: Connection> AsyncWrite for Tracked<C> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        still_open(&this.entry)?;
+        this.still_open()?;
         let result = Pin::new(&mut this.inner).poll_flush(cx);
         this.note_write(&result);
-        or_ended(result, &this.entry, &this.entry.writer, cx)
+        this.or_ended(result, &this.entry.writer, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        still_open(&this.entry)?;
+        this.still_open()?;
         let result = Pin::new(&mut this.inner).poll_shutdown(cx);
         this.note_write(&result);
-        or_ended(result, &this.entry, &this.entry.writer, cx)
+        this.or_ended(result, &this.entry.writer, cx)
     }
 }
 
@@ -201,7 +201,7 @@ impl<C: Connection> Connection for Tracked<C> {
         match notice {
             Notice::HandshakeStarted => self.entry.set_activity(Activity::Handshaking),
             Notice::HandshakeCompleted { .. } => self.entry.set_activity(Activity::Working),
-            Notice::PeerDone => {}
+            Notice::PeerDone | Notice::Ended(_) => {}
         }
         self.inner.notice(notice);
     }

@@ -7,7 +7,7 @@ use metrics::{
     histogram,
 };
 
-use portcullis_layers::metrics::name;
+use portcullis_layers::metrics::series_name;
 
 use crate::handoff::RestartResult;
 
@@ -22,11 +22,11 @@ pub(super) struct LineMetrics {
 
 impl LineMetrics {
     pub(super) fn register(prefix: &str, number: u64) -> Self {
-        let generation = name(prefix, "generation");
-        let restarts = name(prefix, "restarts_total");
-        let restart_duration = name(prefix, "restart_duration_seconds");
-        let draining = name(prefix, "draining");
-        let drain_duration = name(prefix, "drain_duration_seconds");
+        let generation = series_name(prefix, "generation");
+        let restarts = series_name(prefix, "restarts_total");
+        let restart_duration = series_name(prefix, "restart_duration_seconds");
+        let draining = series_name(prefix, "draining");
+        let drain_duration = series_name(prefix, "drain_duration_seconds");
 
         describe_gauge!(
             generation.clone(),

@@ -54,7 +54,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl AcceptErrors {
     pub(super) fn register(prefix: &str, listener: &Arc<str>) -> Self {
-        let name = portcullis_layers::metrics::name(prefix, "accept_errors_total");
+        let name = portcullis_layers::metrics::series_name(prefix, "accept_errors_total");
         describe_counter!(name.clone(), Unit::Count, "Failed calls of accept(2), by error");
         let counters = Label::ALL.map(|(_, label)| {
             let counter = counter!(name.clone(), "listener" => listener.to_string(), "error" => label);

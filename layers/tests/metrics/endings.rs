@@ -20,7 +20,7 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::{Recorded, serve, soon};
+use crate::{Recorded, failing::Failing, serve, soon};
 
 const CLOSED: &str = "connections_closed_total,reason=";
 const REJECTED: &str = "connections_rejected_total,reason=";
@@ -78,20 +78,94 @@ async fn a_reset_is_a_reset() {
 #[tokio::test]
 async fn an_error_is_counted_by_what_it_says() {
     let recorded = Recorded::new();
-    let errors: [(BoxError, &str, &str); 4] = [
+    let errors: [(BoxError, &str, &str); 7] = [
         (BoxError::from("a bug"), CLOSED, "service"),
         (CloseReason::Idle.into(), CLOSED, "idle"),
         (RejectReason::Rate.into(), REJECTED, "rate"),
-        (io::Error::from_raw_os_error(5).into(), CLOSED, "io"),
+        // The stream saw nothing of the kind: it is of a file, or of an upstream.
+        (io::Error::from_raw_os_error(5).into(), CLOSED, "service"),
+        (io::Error::from(io::ErrorKind::ConnectionRefused).into(), CLOSED, "service"),
+        (io::Error::from(io::ErrorKind::ConnectionReset).into(), CLOSED, "service"),
+        (io::Error::from(io::ErrorKind::UnexpectedEof).into(), CLOSED, "service"),
     ];
+    let mut counted = std::collections::BTreeMap::new();
     for (error, series, reason) in errors {
         let (server, _client) = duplex(8);
         let mut error = Some(error);
         let leaf = service_fn(move |_: Metered<DuplexStream>| ready(Err::<(), _>(error.take().unwrap())));
         let future = recorded.layer().layer(leaf).call(server);
         assert!(soon(future).await.is_err());
-        assert_eq!(recorded.get(&format!("{series}{reason}")), 1.0, "{reason}");
+        *counted.entry(reason).or_insert(0.0) += 1.0;
+        assert_eq!(recorded.get(&format!("{series}{reason}")), counted[reason], "{reason}");
     }
+    recorded.assert_at_rest();
+}
+
+/// Whatever the error says, it is the stream's.
+#[tokio::test]
+async fn an_error_of_the_stream_is_not_the_services() {
+    let recorded = Recorded::new();
+    type Made = fn() -> io::Error;
+    let errors: [(Made, &str); 3] = [
+        (|| io::Error::from_raw_os_error(5), "io"),
+        (|| io::ErrorKind::BrokenPipe.into(), "reset"),
+        (|| io::Error::new(io::ErrorKind::ConnectionAborted, CloseReason::Idle), "idle"),
+    ];
+    for (error, reason) in errors {
+        assert!(soon(serve(&recorded, Failing(error), discard)).await.unwrap().is_err());
+        assert_eq!(closed(&recorded, reason), 1.0, "{reason}");
+    }
+
+    // It wanted four bytes, and the client left after one.
+    let (server, mut client) = duplex(8);
+    client.write_u8(1).await.unwrap();
+    drop(client);
+    let served = serve(&recorded, server, |mut stream| async move {
+        stream.read_u32().await?;
+        Ok(())
+    });
+    assert!(soon(served).await.unwrap().is_err());
+    assert_eq!(closed(&recorded, "client_eof"), 1.0);
+
+    // Nobody here can see what happens to a stream that was given back.
+    let (server, _client) = duplex(8);
+    let served = serve(&recorded, server, |stream| async move {
+        let _given_back = stream.into_inner();
+        Err(io::Error::from(io::ErrorKind::ConnectionReset).into())
+    });
+    assert!(soon(served).await.unwrap().is_err());
+    assert_eq!(closed(&recorded, "reset"), 2.0);
+    recorded.assert_at_rest();
+}
+
+/// The stream is served by another task, and fails there, before or after the future resolves: with success, as it knows
+/// of nothing.
+#[tokio::test]
+async fn a_failure_elsewhere_is_not_lost_in_the_futures_success() {
+    let recorded = Recorded::new();
+    let served =
+        serve(&recorded, Failing(|| io::ErrorKind::ConnectionReset.into()), |mut stream| async move {
+            tokio::spawn(async move { stream.read_u8().await }).await?.unwrap_err();
+            Ok(())
+        });
+    soon(served).await.unwrap().unwrap();
+    assert_eq!(closed(&recorded, "reset"), 1.0);
+
+    // And it may fail without a word that anybody knows.
+    let served = serve(&recorded, Failing(|| io::Error::other("broken")), |mut stream| async move {
+        tokio::spawn(async move { stream.read_u8().await }).await?.unwrap_err();
+        Ok(())
+    });
+    soon(served).await.unwrap().unwrap();
+    assert_eq!(closed(&recorded, "io"), 1.0);
+
+    // One that takes nothing any more is broken as well.
+    let served = serve(&recorded, Failing(|| io::Error::other("unused")), |mut stream| async move {
+        assert_eq!(stream.write_all(b"x").await.unwrap_err().kind(), io::ErrorKind::WriteZero);
+        Ok(stream.write_all(b"x").await?)
+    });
+    assert!(soon(served).await.unwrap().is_err());
+    assert_eq!(closed(&recorded, "io"), 2.0);
     recorded.assert_at_rest();
 }
 
@@ -210,6 +284,30 @@ async fn a_stream_that_was_moved_away_is_active_until_it_is_dropped() {
     recorded.assert_at_rest();
 }
 
+/// The stream is above the registry's, which is above the one that counts: what ends it comes from above.
+#[tokio::test]
+async fn a_stream_that_was_moved_away_and_ended_has_its_reason() {
+    let (recorded, tracker) = (Recorded::new(), Tracker::new());
+    let (send, mut receive) = mpsc::unbounded_channel();
+    let service = ServiceBuilder::new()
+        .layer(recorded.layer())
+        .layer(TrackLayer::new(tracker.clone()))
+        .service(service_fn(move |stream: Tracked<Metered<DuplexStream>>| {
+            ready(send.send(stream).map_err(|_| BoxError::from("the test is gone")))
+        }));
+    for (index, reason) in [CloseReason::DrainForced, CloseReason::Revoked].into_iter().enumerate() {
+        let (server, _client) = duplex(8);
+        soon(service.clone().oneshot(server)).await.unwrap();
+        let mut stream = receive.recv().await.unwrap();
+        assert_eq!(tracker.end_all(reason), 1);
+        assert!(soon(stream.read_u8()).await.is_err());
+        drop(stream);
+        assert_eq!(closed(&recorded, reason.as_str()), 1.0);
+        assert_eq!(recorded.sum("connections_closed_total"), (index + 1) as f64);
+    }
+    recorded.assert_at_rest();
+}
+
 #[tokio::test]
 async fn everything_adds_up_after_endings_of_every_kind() {
     let recorded = Recorded::new();
@@ -222,7 +320,7 @@ async fn everything_adds_up_after_endings_of_every_kind() {
                 b'd' => discard(stream).await,
                 b'e' => Err(BoxError::from("an error")),
                 b'r' => Err(RejectReason::LimitPeer.into()),
-                b'i' => Err(io::Error::from_raw_os_error(104).into()),
+                b'i' => Err(CloseReason::Reset.into()),
                 b'm' => moved.send(stream).map_err(|_| BoxError::from("the test is gone")),
                 b'p' => panic!("on purpose"),
                 _ => pending().await,

@@ -5,6 +5,7 @@ mod compose;
 #[path = "../track/echo.rs"]
 mod echo;
 mod endings;
+mod failing;
 mod recorded;
 mod series;
 mod tls;

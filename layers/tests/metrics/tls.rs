@@ -8,8 +8,9 @@ use std::{
 
 use portcullis_layers::{
     BoxError, Connection,
+    metrics::Metered,
     tls::{
-        TlsLayer,
+        TlsLayer, TlsStream,
         rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName, version},
     },
 };
@@ -145,6 +146,33 @@ async fn above_tls_a_handshake_is_counted_when_it_arrives() {
     drop(client);
     assert!(soon(service.oneshot(server)).await.is_err());
     assert_eq!(recorded.get("connections_accepted_total"), 1.0, "it never came here");
+    recorded.assert_at_rest();
+}
+
+/// The socket's end looks good from below TLS, and so does a record that TLS cannot read.
+#[tokio::test]
+async fn how_a_session_broke_is_counted_though_its_stream_was_moved_away() {
+    let (recorded, both) = (Recorded::new(), Both::new());
+    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+    let service = ServiceBuilder::new().layer(recorded.layer()).layer(both.layer.clone()).service_fn(
+        move |stream: TlsStream<Metered<DuplexStream>>| {
+            std::future::ready(send.send(stream).map_err(|_| BoxError::from("the test is gone")))
+        },
+    );
+    for (garbage, reason) in [(&b""[..], "tls_truncated"), (b"\x17\x03\x03\0\x02no", "io")] {
+        let (server, client) = duplex(4096);
+        let served = tokio::spawn(service.clone().oneshot(server));
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = soon(both.connector(&version::TLS13, &[]).connect(name, client)).await.unwrap();
+        soon(served).await.unwrap().unwrap();
+        let mut stream = receive.recv().await.unwrap();
+        let (mut below, _) = client.into_inner();
+        below.write_all(garbage).await.unwrap();
+        below.shutdown().await.unwrap();
+        assert!(soon(stream.read(&mut [0; 8])).await.is_err());
+        drop(stream);
+        assert_eq!(recorded.get(&format!("connections_closed_total,reason={reason}")), 1.0, "{reason}");
+    }
     recorded.assert_at_rest();
 }
 

@@ -210,3 +210,20 @@ async fn tls_over_tls() {
     inner.shutdown().await.unwrap();
     soon(served).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_failed_handshake_gives_its_slot_back_before_the_client_has_left() {
+    let (_, tls) = authority_and_layer();
+    let stack =
+        ServiceBuilder::new().layer(&tls).concurrency_limit(1).service_fn(greet::<TlsStream<TcpStream>>);
+    let mut stack = stack;
+    let (mut io, accepted) = tcp().await;
+    let served = stack.ready().await.unwrap().call(accepted);
+    io.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    // The client has its alert and stays; the connection is polled on its behalf.
+    let served = tokio::spawn(served);
+    soon(io.read_exact(&mut [0; 7])).await.unwrap();
+    soon(ServiceExt::<TcpStream>::ready(&mut stack)).await.unwrap();
+    drop(io);
+    assert!(soon(served).await.unwrap().is_err());
+}

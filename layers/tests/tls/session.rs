@@ -26,9 +26,18 @@ use crate::{
 };
 
 /// A connection that writes down what it is told.
-struct Noted {
+pub(crate) struct Noted {
     io: TcpStream,
-    notes: Arc<Mutex<Vec<String>>>,
+    notes: Notes,
+}
+
+/// What a [`Noted`] was told.
+pub(crate) type Notes = Arc<Mutex<Vec<String>>>;
+
+impl Noted {
+    pub(crate) fn new(io: TcpStream, notes: &Notes) -> Self {
+        Self { io, notes: Arc::clone(notes) }
+    }
 }
 
 impl AsyncRead for Noted {
@@ -93,7 +102,7 @@ async fn what_was_agreed_is_readable_from_the_connection() {
     let authority = Authority::new("a CA");
     let layer = server(&authority).alpn(["h2", "http/1.1"]).build().unwrap();
     for version in VERSIONS {
-        let notes = Arc::new(Mutex::new(Vec::new()));
+        let notes = Notes::default();
         let (io, accepted) = tcp().await;
         let (peer, local) = (accepted.peer(), accepted.local());
         let stack = layer.layer(service_fn(move |mut stream: TlsStream<Noted>| {
@@ -127,7 +136,7 @@ async fn what_was_agreed_is_readable_from_the_connection() {
                 Ok::<(), BoxError>(())
             }
         }));
-        let served = serve(stack, Noted { io: accepted, notes: Arc::clone(&notes) });
+        let served = serve(stack, Noted::new(accepted, &notes));
         let mut config = client(&authority, version, None);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut stream = connect(&Arc::new(config), io).await.unwrap();
@@ -142,10 +151,10 @@ async fn what_was_agreed_is_readable_from_the_connection() {
 #[tokio::test]
 async fn a_handshake_that_fails_is_only_started() {
     let layer = server(&Authority::new("a CA")).build().unwrap();
-    let notes = Arc::new(Mutex::new(Vec::new()));
+    let notes = Notes::default();
     let (client, accepted) = tcp().await;
     drop(client);
-    refused(&layer, Noted { io: accepted, notes: Arc::clone(&notes) }).await;
+    refused(&layer, Noted::new(accepted, &notes)).await;
     assert_eq!(*notes.lock().unwrap(), ["started"]);
 }
 

@@ -8,6 +8,7 @@ use std::{
 use portcullis_layers::{
     BoxError, CloseReason, Connection, Ending,
     tls::{TlsStream, rustls::version::TLS13},
+    track::{TrackLayer, Tracked, Tracker},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -19,6 +20,7 @@ use tower::{Layer, service_fn};
 use crate::{
     certificates::Authority,
     ends::{VERSIONS, client, connect, serve, server, soon, tcp},
+    session::{Noted, Notes},
     streams::VectoredOnly,
 };
 
@@ -48,6 +50,36 @@ async fn a_fin_without_close_notify_is_tls_truncated() {
         stream.get_mut().0.shutdown().await.unwrap();
         let error = soon(served).await.unwrap().unwrap_err();
         assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::TlsTruncated));
+    }
+}
+
+/// tokio-rustls takes it for the end from the second time on.
+#[tokio::test]
+async fn a_connection_that_was_ended_below_never_looks_like_the_end() {
+    let authority = Authority::new("a CA");
+    let layer = server(&authority).build().unwrap();
+    for version in VERSIONS {
+        let (tracker, notes) = (Tracker::new(), Notes::default());
+        let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+        let stack = TrackLayer::new(tracker.clone()).layer(layer.layer(service_fn(
+            move |stream: TlsStream<Tracked<Noted>>| {
+                std::future::ready(send.send(stream).map_err(|_| BoxError::from("the test is gone")))
+            },
+        )));
+        let (io, accepted) = tcp().await;
+        let served = serve(stack, Noted::new(accepted, &notes));
+        let _client = connect(&Arc::new(client(&authority, version, None)), io).await.unwrap();
+        soon(served).await.unwrap().unwrap();
+        let mut stream = receive.recv().await.unwrap();
+        assert_eq!(tracker.end_all(CloseReason::Killed), 1);
+        for _ in 0..3 {
+            let error = soon(stream.read(&mut [0; 8])).await.expect_err("an end that was never sent");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+            assert_eq!(Ending::of(Err(&error)), Ending::Closed(CloseReason::Killed));
+        }
+        let notes = notes.lock().unwrap();
+        assert!(notes.contains(&"Ended(Killed)".to_owned()), "{notes:?}");
+        assert!(!notes.contains(&"PeerDone".to_owned()), "{notes:?}");
     }
 }
 

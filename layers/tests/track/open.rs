@@ -203,3 +203,38 @@ async fn a_drain_is_seen_by_connections_of_before_and_after() {
     soon(after.drain().begun()).await;
     assert_eq!(tracker.len(), 2, "an announcement ends nothing");
 }
+
+/// A waker holds the memory of its task, and a connection's future is large.
+#[tokio::test]
+async fn a_stream_that_was_moved_away_does_not_keep_the_task_of_its_connection() {
+    struct Task;
+    impl std::task::Wake for Task {
+        fn wake(self: std::sync::Arc<Self>) {}
+    }
+
+    let tracker = Tracker::new();
+    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+    let (go, gone) = tokio::sync::watch::channel(());
+    let mut service = TrackLayer::new(tracker.clone()).layer(service_fn(move |stream| {
+        let (send, mut gone) = (send.clone(), gone.clone());
+        async move {
+            gone.changed().await.map_err(|_| "the test is gone")?;
+            send.send(stream).map_err(|_| "the test is gone")
+        }
+    }));
+    let (server, _client) = duplex(1);
+    let task = std::sync::Arc::new(Task);
+    let alive = std::sync::Arc::downgrade(&task);
+    {
+        let waker = task.into();
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(service.call(server));
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        go.send(()).unwrap();
+        assert!(future.as_mut().poll(&mut context).is_ready());
+    }
+    let stream: Tracked<DuplexStream> = receive.recv().await.unwrap();
+    assert_eq!(tracker.len(), 1, "it is open");
+    assert!(alive.upgrade().is_none(), "its task is not kept");
+    drop(stream);
+}
