@@ -10,7 +10,8 @@ use super::{Allowlist, Networks};
 /// - No networks: everybody is denied.
 /// - A Unix peer has no address. It is denied, unless [`allow_unix_peers`](Self::allow_unix_peers) says
 ///   otherwise.
-/// - [`Peer::Unknown`](crate::Peer::Unknown) is always denied.
+/// - [`Peer::Unknown`](crate::Peer::Unknown) is always denied; so is a bare socket that was reset before it was asked
+///   for its peer.
 ///
 /// Place it close to the socket, before TLS in a [`ServiceBuilder`](tower::ServiceBuilder), so that no
 /// handshake is spent on a peer that is denied.

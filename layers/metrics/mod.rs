@@ -30,10 +30,14 @@
 //!
 //! # How an end is counted
 //!
-//! Once, when both the future of the connection and its stream are gone. The reason is what the future resolved to; a success
-//! after the peer's end of stream is `client_eof`, any other `completed`. A future that is dropped instead says
-//! why as well as it can: see [`ResponseFuture`]. If the stream outlives its future (an upgrade moved it to another task), an
-//! error that it meets there takes the place of a success.
+//! Once, when both the future of the connection and its stream are gone. The reason is what the future resolved to. A future
+//! that is dropped instead says why as well as it can: see [`ResponseFuture`].
+//!
+//! The stream has its say in both directions. An error that it met (in another task, perhaps, to which an upgrade moved
+//! it), or that it was ended with, takes the place of a **success**; without one, a success after the peer's end of stream is
+//! `client_eof`, any other `completed`. And an **error** of input or output that says no more than a reset, an early end or
+//! a number is `service` if the stream neither failed nor ended: it is that of a file, or of an upstream. A stream that was
+//! given back ([`Metered::into_inner`], [`Metered::get_mut`]) can no longer be asked; the error is then taken at its word.
 //!
 //! # Where to place it
 //!

@@ -12,8 +12,9 @@
 //!
 //! # Where to place it
 //!
-//! In any place. Outermost it sees every connection from its start, with its handshake, and counts the encrypted
-//! bytes. Above TLS it sees the connections whose handshake is complete, and counts the plain bytes.
+//! In any place, but inside of metrics, which otherwise cannot tell why a connection was ended. Next to the socket it sees
+//! every connection from its start, with its handshake, and counts the encrypted bytes. Above TLS it sees the connections
+//! whose handshake is complete, and counts the plain bytes.
 //!
 //! # What it costs
 //!
