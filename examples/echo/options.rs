@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::PathBuf};
 
-use clap::Parser;
+use clap::{Parser, builder::FalseyValueParser};
 use portcullis::{Config, Setting};
 
 use crate::certificate;
@@ -44,7 +44,12 @@ pub(crate) struct Options {
     pub(crate) tls_min_version: Option<String>,
 
     /// TLS with a certificate for localhost that is made at the start, and that nobody trusts
-    #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
+    #[arg(
+        long,
+        env = "TLS_SELF_SIGNED",
+        value_parser = FalseyValueParser::new(),
+        conflicts_with_all = ["tls_cert", "tls_key"]
+    )]
     pub(crate) tls_self_signed: bool,
 
     /// CAs in PEM; clients must show a certificate of theirs [CLIENT_TLS_CERTIFICATE_CA]
@@ -76,7 +81,7 @@ pub(crate) struct Options {
     pub(crate) start_command: Option<String>,
 
     /// Threads that serve connections [default: one for each core]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", env = "WORKER_THREADS")]
     pub(crate) worker_threads: Option<std::num::NonZeroUsize>,
 }
 

@@ -40,7 +40,7 @@ const PORT: u16 = 6789;
 const ADMIN_PORT: u16 = 9100;
 
 /// Variables that the server reads, and that a test must not inherit from whoever runs it.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 17] = [
     "ADMIN_BIND",
     "ALLOWED_NETWORKS",
     "BIND",
@@ -54,8 +54,10 @@ const VARIABLES: [&str; 15] = [
     "START_COMMAND",
     "TLS_CERTIFICATE",
     "TLS_KEY",
+    "TLS_SELF_SIGNED",
     "TLS_VERSION",
     "VERIFY_CLIENT_TLS_CERTIFICATE",
+    "WORKER_THREADS",
 ];
 
 impl Echo {
