@@ -44,12 +44,7 @@ pub(crate) struct Options {
     pub(crate) tls_min_version: Option<String>,
 
     /// TLS with a certificate for localhost that is made at the start, and that nobody trusts
-    #[arg(
-        long,
-        env = "TLS_SELF_SIGNED",
-        value_parser = FalseyValueParser::new(),
-        conflicts_with_all = ["tls_cert", "tls_key"]
-    )]
+    #[arg(long, env = "TLS_SELF_SIGNED", value_parser = FalseyValueParser::new())]
     pub(crate) tls_self_signed: bool,
 
     /// CAs in PEM; clients must show a certificate of theirs [CLIENT_TLS_CERTIFICATE_CA]
