@@ -8,6 +8,7 @@ use std::{error::Error, fmt, io};
 use crate::{
     allowlist::AllowlistError,
     tls::{HandshakeError, HandshakeFailure},
+    words::words,
 };
 
 /// How a connection ended, found by [`Ending::of`].
@@ -208,30 +209,7 @@ fn known_io(error: &io::Error) -> Option<Known> {
     Some(Known::Io(reason))
 }
 
-/// Declares the words of an enum once: `ALL` for registering, `as_str` for saying, `Display`.
-macro_rules! words {
-    ($type:ty { $($variant:ident => $word:literal),+ $(,)? }) => {
-        impl $type {
-            /// Every value, in the order of declaration.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            /// The word for it in metrics and logs.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-pub(crate) use words;
-
-words!(RejectReason {
+words!(pub RejectReason {
     Address => "address",
     LimitTotal => "limit_total",
     LimitPeer => "limit_peer",
@@ -239,7 +217,7 @@ words!(RejectReason {
     Overload => "overload",
 });
 
-words!(CloseReason {
+words!(pub CloseReason {
     Completed => "completed",
     ClientEof => "client_eof",
     Reset => "reset",

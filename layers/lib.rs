@@ -66,6 +66,7 @@ mod drain;
 pub mod metrics;
 pub mod tls;
 pub mod track;
+mod words;
 
 pub use address::{LocalAddress, Peer, UnixPeer};
 pub use close::{CloseReason, Ending, RejectReason};

@@ -3,6 +3,7 @@
 use crate::{
     CloseReason, RejectReason,
     tls::{HandshakeFailure, TlsSession, TlsVersion},
+    words::words,
 };
 
 /// A label whose values are known when the series are registered.
@@ -15,7 +16,7 @@ pub(super) trait Label: Copy + 'static {
     fn word(self) -> &'static str;
 }
 
-/// For the enums of this crate that have their words already.
+/// For the enums that have their words from [`words!`].
 macro_rules! has_words {
     ($($type:ty),+ $(,)?) => {$(
         impl Label for $type {
@@ -32,24 +33,7 @@ macro_rules! has_words {
     )+};
 }
 
-has_words!(RejectReason, CloseReason, HandshakeFailure, TlsVersion);
-
-/// For the enums that exist for the sake of a label.
-macro_rules! words {
-    ($type:ty { $($variant:ident => $word:literal),+ $(,)? }) => {
-        impl Label for $type {
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            fn index(self) -> usize {
-                self as usize
-            }
-
-            fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-    };
-}
+has_words!(RejectReason, CloseReason, HandshakeFailure, TlsVersion, Direction, Group, Cipher, Alpn);
 
 /// Whether a session was resumed.
 impl Label for bool {
@@ -70,7 +54,7 @@ pub(super) enum Direction {
     Written,
 }
 
-words!(Direction {
+words!(pub(super) Direction {
     Read => "read",
     Written => "written",
 });
@@ -91,7 +75,7 @@ pub(super) enum Group {
     Other,
 }
 
-words!(Group {
+words!(pub(super) Group {
     X25519Mlkem768 => "X25519MLKEM768",
     Secp256r1Mlkem768 => "secp256r1MLKEM768",
     Mlkem768 => "MLKEM768",
@@ -125,7 +109,7 @@ pub(super) enum Cipher {
     Other,
 }
 
-words!(Cipher {
+words!(pub(super) Cipher {
     Aes256 => "TLS13_AES_256_GCM_SHA384",
     Aes128 => "TLS13_AES_128_GCM_SHA256",
     Chacha20 => "TLS13_CHACHA20_POLY1305_SHA256",
@@ -162,7 +146,7 @@ pub(super) enum Alpn {
     Other,
 }
 
-words!(Alpn {
+words!(pub(super) Alpn {
     H2 => "h2",
     Http11 => "http/1.1",
     Http10 => "http/1.0",

@@ -121,7 +121,7 @@ pub enum HandshakeFailure {
     Io,
 }
 
-crate::close::words!(HandshakeFailure {
+crate::words::words!(pub HandshakeFailure {
     Timeout => "timeout",
     EofEmpty => "eof_empty",
     Eof => "eof",

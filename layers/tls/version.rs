@@ -25,7 +25,7 @@ pub enum TlsVersion {
     V1_3,
 }
 
-crate::close::words!(TlsVersion {
+crate::words::words!(pub TlsVersion {
     V1_2 => "TLSv1.2",
     V1_3 => "TLSv1.3",
 });

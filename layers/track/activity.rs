@@ -18,7 +18,7 @@ pub enum Activity {
     Working,
 }
 
-crate::close::words!(Activity {
+crate::words::words!(pub Activity {
     Handshaking => "handshaking",
     Reading => "reading",
     Writing => "writing",
