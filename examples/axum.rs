@@ -23,7 +23,7 @@ use tower::ServiceBuilder;
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    tracing_subscriber::fmt().with_ansi(std::io::stdout().is_terminal()).init();
+    tracing_subscriber::fmt().log_internal_errors(false).with_ansi(std::io::stdout().is_terminal()).init();
     let bind = env::var("BIND").unwrap_or_else(|_| "tcp://127.0.0.1:8443".to_owned());
 
     // First of its line, or started by the process that it takes over from.

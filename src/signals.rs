@@ -35,12 +35,24 @@ async fn drain_on(mut terminate: Signal, mut interrupt: Signal, generation: Gene
         // The first one from an operator is graceful, also for a generation that already drains after a handoff.
         if again {
             let connections = generation.shared().open(false).connections();
-            tracing::warn!(signal = name, connections, "told again to end: at once");
             generation.shared().leave_nothing_behind().await;
-            std::process::exit(1);
+            // Whatever becomes of the log: a subscriber whose output is gone may panic.
+            let _exit = Exit;
+            tracing::warn!(signal = name, connections, "told again to end: at once");
+        } else {
+            again = true;
+            // Before the log, for the same reason.
+            generation.drain();
+            tracing::info!(signal = name, "told to end: finishing connections");
         }
-        again = true;
-        tracing::info!(signal = name, "told to end: finishing connections");
-        generation.drain();
+    }
+}
+
+/// Ends the process when it is dropped, also by a panic.
+struct Exit;
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        std::process::exit(1);
     }
 }

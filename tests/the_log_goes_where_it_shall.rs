@@ -59,3 +59,37 @@ async fn as_talkative_as_asked_for() {
     talkative.target().visit(100).await.expect("it serves");
     talkative.log().wait_from(0, "something at level DEBUG", |line| line.contains(" DEBUG ")).await;
 }
+
+/// Whoever reads the log may go away; the server must still do as it is told.
+#[tokio::test]
+async fn a_server_whose_log_nobody_reads_any_more_obeys() {
+    let place = harness::Place::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let server = std::process::Command::new(harness::example("echo"))
+        .args(["--bind", &format!("tcp://{}", place.address(6789))])
+        .args(["--admin", &format!("tcp://{}", place.address(9100))])
+        .stdout(std::process::Stdio::null())
+        .stderr(writer)
+        .spawn()
+        .expect("it starts");
+    let mut server = KilledOnDrop(server);
+    let target = harness::Target::tcp(place.address(6789));
+    harness::until("it serves", async || target.visit(100).await).await;
+    drop(reader);
+
+    harness::Process::new(server.0.id()).signal(harness::Signal::TERM);
+    let ended = tokio::task::spawn_blocking(move || server.0.wait().map(|status| (status.code(), server)));
+    let (code, _server) =
+        harness::within("its end", ended).await.expect("no panic").expect("a child of ours");
+    assert_eq!(code, Some(0));
+}
+
+struct KilledOnDrop(std::process::Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        // Where it is over already there is nothing to do.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}

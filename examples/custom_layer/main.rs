@@ -24,7 +24,7 @@ use self::{count::CountLayer, greet::GreetLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    tracing_subscriber::fmt().with_ansi(std::io::stdout().is_terminal()).init();
+    tracing_subscriber::fmt().log_internal_errors(false).with_ansi(std::io::stdout().is_terminal()).init();
     let generation = Generation::builder().start().await?;
     let listener = generation.listen("greeter", "tcp://127.0.0.1:6789")?;
 

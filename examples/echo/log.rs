@@ -11,7 +11,9 @@ use tracing::Level;
 
 /// Installs the log of this process.
 pub(crate) fn install(path: Option<&Path>, level: Level) -> io::Result<()> {
-    let log = tracing_subscriber::fmt().with_max_level(level);
+    // A line that cannot be written (the disk is full, whoever read it is gone) is lost. Without this it would be told on
+    // standard error, which panics where that is gone, too.
+    let log = tracing_subscriber::fmt().with_max_level(level).log_internal_errors(false);
     match path {
         Some(path) => {
             let file = OpenOptions::new().create(true).append(true).open(path)?;

@@ -45,19 +45,22 @@ fn start(options: &Options) -> Result<(), AnyError> {
         Some(path) => format!("cannot append to the log file `{}`: {error}", path.display()),
         None => error.to_string(),
     })?;
-    // Read before anything is taken over: a bad key must not get far.
-    let tls = config.tls_layer()?;
-
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = options.worker_threads {
-        runtime.worker_threads(threads.get());
-    }
-    let result = runtime.enable_all().build()?.block_on(run(&config, tls));
+    let result = serve_all(options, &config);
     // Standard error is told by `main`.
     if let (Err(error), Some(_)) = (&result, config.log_path()) {
         tracing::error!(error = options::in_one_line(&**error), "cannot go on");
     }
     result
+}
+
+fn serve_all(options: &Options, config: &Config) -> Result<(), AnyError> {
+    // Read before anything is taken over: a bad key must not get far.
+    let tls = config.tls_layer()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = options.worker_threads {
+        runtime.worker_threads(threads.get());
+    }
+    runtime.enable_all().build()?.block_on(run(config, tls))
 }
 
 async fn run(config: &Config, tls: Option<TlsLayer>) -> Result<(), AnyError> {
@@ -124,10 +127,10 @@ fn introduce(listeners: &[(GracefulListener, &Bind)], admin: Option<&GracefulLis
     for (listener, _) in listeners {
         let command = match (listener.local_address(), tls) {
             (LocalAddress::Ip(at), false) => format!("nc {} {}", at.ip(), at.port()),
-            (LocalAddress::Ip(at), true) => format!("openssl s_client -quiet -connect {at}"),
+            (LocalAddress::Ip(at), true) => format!("openssl s_client -quiet -no_ign_eof -connect {at}"),
             (LocalAddress::Unix(Some(path)), false) => format!("nc -U {}", path.display()),
             (LocalAddress::Unix(Some(path)), true) => {
-                format!("openssl s_client -quiet -unix {}", path.display())
+                format!("openssl s_client -quiet -no_ign_eof -unix {}", path.display())
             }
             _ => continue,
         };

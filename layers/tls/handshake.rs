@@ -74,11 +74,13 @@ impl<C: Connection> Future for Handshake<C> {
                 Stage::Accept(accept) => match Pin::new(&mut **accept).poll(cx) {
                     Poll::Ready(Ok(stream)) => {
                         *this.stage = Stage::Over;
-                        let stream = TlsStream::new(stream);
-                        if let Some(session) = stream.session() {
-                            let took = this.started.elapsed();
-                            stream.get_ref().notice(&Notice::HandshakeCompleted { session, took });
-                        }
+                        let Some(stream) = TlsStream::new(stream) else {
+                            // What nobody can name must not be served.
+                            let error = rustls::Error::General("nothing was agreed".to_owned());
+                            return Poll::Ready(Err(BoxError::from(error)));
+                        };
+                        let (session, took) = (stream.session(), this.started.elapsed());
+                        stream.get_ref().notice(&Notice::HandshakeCompleted { session, took });
                         return Poll::Ready(Ok(stream));
                     }
                     Poll::Ready(Err((error, wire))) => {

@@ -17,39 +17,51 @@ use super::TlsVersion;
 #[derive(Clone, Copy)]
 pub struct TlsSession<'a> {
     connection: &'a ServerConnection,
+    agreed: Agreed,
+}
+
+/// What every handshake agrees on: it is known once the handshake is complete, and rustls gives it as an option.
+#[derive(Clone, Copy)]
+pub(super) struct Agreed {
     version: TlsVersion,
     cipher: CipherSuite,
 }
 
-impl<'a> TlsSession<'a> {
+impl Agreed {
     /// `None` before the handshake has agreed on a version and a cipher.
-    pub(super) fn new(connection: &'a ServerConnection) -> Option<Self> {
+    pub(super) fn of(connection: &ServerConnection) -> Option<Self> {
         let version = match connection.protocol_version()? {
             ProtocolVersion::TLSv1_2 => TlsVersion::V1_2,
             ProtocolVersion::TLSv1_3 => TlsVersion::V1_3,
             _ => return None,
         };
         let cipher = connection.negotiated_cipher_suite()?.suite();
-        Some(Self { connection, version, cipher })
+        Some(Self { version, cipher })
+    }
+}
+
+impl<'a> TlsSession<'a> {
+    pub(super) const fn new(connection: &'a ServerConnection, agreed: Agreed) -> Self {
+        Self { connection, agreed }
     }
 
     /// The version, such as `TLSv1.3`.
     #[must_use]
     pub const fn version(&self) -> TlsVersion {
-        self.version
+        self.agreed.version
     }
 
     /// The cipher suite. Its name is [`TlsSession::cipher_name`].
     #[must_use]
     pub const fn cipher(&self) -> CipherSuite {
-        self.cipher
+        self.agreed.cipher
     }
 
     /// The name of the cipher suite as rustls writes it: IANA's, with `TLS13_` for the suites of TLS 1.3,
     /// such as `TLS13_AES_256_GCM_SHA384`.
     #[must_use]
     pub fn cipher_name(&self) -> &'static str {
-        self.cipher.as_str().unwrap_or("unknown")
+        self.agreed.cipher.as_str().unwrap_or("unknown")
     }
 
     /// The group of the key exchange, such as `X25519MLKEM768`. `None` where a session was resumed without a
@@ -97,8 +109,8 @@ impl<'a> TlsSession<'a> {
 impl fmt::Debug for TlsSession<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsSession")
-            .field("version", &self.version)
-            .field("cipher", &self.cipher)
+            .field("version", &self.version())
+            .field("cipher", &self.cipher())
             .field("group", &self.group())
             .field("server_name", &self.server_name())
             .field("alpn", &self.alpn().map(String::from_utf8_lossy))

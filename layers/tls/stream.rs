@@ -11,7 +11,7 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{rustls, server};
 
-use super::{TlsSession, wire::Wire};
+use super::{TlsSession, session::Agreed, wire::Wire};
 use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
 
 /// A connection whose TLS handshake is complete; what is read and written is the plain text.
@@ -29,36 +29,43 @@ use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
 ///   that; a service whose protocol says itself where a message ends may treat it as the end.
 /// - Dropping it sends nothing more, also no close_notify.
 pub struct TlsStream<C> {
-    inner: Box<server::TlsStream<Wire<C>>>,
+    inner: Box<Inner<C>>,
+}
+
+struct Inner<C> {
+    tls: server::TlsStream<Wire<C>>,
+    agreed: Agreed,
 }
 
 impl<C> TlsStream<C> {
-    pub(super) fn new(inner: server::TlsStream<Wire<C>>) -> Self {
-        Self { inner: Box::new(inner) }
+    /// `None` if nothing was agreed, which a handshake that is complete rules out.
+    pub(super) fn new(tls: server::TlsStream<Wire<C>>) -> Option<Self> {
+        let agreed = Agreed::of(tls.get_ref().1)?;
+        Some(Self { inner: Box::new(Inner { tls, agreed }) })
     }
 
     /// What was agreed in the handshake.
     #[must_use]
-    pub fn session(&self) -> Option<TlsSession<'_>> {
-        TlsSession::new(self.inner.get_ref().1)
+    pub fn session(&self) -> TlsSession<'_> {
+        TlsSession::new(self.inner.tls.get_ref().1, self.inner.agreed)
     }
 
     /// The stream below. What is read from it is encrypted.
     #[must_use]
     pub fn get_ref(&self) -> &C {
-        self.inner.get_ref().0.get_ref()
+        self.inner.tls.get_ref().0.get_ref()
     }
 
     /// The stream below. Reading from it or writing to it breaks the TLS session.
     pub fn get_mut(&mut self) -> &mut C {
-        self.inner.get_mut().0.get_mut()
+        self.inner.tls.get_mut().0.get_mut()
     }
 
     /// Gives back the stream below. **The TLS session is lost**, with its keys and with what it had
     /// read ahead: nobody can make sense of what comes over the stream afterwards.
     #[must_use]
     pub fn into_inner(self) -> C {
-        self.inner.into_inner().0.into_inner()
+        self.inner.tls.into_inner().0.into_inner()
     }
 
     /// For the `poll` methods.
@@ -66,7 +73,7 @@ impl<C> TlsStream<C> {
     where
         C: Unpin,
     {
-        Pin::new(&mut *self.inner)
+        Pin::new(&mut self.inner.tls)
     }
 }
 
@@ -79,7 +86,7 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = ready!(self.pinned().poll_read(cx, buf));
-        let wire = self.inner.get_ref().0;
+        let wire = self.inner.tls.get_ref().0;
         match result {
             Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => {
                 // tokio-rustls takes the first `ConnectionAborted` for the end, and says `Ok` from then on.
@@ -130,7 +137,7 @@ impl<C: Connection> AsyncWrite for TlsStream<C> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.inner.tls.is_write_vectored()
     }
 }
 
@@ -145,7 +152,7 @@ impl<C: Connection> Connection for TlsStream<C> {
     }
 
     fn tls(&self) -> Option<TlsSession<'_>> {
-        self.session()
+        Some(self.session())
     }
 
     fn drain(&self) -> Drain {

@@ -1,13 +1,17 @@
 //! Starting a generation.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 
 use super::{
     Generation,
     life::{Life, Settings},
-    metrics::LineMetrics,
     roster::Roster,
     shared::Shared,
 };
@@ -119,7 +123,7 @@ impl GenerationBuilder {
     ///
     /// Call it early and within a tokio runtime: until then a descriptor that the predecessor handed down would be inherited
     /// by children of this process, and signals have their usual effect. Metrics go to the recorder that is
-    /// installed by now.
+    /// installed when the listeners are served.
     ///
     /// # Errors
     ///
@@ -134,7 +138,6 @@ impl GenerationBuilder {
         let pid_file = self.pid_file.map(PidFile::prepare).transpose()?;
         let number = succession.as_ref().map_or(1, |succession| succession.predecessor() + 1);
 
-        let metrics = LineMetrics::register(&self.metrics_prefix, number);
         let (restarts, requests) = mpsc::channel(16);
         let roster = Roster::new(inherited.unwrap_or_default());
         let shared = Arc::new(Shared::new(number, self.metrics_prefix, pid_file, roster, restarts));
@@ -144,7 +147,7 @@ impl GenerationBuilder {
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;
         }
-        tokio::spawn(Life { shared, settings, metrics }.run(requests, succession));
+        tokio::spawn(Life { shared, settings, metrics: OnceLock::new() }.run(requests, succession));
         Ok(generation)
     }
 }

@@ -46,6 +46,15 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
     shared.remove_pid_file();
     let took = begun.elapsed();
     metrics.drained(took);
-    tracing::info!(generation = shared.number, ?took, forced, "drained");
+    if forced == 0 {
+        tracing::info!(generation = shared.number, ?took, forced, "drained");
+    } else {
+        tracing::warn!(
+            generation = shared.number,
+            ?took,
+            forced,
+            "drained; connections were cut off at the deadline"
+        );
+    }
     shared.end(End::Drained { forced });
 }

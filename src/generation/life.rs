@@ -3,7 +3,11 @@
 //! The order of the steps here, in `restart` and in `drain` is what the promises rest on; the conversation itself is
 //! [`crate::handoff`]'s, the accept loops follow the [`Phase`].
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::timeout};
 
@@ -33,7 +37,9 @@ pub(super) struct Settings {
 pub(super) struct Life {
     pub(super) shared: Arc<Shared>,
     pub(super) settings: Settings,
-    pub(super) metrics: LineMetrics,
+    /// Registered when they are first needed, which is when this generation serves: by then the program has installed its
+    /// recorder.
+    pub(super) metrics: OnceLock<LineMetrics>,
 }
 
 /// Those who ask for a restart.
@@ -63,7 +69,7 @@ impl Life {
                 return;
             }
         };
-        let draining = drain(&self.shared, &self.settings, &self.metrics, &over);
+        let draining = drain(&self.shared, &self.settings, self.metrics(), &over);
         self.refusing(&mut requests, Refusal::NotServing, draining).await;
     }
 
@@ -133,8 +139,8 @@ impl Life {
             Verdict::Commit(Commit { took_seconds }) => {
                 self.enter_serving();
                 let took = Duration::try_from_secs_f64(took_seconds).unwrap_or_default();
-                self.metrics.committed(took);
-                self.metrics.restarted(RestartResult::Succeeded);
+                self.metrics().committed(took);
+                self.metrics().restarted(RestartResult::Succeeded);
                 // The predecessor does not wait for ever for them.
                 self.shared.accept_loops(|accepting| accepting >= served).await;
                 succession.settled().await;
@@ -155,7 +161,12 @@ impl Life {
         }
     }
 
+    fn metrics(&self) -> &LineMetrics {
+        self.metrics.get_or_init(|| LineMetrics::register(&self.shared.metrics_prefix, self.shared.number))
+    }
+
     fn enter_serving(&self) {
+        self.metrics();
         self.shared.publish_pid_file();
         self.shared.phase.send_replace(Phase::Serving);
         tracing::info!(generation = self.shared.number, pid = std::process::id(), "serving");
@@ -189,8 +200,13 @@ impl Life {
             }
             Err(error) => {
                 let result = error.result();
-                self.metrics.restarted(result);
-                tracing::error!(result = result.as_str(), reason = %Chain(error), "restart failed");
+                self.metrics().restarted(result);
+                // That another one was asked for is nobody's fault.
+                if matches!(error, RestartError::Refused(_)) {
+                    tracing::warn!(result = result.as_str(), reason = %Chain(error), "restart failed");
+                } else {
+                    tracing::error!(result = result.as_str(), reason = %Chain(error), "restart failed");
+                }
             }
         }
     }

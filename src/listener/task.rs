@@ -117,6 +117,9 @@ fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
         Ending::Closed(CloseReason::Service) => {
             tracing::warn!(listener, %peer, reason = %ending, %error, "service failed");
         }
+        Ending::Closed(CloseReason::DrainForced) => {
+            tracing::info!(listener, %peer, reason = %ending, "connection ended");
+        }
         // A health probe connects and closes: nothing to tell.
         Ending::HandshakeFailed(HandshakeFailure::EofEmpty) | Ending::Closed(_) => {
             tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended");
