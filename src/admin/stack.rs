@@ -43,6 +43,9 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// at a time: then it is not ready until one ends, and the others wait in the listener's queue. For each request
 /// head a peer has 30 seconds, and a connection lasts 5 minutes at most.
 ///
+/// Serve it on a listener that goes on [while the others drain](crate::GracefulListener::accept_while_draining): only
+/// then is there somebody to say that this generation is not ready any more.
+///
 /// A reverse proxy or a container's port forwarding on the same machine connects from an address of its own, which
 /// may be a loopback address: whoever may use that may ask as well.
 ///
