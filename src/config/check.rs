@@ -244,7 +244,11 @@ impl TlsSettings {
             (None, Some(ca)) => {
                 Err(ca.conflict("has no effect without TLS: set `TLS_CERTIFICATE` and `TLS_KEY` as well"))
             }
-            (None, None) => Ok(None),
+            // Who asks for a version does not want plain text.
+            (None, None) => self.min_version.map_or(Ok(None), |version| {
+                Err(version
+                    .conflict("has no effect without TLS: set `TLS_CERTIFICATE` and `TLS_KEY` as well"))
+            }),
             (Some(identity), client_ca) => Ok(Some(Tls {
                 identity,
                 min_version: self.min_version.map(|read| read.value).unwrap_or_default(),

@@ -318,3 +318,13 @@ fn a_start_command_can_be_any_bytes_in_code() {
         .unwrap();
     assert_eq!(config.start_command().unwrap().program(), program);
 }
+
+#[test]
+fn what_asks_for_tls_without_a_certificate_is_not_served_in_plain_text() {
+    for (name, value) in [("TLS_VERSION", "TLSv1_3"), ("CLIENT_TLS_CERTIFICATE_CA", "ca.pem")] {
+        let error = built(&[(name, value)]).unwrap_err();
+        assert!(matches!(error, ConfigError::Conflict { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(name) && text.contains("without TLS"), "{text}");
+    }
+}
