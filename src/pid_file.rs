@@ -51,6 +51,13 @@ impl PidFile {
         Ok(this)
     }
 
+    /// The process that the file names now, if it lives and is another one. For the first of a line it may be a
+    /// stranger's, or a number that was given anew since.
+    pub(crate) fn names_another(&self) -> Option<u32> {
+        let named = fs::read_to_string(&self.path).ok()?.trim().parse().ok()?;
+        (named != process::id() && Path::new("/proc").join(format!("{named}")).exists()).then_some(named)
+    }
+
     /// Puts this process' pid in the file, whatever was there. May be called again, after a rollback.
     ///
     /// Atomic: a reader finds the old content or the new, and a failure leaves the old.
@@ -247,6 +254,20 @@ mod tests {
                 assert_eq!(fs::read_to_string(&path).unwrap(), content());
             }
         });
+    }
+
+    #[test]
+    fn it_tells_of_another_process_that_lives() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        let mut file = PidFile::prepare(&path).unwrap();
+        assert_eq!(file.names_another(), None, "there is no file");
+        fs::write(&path, "1\n").unwrap();
+        assert_eq!(file.names_another(), Some(1));
+        file.publish().unwrap();
+        assert_eq!(file.names_another(), None, "it is this one");
+        fs::write(&path, "4194305\n").unwrap();
+        assert_eq!(file.names_another(), None, "more than a pid can be (proc(5))");
     }
 
     #[test]

@@ -136,6 +136,13 @@ impl GenerationBuilder {
         let start_command = self.start_command.unwrap_or_else(StartCommand::itself);
         let (succession, inherited) = Succession::begin(self.ready_timeout).await?.unzip();
         let pid_file = self.pid_file.map(PidFile::prepare).transpose()?;
+        let named = pid_file.as_ref().filter(|_| succession.is_none()).and_then(PidFile::names_another);
+        if let Some(pid) = named {
+            tracing::warn!(
+                pid,
+                "the pid file names a process that lives, and will name this one: two servers need two files"
+            );
+        }
         let number = succession.as_ref().map_or(1, |succession| succession.predecessor() + 1);
 
         let (restarts, requests) = mpsc::channel(16);
