@@ -1,6 +1,6 @@
 //! The signals of an operator: `USR1` restarts, `TERM` and `INT` drain, a second one ends the process at once.
 
-use std::io;
+use std::{io, panic};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -41,9 +41,9 @@ async fn drain_on(mut terminate: Signal, mut interrupt: Signal, generation: Gene
             tracing::warn!(signal = name, connections, "told again to end: at once");
         } else {
             again = true;
-            // Before the log, for the same reason.
+            // Before the log, for the same reason; and the next signal must find this task alive.
             generation.drain();
-            tracing::info!(signal = name, "told to end: finishing connections");
+            _ = panic::catch_unwind(|| tracing::info!(signal = name, "told to end: finishing connections"));
         }
     }
 }

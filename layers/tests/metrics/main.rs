@@ -8,26 +8,20 @@ mod endings;
 mod failing;
 mod recorded;
 mod series;
+#[path = "../soon/mod.rs"]
+mod soon;
 mod tls;
 #[path = "../track/vectored.rs"]
 mod vectored;
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use portcullis_layers::{BoxError, Connection, metrics::Metered};
 use tokio::task::JoinHandle;
 use tower::{Layer, ServiceExt, service_fn};
 
 use recorded::Recorded;
-
-/// The deadline of everything here that should come at once. It does not poll the future once more when the time is up.
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::select! {
-        biased;
-        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("should have come long ago"),
-        output = future => output,
-    }
-}
+use soon::soon;
 
 /// Serves one connection in a task of its own, with the stream handed to `leaf`.
 fn serve<C, F>(

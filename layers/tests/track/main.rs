@@ -5,10 +5,12 @@ mod echo;
 mod ending;
 mod meanwhile;
 mod open;
+#[path = "../soon/mod.rs"]
+mod soon;
 mod stream;
 mod vectored;
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use portcullis_layers::{
     BoxError, Connection,
@@ -21,17 +23,7 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 
-/// The deadline of everything here that should come at once.
-///
-/// Not `tokio::time::timeout`: that polls the future once more when the time is up, and a future whose wake-up was lost
-/// would then be found ready after all.
-async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::select! {
-        biased;
-        () = tokio::time::sleep(Duration::from_secs(10)) => panic!("should have come long ago"),
-        output = future => output,
-    }
-}
+use soon::soon;
 
 /// Serves one connection in a task of its own, with the stream handed to `leaf`.
 fn serve<C, F>(
