@@ -77,7 +77,7 @@ mod signals;
 
 pub use bind::{Bind, BindError, InheritError};
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
-pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError};
+pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError, StateError};
 pub use handoff::{HandoffError, Refusal, RestartError, StartCommand, StartCommandError, Step};
 pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};
 pub use phase::Phase;

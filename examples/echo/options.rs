@@ -71,6 +71,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME")]
     pub(crate) ready_timeout: Option<String>,
 
+    /// How long a successor is on probation, in which its predecessor stands by [PROBATION; default: 5s]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) probation: Option<String>,
+
+    /// How many older generations may drain when a restart begins [DRAINING_LIMIT; default: 8]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) draining_limit: Option<String>,
+
     /// What a restart starts [START_COMMAND; default: this program with the same arguments]
     #[arg(long, value_name = "COMMAND")]
     pub(crate) start_command: Option<String>,
@@ -98,6 +106,8 @@ impl Options {
             .allowed_networks(Setting::given_by("--allow", self.allow.as_ref()))
             .drain_timeout(Setting::given_by("--drain-timeout", self.drain_timeout.as_ref()))
             .ready_timeout(Setting::given_by("--ready-timeout", self.ready_timeout.as_ref()))
+            .probation(Setting::given_by("--probation", self.probation.as_ref()))
+            .draining_limit(Setting::given_by("--draining-limit", self.draining_limit.as_ref()))
             .start_command(Setting::given_by("--start-command", self.start_command.as_ref()))
             .admin_bind(Setting::given_by("--admin", self.admin.as_ref()))
             .environment();

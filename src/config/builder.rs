@@ -39,6 +39,8 @@ pub struct ConfigBuilder {
     pub(super) allowed_networks: Vec<Setting<Vec<IpNet>>>,
     pub(super) drain_timeout: Option<Setting<Duration>>,
     pub(super) ready_timeout: Option<Setting<Duration>>,
+    pub(super) probation: Option<Setting<Duration>>,
+    pub(super) draining_limit: Option<Setting<usize>>,
     pub(super) admin_bind: Option<Setting<Bind>>,
 }
 
@@ -102,6 +104,10 @@ impl ConfigBuilder {
         drain_timeout => drain_timeout: Duration;
         /// How long the next generation may take to be ready. Text is as in `1m 30s`.
         ready_timeout => ready_timeout: Duration;
+        /// How long the next generation is on probation. Text is as in `1m 30s`.
+        probation => probation: Duration;
+        /// How many older generations may drain when a restart begins.
+        draining_limit => draining_limit: usize;
         /// Where the admin listens.
         admin_bind => admin_bind: Bind;
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Bind,
-    generation::{DRAIN_TIMEOUT, READY_TIMEOUT},
+    generation::{DRAIN_TIMEOUT, DRAINING_LIMIT, PROBATION, READY_TIMEOUT},
 };
 
 /// A value that was read, and what an error about it needs.
@@ -89,6 +89,10 @@ impl ConfigBuilder {
                 .or(key::DRAIN_TIMEOUT, self.drain_timeout)?
                 .map_or(DRAIN_TIMEOUT, |read| read.value),
             ready_timeout: ready_timeout.map_or(READY_TIMEOUT, |read| read.value),
+            probation: environment.or(key::PROBATION, self.probation)?.map_or(PROBATION, |read| read.value),
+            draining_limit: environment
+                .or(key::DRAINING_LIMIT, self.draining_limit)?
+                .map_or(DRAINING_LIMIT, |read| read.value),
             admin_bind: admin_bind.map(|read| read.value),
             binds: binds.into_iter().flat_map(|read| read.value).collect(),
         })

@@ -34,5 +34,7 @@ keys! {
     ALLOWED_NETWORKS: "list of allowed networks", "ALLOWED_NETWORKS", "allowed_networks";
     DRAIN_TIMEOUT: "drain timeout", "DRAIN_TIMEOUT", "drain_timeout";
     READY_TIMEOUT: "ready timeout", "READY_TIMEOUT", "ready_timeout";
+    PROBATION: "probation", "PROBATION", "probation";
+    DRAINING_LIMIT: "draining limit", "DRAINING_LIMIT", "draining_limit";
     ADMIN_BIND: "address of the admin listener", "ADMIN_BIND", "admin_bind";
 }

@@ -50,6 +50,8 @@ pub use self::{
 /// | [`allowed_networks`](ConfigBuilder::allowed_networks) | `ALLOWED_NETWORKS` | networks, separated by commas; not with a Unix path | none: everybody |
 /// | [`drain_timeout`](ConfigBuilder::drain_timeout) | `DRAIN_TIMEOUT` | a duration such as `30s` or `1m 30s` | 30 s |
 /// | [`ready_timeout`](ConfigBuilder::ready_timeout) | `READY_TIMEOUT` | a duration, not zero | 30 s |
+/// | [`probation`](ConfigBuilder::probation) | `PROBATION` | a duration | 5 s |
+/// | [`draining_limit`](ConfigBuilder::draining_limit) | `DRAINING_LIMIT` | a number | 8 |
 /// | [`admin_bind`](ConfigBuilder::admin_bind) | `ADMIN_BIND` | one [`Bind`] URI | none: no admin listener |
 ///
 /// A setter wins over the environment. A variable that is empty counts as one that is not set, but for
@@ -89,6 +91,8 @@ pub struct Config {
     allowed_networks: Option<Networks>,
     drain_timeout: Duration,
     ready_timeout: Duration,
+    probation: Duration,
+    draining_limit: usize,
     admin_bind: Option<Bind>,
 }
 
@@ -218,6 +222,18 @@ impl Config {
     #[must_use]
     pub fn ready_timeout(&self) -> Duration {
         self.ready_timeout
+    }
+
+    /// How long a generation is on probation after it has taken over. Zero: it has settled as soon as it accepts.
+    #[must_use]
+    pub fn probation(&self) -> Duration {
+        self.probation
+    }
+
+    /// How many older generations may drain when a restart begins.
+    #[must_use]
+    pub fn draining_limit(&self) -> usize {
+        self.draining_limit
     }
 
     /// Where the admin listens; none of [`binds`](Self::binds).

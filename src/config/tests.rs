@@ -61,6 +61,8 @@ fn every_wrong_variable_is_named_with_its_value_and_what_to_write() {
         ("DRAIN_TIMEOUT", "-1s", "as in `30s`"),
         ("READY_TIMEOUT", "30 parsecs", "as in `30s`"),
         ("READY_TIMEOUT", "0s", "as in `30s`"),
+        ("PROBATION", "a while", "as in `30s`"),
+        ("DRAINING_LIMIT", "-1", "as in `8`"),
     ] {
         let error = built(&[(variable, value)]).expect_err(variable).to_string();
         assert!(error.contains(&format!("the variable `{variable}`")), "{variable}={value}: {error}");
@@ -132,6 +134,8 @@ fn what_is_not_set_has_the_documented_default() {
         assert!(config.allowed_networks().is_none() && config.allowlist_layer().is_none());
         assert_eq!(config.drain_timeout(), Duration::from_secs(30));
         assert_eq!(config.ready_timeout(), Duration::from_secs(30));
+        assert_eq!(config.probation(), Duration::from_secs(5));
+        assert_eq!(config.draining_limit(), 8);
         assert_eq!(config.admin_bind(), None);
     }
 }
@@ -146,6 +150,8 @@ fn every_variable_is_read() {
         ("LOG_LEVEL", "WARN"),
         ("DRAIN_TIMEOUT", "1m 30s"),
         ("READY_TIMEOUT", "500ms"),
+        ("PROBATION", "0s"),
+        ("DRAINING_LIMIT", "20"),
         ("ADMIN_BIND", "tcp://127.0.0.1:9100"),
     ]);
     assert_eq!(uris(&config), ["tcp://[::]:6789", "unix:///run/echo"]);
@@ -155,6 +161,8 @@ fn every_variable_is_read() {
     assert_eq!(config.log_level(), Level::WARN);
     assert_eq!(config.drain_timeout(), Duration::from_secs(90));
     assert_eq!(config.ready_timeout(), Duration::from_millis(500));
+    assert_eq!(config.probation(), Duration::ZERO);
+    assert_eq!(config.draining_limit(), 20);
     assert_eq!(config.admin_bind().unwrap().to_string(), "tcp://127.0.0.1:9100");
 
     let config = self::config(&[("ALLOWED_NETWORKS", "10.0.0.0/8, ::1")]);

@@ -74,6 +74,20 @@ impl Value for u16 {
     }
 }
 
+impl Value for usize {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse()
+            .ok()
+            .filter(|_| digits)
+            .ok_or_else(|| Wrong::new("it is not a number; write one, as in `8`"))
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for Level {
     fn read(text: &str) -> Result<Self, Wrong> {
         match text.to_ascii_lowercase().as_str() {

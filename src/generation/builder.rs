@@ -7,13 +7,16 @@ use std::{
     time::Duration,
 };
 
+use portcullis_layers::BoxError;
 use tokio::sync::mpsc;
 
 use super::{
     Generation,
     life::{Life, Settings},
+    probation::{HealthCheck, PROBATION, Trial},
     roster::Roster,
     shared::Shared,
+    state::{STATE_LIMIT, STATE_TIMEOUT, State},
 };
 use crate::{
     Config, HandoffError, StartCommand,
@@ -30,6 +33,10 @@ pub struct GenerationBuilder {
     pid_file: Option<PathBuf>,
     ready_timeout: Duration,
     drain_timeout: Duration,
+    trial: Trial,
+    draining_limit: usize,
+    state_limit: usize,
+    state_timeout: Duration,
     signals: bool,
     metrics_prefix: String,
 }
@@ -53,6 +60,8 @@ pub enum StartError {
 pub(crate) const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a drain may take, unless set otherwise.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many older generations may drain when a restart begins, unless set otherwise.
+pub(crate) const DRAINING_LIMIT: usize = 8;
 
 impl GenerationBuilder {
     pub(super) fn new() -> Self {
@@ -61,17 +70,24 @@ impl GenerationBuilder {
             pid_file: None,
             ready_timeout: READY_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
+            trial: Trial { probation: PROBATION, health_check: None },
+            draining_limit: DRAINING_LIMIT,
+            state_limit: STATE_LIMIT,
+            state_timeout: STATE_TIMEOUT,
             signals: true,
             metrics_prefix: portcullis_layers::metrics::DEFAULT_PREFIX.to_owned(),
         }
     }
 
-    /// Takes what a [`Config`] says of the start command and the pid file, if it does, and its two timeouts.
+    /// Takes what a [`Config`] says of the start command and the pid file, if it does, its timeouts, its probation and its
+    /// limit of draining generations.
     pub fn config(mut self, config: &Config) -> Self {
         self.start_command = config.start_command().cloned().or(self.start_command);
         self.pid_file = config.pid_file().map(Into::into).or(self.pid_file);
         self.ready_timeout = config.ready_timeout();
         self.drain_timeout = config.drain_timeout();
+        self.trial.probation = config.probation();
+        self.draining_limit = config.draining_limit();
         self
     }
 
@@ -102,6 +118,64 @@ impl GenerationBuilder {
     /// Default: 30 s.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.drain_timeout = limit;
+        self
+    }
+
+    /// How long this generation is on probation after it has taken over. Default: 5 s.
+    ///
+    /// During that time the predecessor stands by with the sockets, and accepts again if this process dies, hangs or
+    /// fails its [`health_check`](Self::health_check). It begins to drain when the probation is over. A restart that is
+    /// asked of a generation on probation is refused. Zero: it has settled as soon as it accepts.
+    pub fn probation(mut self, time: Duration) -> Self {
+        self.trial.probation = time;
+        self
+    }
+
+    /// What must succeed before the probation is over, within `limit` from its beginning. Default: nothing.
+    ///
+    /// It is called once, in a task of its own, when this generation has taken over from a predecessor and accepts; the probation
+    /// lasts at least until it is done. If it fails, panics or takes too long, this generation stops accepting, the
+    /// predecessor accepts again, the connections that this one has are drained, and
+    /// [`serve`](crate::GracefulListener::serve) returns [`HandoffError::Sick`]. Where there is no predecessor any
+    /// more, it serves nevertheless.
+    ///
+    /// ```
+    /// use std::{io, time::Duration};
+    /// use portcullis::Generation;
+    ///
+    /// async fn database_answers() -> io::Result<()> {
+    ///     Ok(())
+    /// }
+    ///
+    /// let builder = Generation::builder().health_check(Duration::from_secs(20), database_answers);
+    /// ```
+    pub fn health_check<F, R, E>(mut self, limit: Duration, check: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.trial.health_check = Some(HealthCheck::new(limit, check));
+        self
+    }
+
+    /// How many older generations may still drain when a restart is asked for; with more it is refused. Default: 8.
+    ///
+    /// Each is a process with all its memory.
+    pub fn draining_limit(mut self, generations: usize) -> Self {
+        self.draining_limit = generations;
+        self
+    }
+
+    /// How large a state may be that is handed on to the successor, or was by the predecessor, in bytes. Default: 16 MiB.
+    pub fn state_limit(mut self, bytes: usize) -> Self {
+        self.state_limit = bytes;
+        self
+    }
+
+    /// How long the states that are handed on may take to be had. Default: 5 s.
+    pub fn state_timeout(mut self, limit: Duration) -> Self {
+        self.state_timeout = limit;
         self
     }
 
@@ -146,10 +220,19 @@ impl GenerationBuilder {
         let number = succession.as_ref().map_or(1, |succession| succession.predecessor() + 1);
 
         let (restarts, requests) = mpsc::channel(16);
-        let roster = Roster::new(inherited.unwrap_or_default());
-        let shared = Arc::new(Shared::new(number, self.metrics_prefix, pid_file, roster, restarts));
-        let settings =
-            Settings { start_command, ready_timeout: self.ready_timeout, drain_timeout: self.drain_timeout };
+        let inherited = inherited.unwrap_or_default();
+        let roster = Roster::new(inherited.listeners);
+        let state = State::new(self.state_limit, self.state_timeout, inherited.state);
+        let prefix = self.metrics_prefix;
+        let shared =
+            Arc::new(Shared::new(number, prefix, pid_file, roster, state, inherited.generations, restarts));
+        let settings = Settings {
+            start_command,
+            ready_timeout: self.ready_timeout,
+            drain_timeout: self.drain_timeout,
+            trial: self.trial,
+            draining_limit: self.draining_limit,
+        };
         let generation = Generation { shared: shared.clone() };
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;

@@ -4,20 +4,17 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::{
-    life::{Over, Settings},
-    metrics::LineMetrics,
-    shared::{End, Shared},
-};
+use super::{life::Settings, metrics::LineMetrics, shared::Shared};
 use crate::phase::Phase;
 
 /// Connections that are told to end at the deadline get this long to be dropped by their executor.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// From the end of accepting to the end of the last connection, or to the deadline.
-pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMetrics, over: &Over) {
+/// From the end of accepting to the end of the last connection, or to the deadline. Returns how many connections were cut
+/// off then. `last`: nobody else has the sockets.
+pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMetrics, last: bool) -> usize {
     let begun = Instant::now();
-    if matches!(over, Over::Asked { last: true }) {
+    if last {
         shared.set_last();
     }
     metrics.drain_begun();
@@ -56,5 +53,5 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
             "drained; connections were cut off at the deadline"
         );
     }
-    shared.end(End::Drained { forced });
+    forced
 }

@@ -15,8 +15,9 @@ use super::{
     Restarted,
     drain::drain,
     metrics::LineMetrics,
-    restart::restart,
-    shared::{End, RestartRequest, Shared},
+    probation::{Trial, on_probation},
+    restart::{RestartRequest, refuse, restart},
+    shared::{End, Shared},
 };
 use crate::{
     HandoffError, Refusal, RestartError, StartCommand,
@@ -31,6 +32,9 @@ pub(super) struct Settings {
     pub(super) start_command: StartCommand,
     pub(super) ready_timeout: Duration,
     pub(super) drain_timeout: Duration,
+    pub(super) trial: Trial,
+    /// How many older generations may drain when a restart begins.
+    pub(super) draining_limit: usize,
 }
 
 /// See the module.
@@ -50,7 +54,19 @@ pub(super) enum Over {
     /// A drain was requested. `last`: nobody else has the sockets.
     Asked { last: bool },
     /// A successor serves.
-    HandedOver,
+    Succeeded,
+    /// This generation served, and is not fit to; its predecessor serves again.
+    Unfit(HandoffError),
+}
+
+/// How a start went well.
+enum Started {
+    /// It serves.
+    Alone,
+    /// It serves, and its predecessor stands by.
+    OnProbation(Succession, Commit),
+    /// It was told to drain before it served.
+    Over(Over),
 }
 
 /// A generation that takes so long to be ready tells what it waits for.
@@ -58,8 +74,7 @@ const WHAT_FOR: Duration = Duration::from_secs(5);
 
 impl Life {
     pub(super) async fn run(self, mut requests: Requests, succession: Option<Succession>) {
-        let started = self.start(succession);
-        let over = match self.refusing(&mut requests, Refusal::NotServing, started).await {
+        let over = match self.settle(&mut requests, succession).await {
             Ok(Some(over)) => over,
             Ok(None) => self.serve(&mut requests).await,
             Err(error) => {
@@ -69,37 +84,65 @@ impl Life {
                 return;
             }
         };
-        let draining = drain(&self.shared, &self.settings, self.metrics(), &over);
-        self.refusing(&mut requests, Refusal::NotServing, draining).await;
+        let last = matches!(over, Over::Asked { last: true });
+        let draining = drain(&self.shared, &self.settings, self.metrics(), last);
+        let forced = self.refusing(&mut requests, Refusal::NotServing, draining).await;
+        self.shared.end(match over {
+            Over::Unfit(error) => End::Handoff(Arc::new(error)),
+            Over::Asked { .. } | Over::Succeeded => End::Drained { forced },
+        });
     }
 
-    /// From the start to serving. `None`: it serves.
-    async fn start(&self, succession: Option<Succession>) -> Result<Option<Over>, HandoffError> {
+    /// From the start to serving for good. `None`: it serves.
+    async fn settle(
+        &self,
+        requests: &mut Requests,
+        succession: Option<Succession>,
+    ) -> Result<Option<Over>, HandoffError> {
+        let starting = self.start(succession);
+        let (succession, Commit { took_seconds }) =
+            match self.refusing(requests, Refusal::NotServing, starting).await? {
+                Started::OnProbation(succession, commit) => (succession, commit),
+                Started::Alone => return Ok(None),
+                Started::Over(over) => return Ok(Some(over)),
+            };
+        let proving = on_probation(&self.shared, self.settings.trial.clone(), succession);
+        let over = self.refusing(requests, Refusal::OnProbation, proving).await;
+        if !matches!(over, Some(Over::Unfit(_))) {
+            self.metrics().committed(Duration::try_from_secs_f64(took_seconds).unwrap_or_default());
+            self.metrics().restarted(RestartResult::Succeeded);
+            tracing::info!(generation = self.shared.number, "settled");
+        }
+        Ok(over)
+    }
+
+    /// From the start to serving.
+    async fn start(&self, succession: Option<Succession>) -> Result<Started, HandoffError> {
         match succession {
             Some(succession) => self.succeed(succession).await,
             None => tokio::select! {
                 biased;
-                () = self.shared.drain_requested.cancelled() => Ok(Some(Over::Asked { last: true })),
+                () = self.shared.drain_requested.cancelled() => Ok(Started::Over(Over::Asked { last: true })),
                 () = self.ready() => {
                     self.enter_serving();
-                    Ok(None)
+                    Ok(Started::Alone)
                 }
             },
         }
     }
 
     /// Takes the predecessor's place, when both are ready for it.
-    async fn succeed(&self, mut succession: Succession) -> Result<Option<Over>, HandoffError> {
+    async fn succeed(&self, mut succession: Succession) -> Result<Started, HandoffError> {
         let mut alone = false;
         loop {
             tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => {
-                    return Ok(Some(Over::Asked { last: alone }));
+                    return Ok(Started::Over(Over::Asked { last: alone }));
                 }
                 verdict = succession.verdict(), if !alone => match verdict? {
                     // It had handed over its sockets, so we can go on without it.
-                    Verdict::Died => alone = true,
+                    Verdict::Gone => alone = true,
                     Verdict::Abort(reason) => return Err(HandoffError::Aborted { reason }),
                     Verdict::Commit(_) => {
                         let reason = "it committed to a successor that was not ready".to_owned();
@@ -112,41 +155,39 @@ impl Life {
         let (claim, served) = self.shared.with_roster(|roster| (roster.claim(), roster.served()));
         tracing::debug!(?claim, "ready");
         let verdict = if alone {
-            Verdict::Died
+            Verdict::Gone
         } else {
             succession.ready(claim).await?;
             let (step, limit) = (Step::Commit, self.settings.ready_timeout);
             tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => {
-                    return Ok(Some(Over::Asked { last: false }));
+                    return Ok(Started::Over(Over::Asked { last: false }));
                 }
                 verdict = timeout(limit, succession.verdict()) => {
                     verdict.map_err(|_| HandoffError::TimedOut { step, limit })??
                 }
             }
         };
-        let predecessor = succession.predecessor();
         match verdict {
-            Verdict::Abort(reason) => return Err(HandoffError::Aborted { reason }),
-            Verdict::Died => {
+            Verdict::Abort(reason) => Err(HandoffError::Aborted { reason }),
+            Verdict::Gone => {
+                let predecessor = succession.predecessor();
                 tracing::warn!(
                     predecessor,
                     "the predecessor died during the handoff; this generation serves alone"
                 );
                 self.enter_serving();
+                Ok(Started::Alone)
             }
-            Verdict::Commit(Commit { took_seconds }) => {
+            Verdict::Commit(commit) => {
                 self.enter_serving();
-                let took = Duration::try_from_secs_f64(took_seconds).unwrap_or_default();
-                self.metrics().committed(took);
-                self.metrics().restarted(RestartResult::Succeeded);
                 // The predecessor does not wait for ever for them.
                 self.shared.accept_loops(|accepting| accepting >= served).await;
-                succession.settled().await;
+                succession.serving(self.settings.trial.lasts()).await?;
+                Ok(Started::OnProbation(succession, commit))
             }
         }
-        Ok(None)
     }
 
     /// Waits until all listeners are served, and says which are not if that takes long.
@@ -179,14 +220,14 @@ impl Life {
                 biased;
                 () = self.shared.drain_requested.cancelled() => return Over::Asked { last: true },
                 Some(request) = requests.recv() => {
-                    let restarting = restart(&self.shared, &self.settings);
+                    let restarting = restart(&self.shared, &self.settings, request.candidate);
                     let outcome = self.refusing(requests, Refusal::AlreadyRestarting, restarting).await;
                     self.tell(&outcome);
                     let succeeded = outcome.is_ok();
                     // Whoever asked may have gone; the log and the metric have it, too.
-                    _ = request.send(outcome);
+                    _ = request.outcome.send(outcome);
                     if succeeded {
-                        return Over::HandedOver;
+                        return Over::Succeeded;
                     }
                 }
             }
@@ -224,10 +265,13 @@ impl Life {
                 biased;
                 done = &mut work => return done,
                 Some(request) = requests.recv() => {
-                    let outcome = Err(RestartError::Refused(refusal));
-                    self.tell(&outcome);
+                    let RestartRequest { candidate, outcome } = request;
+                    let refused = Err(RestartError::Refused(refusal));
+                    self.tell(&refused);
                     // Whoever asked may have gone.
-                    _ = request.send(outcome);
+                    _ = outcome.send(refused);
+                    // It may take a moment, and the work goes on meanwhile.
+                    tokio::spawn(refuse::<()>(candidate, RestartError::Refused(refusal)));
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! [`Generation`]: this process' place in the line of processes that serve the same sockets.
 //!
-//! `life` is the one task that decides what happens when, with `restart` and `drain`; `shared` is what it, the handle and the listeners have in
-//! common; `roster` knows the listeners. How sockets change hands is [`crate::handoff`]'s affair.
+//! `life` is the one task that decides what happens when, with `restart`, `probation` and `drain`; `shared` is what it, the handle and
+//! the listeners have in common; `roster` knows the listeners, `state` what the application hands on. How sockets
+//! change hands is [`crate::handoff`]'s affair.
 
 mod builder;
 mod drain;
@@ -9,20 +10,24 @@ mod forced;
 mod life;
 mod metrics;
 mod open;
+mod probation;
 mod restart;
 mod roster;
 mod shared;
+mod state;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
 use portcullis_layers::track::Tracker;
 use tokio::sync::{oneshot, watch};
 
-pub(crate) use builder::{DRAIN_TIMEOUT, READY_TIMEOUT};
+pub(crate) use builder::{DRAIN_TIMEOUT, DRAINING_LIMIT, READY_TIMEOUT};
 pub use builder::{GenerationBuilder, StartError};
 pub(crate) use forced::ForcedBegun;
+pub(crate) use probation::PROBATION;
 pub(crate) use roster::Seat;
 pub(crate) use shared::{End, Shared};
+pub use state::StateError;
 
 use crate::{
     GracefulListener, Refusal, RestartError,
@@ -30,6 +35,7 @@ use crate::{
     listener::Acceptor,
     phase::Phase,
 };
+use restart::{Candidate, RestartRequest};
 
 /// This process' place in the line: the first, or the successor of the one that started it.
 ///
@@ -191,9 +197,45 @@ impl Generation {
         Hold { shared: self.shared.clone() }
     }
 
+    /// Hands `name` on to the next generation: at each restart `offer` is called for the bytes, before the successor is
+    /// started. An offer of the same name replaces an earlier one.
+    ///
+    /// What happens to the state after that is not in it. The bytes travel in memory, never in the environment or through a
+    /// file. A restart for which they cannot be had in time, or which are too many, fails, and nothing has
+    /// changed; see [`state_timeout`](GenerationBuilder::state_timeout) and [`state_limit`](GenerationBuilder::state_limit).
+    ///
+    /// ```
+    /// # async fn example(generation: portcullis::Generation) -> Result<(), Box<dyn std::error::Error>> {
+    /// let visits = generation.take_state("visits")?.unwrap_or_default();
+    /// generation.offer_state("visits", move || {
+    ///     let visits = visits.clone();
+    ///     async { Ok::<_, std::io::Error>(visits) }
+    /// });
+    /// # Ok(()) }
+    /// ```
+    pub fn offer_state<F, R, E>(&self, name: impl Into<String>, offer: F)
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+        E: Into<portcullis_layers::BoxError>,
+    {
+        self.shared.state.offer(name.into(), offer);
+    }
+
+    /// Takes what the predecessor has handed on under `name`; `None` if it has not, or if it was taken already.
+    ///
+    /// The predecessor may have been another version of the program.
+    ///
+    /// # Errors
+    ///
+    /// If it has more bytes than [`state_limit`](GenerationBuilder::state_limit), or cannot be read.
+    pub fn take_state(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.shared.state.take(name)
+    }
+
     /// Starts a successor, hands it the sockets, and waits for the outcome; what `USR1` does.
     ///
-    /// When it returns `Ok`, the successor serves and this generation drains.
+    /// When it returns `Ok`, the successor has passed its probation, and this generation drains.
     ///
     /// # Errors
     ///
@@ -203,12 +245,13 @@ impl Generation {
     ///
     /// Dropping the future does not call the restart off.
     pub async fn restart(&self) -> Result<Restarted, RestartError> {
-        let (request, outcome) = oneshot::channel();
+        let (outcome, told) = oneshot::channel();
+        let request = RestartRequest { candidate: Candidate::Start, outcome };
         let refused = RestartError::Refused(Refusal::NotServing);
         if self.shared.restarts.send(request).await.is_err() {
             return Err(refused);
         }
-        outcome.await.unwrap_or(Err(refused))
+        told.await.unwrap_or(Err(refused))
     }
 
     /// Stops accepting, finishes what is open, ends; what `TERM` does. Returns at once:

@@ -1,36 +1,52 @@
 //! One restart, as the predecessor goes through it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 
 use super::{Restarted, life::Settings, shared::Shared};
 use crate::{
-    RestartError,
-    handoff::{Manifest, Step, Successor},
+    Refusal, RestartError,
+    handoff::{Arrival, Estate, Probation, Step, Successor},
+    listener::Acceptor,
     phase::Phase,
 };
+
+/// Somebody asks for a restart and waits for its outcome.
+#[derive(Debug)]
+pub(crate) struct RestartRequest {
+    pub(crate) candidate: Candidate,
+    pub(crate) outcome: oneshot::Sender<Result<Restarted, RestartError>>,
+}
+
+/// Who shall be the successor.
+#[derive(Debug)]
+pub(crate) enum Candidate {
+    /// A process that is still to be started.
+    Start,
+    /// One that somebody else has started.
+    #[expect(dead_code, reason = "takeover over a Unix path comes next")]
+    Arrived(Box<Arrival>),
+}
 
 /// An accept loop stops as soon as it is polled; one that takes longer than this is not.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// From the request to a successor that serves.
+/// From the request to a successor that has settled.
 ///
 /// A drain that is requested meanwhile cancels it, up to the commit.
-pub(super) async fn restart(shared: &Shared, settings: &Settings) -> Result<Restarted, RestartError> {
+pub(super) async fn restart(
+    shared: &Shared,
+    settings: &Settings,
+    candidate: Candidate,
+) -> Result<Restarted, RestartError> {
     let requested = Instant::now();
-    tracing::info!(command = %settings.start_command, "restart requested");
-    // Not cancelled by a drain: what is started must be known, to be ended. It takes no longer than exec(2).
-    let mut successor = Successor::start(&settings.start_command, settings.ready_timeout).await?;
-    let inventory = shared.with_roster(|roster| {
-        // A listener that came now would be in no manifest.
-        roster.freeze(true);
-        roster.inventory()
-    });
-    let descriptors = inventory.descriptors();
-    let manifest = Manifest { protocol: 0, generation: shared.number, listeners: inventory.entries.clone() };
+    let (mut successor, estate) = begin(shared, settings, candidate).await?;
     let until_commit = async {
-        let claim = successor.hand_over(manifest, &descriptors).await?;
+        let claim = successor.hand_over(&estate).await?;
         stand_by(shared).await?;
         Ok(claim)
     };
@@ -43,26 +59,77 @@ pub(super) async fn restart(shared: &Shared, settings: &Settings) -> Result<Rest
         Ok(claim) => claim,
         Err(error) => {
             // It must be dead before we accept again.
-            let error = successor.abandon(error).await;
+            successor.abandon(&error).await;
             serve_again(shared);
             return Err(error);
         }
     };
 
     let took = requested.elapsed();
-    if let Err(error) = successor.commit(took).await {
-        let error = successor.abandon(error).await;
-        // The successor may have written its own pid.
-        shared.publish_pid_file();
-        serve_again(shared);
-        tracing::warn!(generation = shared.number, "rolled back: this generation accepts again");
-        return Err(RestartError::RolledBack(Box::new(error)));
+    let restarted = Restarted { pid: successor.pid(), generation: shared.number + 1, took };
+    match prove(shared, &mut successor, restarted).await {
+        Ok(Probation::Passed) => successor.let_go(),
+        Ok(Probation::Sick(reason)) => {
+            // It has stopped accepting, and serves the connections that it has.
+            roll_back(shared);
+            successor.dismiss(reason.clone()).await;
+            return Err(RestartError::RolledBack(Box::new(RestartError::Sick { reason })));
+        }
+        Err(error) => {
+            successor.abandon(&error).await;
+            roll_back(shared);
+            return Err(RestartError::RolledBack(Box::new(error)));
+        }
     }
-    let pid = successor.pid();
-    successor.let_go();
-    let unclaimed = inventory.unclaimed(&claim);
-    unlink(move || unclaimed.unlink()).await;
-    Ok(Restarted { pid, generation: shared.number + 1, took })
+    let listeners = shared.with_roster(|roster| roster.unclaimed(&claim));
+    // It may wait for a lock. It does not panic; what could not be removed is in the log.
+    _ = tokio::task::spawn_blocking(move || unlink(&listeners)).await;
+    Ok(restarted)
+}
+
+/// What is needed before a successor is told of anything; nothing has changed if it cannot be had.
+async fn begin(
+    shared: &Shared,
+    settings: &Settings,
+    candidate: Candidate,
+) -> Result<(Successor, Estate<Arc<Acceptor>>), RestartError> {
+    let limit = settings.draining_limit;
+    if shared.elders().len() >= limit {
+        return refuse(candidate, RestartError::Refused(Refusal::TooManyDraining { limit })).await;
+    }
+    let collected = tokio::select! {
+        biased;
+        () = shared.drain_requested.cancelled() => Err(RestartError::Cancelled),
+        collected = shared.state.collect() => collected,
+    };
+    let state = match collected {
+        Ok(state) => state,
+        Err(error) => return refuse(candidate, error).await,
+    };
+    let successor = match candidate {
+        Candidate::Start => {
+            tracing::info!(command = %settings.start_command, "restart requested");
+            Successor::start(&settings.start_command, settings.ready_timeout)?
+        }
+        Candidate::Arrived(arrival) => {
+            tracing::info!(successor = arrival.peer.pid, "takeover requested");
+            Successor::arrived(*arrival, settings.ready_timeout)
+        }
+    };
+    let listeners = shared.with_roster(|roster| {
+        // A listener that came now would be in no manifest.
+        roster.freeze(true);
+        roster.inventory()
+    });
+    Ok((successor, Estate { generation: shared.number, listeners, state, generations: shared.elders() }))
+}
+
+/// Refuses whoever asks.
+pub(super) async fn refuse<T>(candidate: Candidate, error: RestartError) -> Result<T, RestartError> {
+    if let Candidate::Arrived(arrival) = candidate {
+        arrival.turn_away(error.to_string()).await;
+    }
+    Err(error)
 }
 
 /// Two generations must not accept at once: ours stops, and is seen to have stopped, before the other is told.
@@ -76,14 +143,37 @@ async fn stand_by(shared: &Shared) -> Result<(), RestartError> {
     })
 }
 
+/// From the commit to the end of the probation.
+async fn prove(
+    shared: &Shared,
+    successor: &mut Successor,
+    Restarted { pid, generation, took }: Restarted,
+) -> Result<Probation, RestartError> {
+    let probation = successor.commit(took).await?;
+    tracing::info!(successor = pid, generation, ?took, ?probation, "handed over; standing by");
+    tokio::select! {
+        biased;
+        // Told to end: there is a generation that serves, so this one is not needed.
+        () = shared.drain_requested.cancelled() => Ok(Probation::Passed),
+        proved = successor.probation(probation) => proved,
+    }
+}
+
+/// Accepts again, after the commit.
+fn roll_back(shared: &Shared) {
+    // The successor has written its own pid.
+    shared.publish_pid_file();
+    serve_again(shared);
+    tracing::warn!(generation = shared.number, "rolled back: this generation accepts again");
+}
+
 /// Serves again after a restart that came to nothing.
 fn serve_again(shared: &Shared) {
     shared.with_roster(|roster| roster.freeze(false));
     shared.phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Serving) != Phase::Serving);
 }
 
-/// Removes Unix paths, which may wait for a lock.
-async fn unlink(work: impl FnOnce() + Send + 'static) {
-    // It does not panic; what could not be removed is in the log.
-    _ = tokio::task::spawn_blocking(work).await;
+/// Removes the paths of Unix sockets. Blocks.
+pub(super) fn unlink(listeners: &[Arc<Acceptor>]) {
+    listeners.iter().for_each(|listener| listener.unlink());
 }

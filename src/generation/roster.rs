@@ -1,6 +1,6 @@
 //! The listeners of a generation: which it was handed, which it has, and whether all of them are served.
 
-use std::{collections::HashMap, os::fd::AsFd, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use portcullis_layers::LocalAddress;
 
@@ -50,12 +50,6 @@ impl Candidate {
     pub(super) fn is(&self, bind: &Bind) -> bool {
         self.uri == bind.to_string() || bind.matches(&self.address)
     }
-}
-
-/// What the manifest says of the listeners, and the sockets in the same order.
-pub(super) struct Inventory {
-    pub(super) entries: Vec<ListenerEntry>,
-    pub(super) acceptors: Vec<Arc<Acceptor>>,
 }
 
 impl Roster {
@@ -166,35 +160,25 @@ impl Roster {
     }
 
     /// What there is to hand over.
-    pub(super) fn inventory(&self) -> Inventory {
+    pub(super) fn inventory(&self) -> Vec<(ListenerEntry, Arc<Acceptor>)> {
         let describe = |entry: &Entry| ListenerEntry {
             name: entry.name.to_string(),
             socket: entry.acceptor.describe(),
             uri: entry.uri.clone(),
         };
-        Inventory {
-            entries: self.entries.iter().map(describe).collect(),
-            acceptors: self.entries.iter().map(|entry| entry.acceptor.clone()).collect(),
-        }
-    }
-}
-
-impl Inventory {
-    pub(super) fn descriptors(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
-        self.acceptors.iter().map(|acceptor| acceptor.as_fd()).collect()
+        self.entries.iter().map(|entry| (describe(entry), entry.acceptor.clone())).collect()
     }
 
-    /// Removes all Unix paths. Blocks.
-    pub(super) fn unlink(&self) {
-        self.acceptors.iter().for_each(|acceptor| acceptor.unlink());
+    /// All sockets.
+    pub(super) fn acceptors(&self) -> Vec<Arc<Acceptor>> {
+        self.entries.iter().map(|entry| entry.acceptor.clone()).collect()
     }
 
     /// The listeners that the successor does not go on with. Their Unix paths go once it serves.
-    pub(super) fn unclaimed(mut self, claim: &Claim) -> Self {
-        let mut used = self.entries.iter().map(|entry| claim.used.contains(&entry.name));
-        self.acceptors.retain(|_| used.next() == Some(false));
-        self.entries.retain(|entry| !claim.used.contains(&entry.name));
-        self
+    pub(super) fn unclaimed(&self, claim: &Claim) -> Vec<Arc<Acceptor>> {
+        let unclaimed =
+            self.entries.iter().filter(|entry| !claim.used.iter().any(|used| **used == *entry.name));
+        unclaimed.map(|entry| entry.acceptor.clone()).collect()
     }
 }
 

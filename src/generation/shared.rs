@@ -9,18 +9,16 @@ use std::{
 };
 
 use portcullis_layers::{CloseReason, track::Tracker};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Restarted,
     open::{Counted, Open},
+    restart::{RestartRequest, unlink},
     roster::Roster,
+    state::State,
 };
-use crate::{HandoffError, RestartError, chain::Chain, phase::Phase, pid_file::PidFile};
-
-/// Somebody asks for a restart and waits for its outcome.
-pub(super) type RestartRequest = oneshot::Sender<Result<Restarted, RestartError>>;
+use crate::{HandoffError, chain::Chain, handoff::Elder, phase::Phase, pid_file::PidFile};
 
 /// See the module.
 #[derive(Debug)]
@@ -33,6 +31,9 @@ pub(crate) struct Shared {
     /// Somebody asked for a drain.
     pub(super) drain_requested: CancellationToken,
     pub(super) pid_file: Mutex<Option<PidFile>>,
+    pub(super) state: State,
+    /// Older generations, the youngest first.
+    elders: Mutex<Vec<Elder>>,
     roster: Mutex<Roster>,
     /// Whether the roster is ready.
     ready: watch::Sender<bool>,
@@ -64,6 +65,8 @@ impl Shared {
         metrics_prefix: String,
         pid_file: Option<PidFile>,
         roster: Roster,
+        state: State,
+        elders: Vec<Elder>,
         restarts: mpsc::Sender<RestartRequest>,
     ) -> Self {
         Self {
@@ -74,6 +77,8 @@ impl Shared {
             restarts,
             drain_requested: CancellationToken::new(),
             pid_file: Mutex::new(pid_file),
+            state,
+            elders: Mutex::new(elders),
             roster: Mutex::new(roster),
             ready: watch::Sender::new(false),
             accepting: watch::Sender::new(0),
@@ -106,6 +111,13 @@ impl Shared {
     /// Waits until every listener is served and nobody holds the generation back.
     pub(super) async fn ready(&self) {
         _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// The older generations that still drain.
+    pub(super) fn elders(&self) -> Vec<Elder> {
+        let mut elders = self.elders.lock().unwrap_or_else(PoisonError::into_inner);
+        elders.retain(Elder::lives);
+        elders.clone()
     }
 
     /// Counts an accept loop that accepts, until the guard is dropped.
@@ -182,7 +194,7 @@ impl Shared {
         let draining = phases.wait_for(|phase| *phase == Phase::Draining);
         _ = tokio::time::timeout(Duration::from_millis(500), draining).await;
         if self.is_last() {
-            self.with_roster(|roster| roster.inventory()).unlink();
+            unlink(&self.with_roster(|roster| roster.acceptors()));
         }
         self.remove_pid_file();
     }

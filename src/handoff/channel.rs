@@ -10,10 +10,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use tokio::{
-    io::{AsyncWriteExt, Interest},
-    net::UnixStream,
-};
+use tokio::{io::Interest, net::UnixStream};
 
 use super::{
     crossing::{self, MAX_DESCRIPTORS},
@@ -47,68 +44,107 @@ pub(crate) enum ChannelError {
 #[derive(Debug)]
 pub(crate) struct Channel {
     stream: UnixStream,
-    /// Bytes received that are not yet a whole frame.
-    received: Vec<u8>,
-    /// Descriptors received that no message has claimed yet.
+    inbox: Inbox,
+}
+
+/// What was received and not taken yet.
+#[derive(Debug)]
+struct Inbox {
+    /// Bytes that are not yet a whole frame.
+    bytes: Vec<u8>,
+    /// Descriptors that no message has claimed yet.
     descriptors: VecDeque<OwnedFd>,
     /// Descriptors that the other side may send before they are claimed: what it sends beyond that must not use up ours.
     welcome: usize,
 }
 
+/// The half of a [`Channel`] that sends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender<'a> {
+    stream: &'a UnixStream,
+}
+
+/// The half of a [`Channel`] that receives.
+#[derive(Debug)]
+pub(crate) struct Receiver<'a> {
+    stream: &'a UnixStream,
+    inbox: &'a mut Inbox,
+}
+
 impl Channel {
     /// An end that may be sent descriptors: the successor's.
     pub(crate) fn new(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        let stream = UnixStream::from_std(stream)?;
-        let (received, descriptors) = (Vec::new(), VecDeque::new());
         // Two messages full may be on the way before the first is read.
-        Ok(Self { stream, received, descriptors, welcome: 2 * MAX_DESCRIPTORS })
+        Self::welcoming(2 * MAX_DESCRIPTORS, stream)
     }
 
     /// An end that is sent none: the predecessor's.
     pub(crate) fn without_descriptors(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
-        Ok(Self { welcome: 0, ..Self::new(stream)? })
+        Self::welcoming(0, stream)
     }
 
-    /// Sends one message. Not cancel safe: a frame may stay half written, so the channel is of no use after that.
+    fn welcoming(welcome: usize, stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let stream = UnixStream::from_std(stream)?;
+        Ok(Self { stream, inbox: Inbox { bytes: Vec::new(), descriptors: VecDeque::new(), welcome } })
+    }
+
+    /// Both halves, to send and receive at the same time.
+    pub(crate) const fn split(&mut self) -> (Sender<'_>, Receiver<'_>) {
+        let Self { stream, inbox } = self;
+        (Sender { stream }, Receiver { stream, inbox })
+    }
+
+    /// See [`Sender::send`].
     pub(crate) async fn send(&mut self, message: &Message) -> Result<(), ChannelError> {
+        self.split().0.send(message).await
+    }
+
+    /// See [`Receiver::receive`].
+    pub(crate) async fn receive(&mut self) -> Result<Message, ChannelError> {
+        self.split().1.receive().await
+    }
+}
+
+impl Sender<'_> {
+    /// Sends one message. Not cancel safe: a frame may stay half written, so the channel is of no use after that.
+    pub(crate) async fn send(self, message: &Message) -> Result<(), ChannelError> {
         self.send_frame(message, &[]).await
     }
 
     /// Sends descriptors, as many messages as it takes. Not cancel safe.
-    pub(crate) async fn send_descriptors(
-        &mut self,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<(), ChannelError> {
+    pub(crate) async fn send_descriptors(self, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         for batch in descriptors.chunks(MAX_DESCRIPTORS) {
             self.send_frame(&Message::Descriptors { count: batch.len() }, batch).await?;
         }
         Ok(())
     }
 
-    async fn send_frame(
-        &mut self,
-        message: &Message,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<(), ChannelError> {
+    async fn send_frame(self, message: &Message, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         let body = serde_json::to_vec(message).map_err(io::Error::from)?;
         let mut frame = Vec::with_capacity(HEADER + body.len());
         let length = u32::try_from(body.len()).map_err(io::Error::other)?;
         frame.extend_from_slice(&length.to_be_bytes());
         frame.extend_from_slice(&body);
 
-        let stream = &self.stream;
-        let sent = stream
+        let stream = self.stream;
+        let mut sent = stream
             .async_io(Interest::WRITABLE, || crossing::send(stream.as_fd(), &frame, descriptors))
             .await
             .map_err(closed_or_io)?;
-        self.stream.write_all(&frame[sent..]).await.map_err(closed_or_io)
+        while sent < frame.len() {
+            let write = || crossing::send(stream.as_fd(), &frame[sent..], &[]);
+            sent += stream.async_io(Interest::WRITABLE, write).await.map_err(closed_or_io)?;
+        }
+        Ok(())
     }
+}
 
+impl Receiver<'_> {
     /// Receives the next message that this version knows. Cancel safe.
     pub(crate) async fn receive(&mut self) -> Result<Message, ChannelError> {
         loop {
-            match self.next_frame()? {
+            match self.inbox.next_frame()? {
                 // Written by a newer version of this library: not for us.
                 Some(Message::Unknown) => {}
                 Some(message) => return Ok(message),
@@ -119,48 +155,50 @@ impl Channel {
 
     /// Takes the descriptors that came with a [`Message::Descriptors`].
     pub(crate) fn take_descriptors(&mut self, count: usize) -> Result<Vec<OwnedFd>, ChannelError> {
-        if self.descriptors.len() < count {
+        if self.inbox.descriptors.len() < count {
             return Err(ChannelError::DescriptorsLost);
         }
-        Ok(self.descriptors.drain(..count).collect())
-    }
-
-    /// The first whole frame among the bytes received.
-    fn next_frame(&mut self) -> Result<Option<Message>, ChannelError> {
-        let Some(header) = self.received.first_chunk::<HEADER>() else { return Ok(None) };
-        let length = u32::from_be_bytes(*header) as usize;
-        if length > MAX_FRAME {
-            return Err(ChannelError::Garbled(format!("a message of {length} bytes")));
-        }
-        let end = HEADER + length;
-        if self.received.len() < end {
-            return Ok(None);
-        }
-        let message = serde_json::from_slice(&self.received[HEADER..end])
-            .map_err(|error| ChannelError::Garbled(error.to_string()))?;
-        self.received.drain(..end);
-        Ok(Some(message))
+        Ok(self.inbox.descriptors.drain(..count).collect())
     }
 
     async fn fill(&mut self) -> Result<(), ChannelError> {
         let mut buffer = [0; 4096];
-        let stream = &self.stream;
+        let (stream, inbox) = (self.stream, &mut *self.inbox);
         let received = stream
             .async_io(Interest::READABLE, || crossing::receive(stream.as_fd(), &mut buffer))
             .await
             .map_err(closed_or_io)?;
-        self.descriptors.extend(received.descriptors);
+        inbox.descriptors.extend(received.descriptors);
         if received.cut_off {
             return Err(ChannelError::DescriptorsLost);
         }
-        if self.descriptors.len() > self.welcome {
+        if inbox.descriptors.len() > inbox.welcome {
             return Err(ChannelError::Garbled("descriptors that nobody asked for".to_owned()));
         }
         if received.bytes == 0 {
             return Err(ChannelError::Closed);
         }
-        self.received.extend_from_slice(&buffer[..received.bytes]);
+        inbox.bytes.extend_from_slice(&buffer[..received.bytes]);
         Ok(())
+    }
+}
+
+impl Inbox {
+    /// The first whole frame among the bytes received.
+    fn next_frame(&mut self) -> Result<Option<Message>, ChannelError> {
+        let Some(header) = self.bytes.first_chunk::<HEADER>() else { return Ok(None) };
+        let length = u32::from_be_bytes(*header) as usize;
+        if length > MAX_FRAME {
+            return Err(ChannelError::Garbled(format!("a message of {length} bytes")));
+        }
+        let end = HEADER + length;
+        if self.bytes.len() < end {
+            return Ok(None);
+        }
+        let message = serde_json::from_slice(&self.bytes[HEADER..end])
+            .map_err(|error| ChannelError::Garbled(error.to_string()))?;
+        self.bytes.drain(..end);
+        Ok(Some(message))
     }
 }
 
@@ -193,13 +231,13 @@ mod tests {
             let copies: Vec<_> = sockets.iter().map(|socket| socket.try_clone().unwrap()).collect();
             async move {
                 let descriptors: Vec<_> = copies.iter().map(AsFd::as_fd).collect();
-                sender.send_descriptors(&descriptors).await.unwrap();
+                sender.split().0.send_descriptors(&descriptors).await.unwrap();
                 sender.send(&Message::Ready).await.unwrap();
             }
         });
         let mut arrived = Vec::new();
         while let Message::Descriptors { count } = receiver.receive().await.unwrap() {
-            arrived.extend(receiver.take_descriptors(count).unwrap());
+            arrived.extend(receiver.split().1.take_descriptors(count).unwrap());
         }
         sending.await.unwrap();
         let addresses: Vec<_> =
@@ -237,7 +275,7 @@ mod tests {
         let (mut sender, theirs) = pair();
         let mut receiver = Channel::without_descriptors(theirs).unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        sender.send_descriptors(&[socket.as_fd()]).await.unwrap();
+        sender.split().0.send_descriptors(&[socket.as_fd()]).await.unwrap();
         assert!(matches!(receiver.receive().await, Err(ChannelError::Garbled(_))));
     }
 
@@ -247,6 +285,6 @@ mod tests {
         let mut receiver = Channel::new(theirs).unwrap();
         sender.send(&Message::Descriptors { count: 1 }).await.unwrap();
         assert_eq!(receiver.receive().await.unwrap(), Message::Descriptors { count: 1 });
-        assert!(matches!(receiver.take_descriptors(1), Err(ChannelError::DescriptorsLost)));
+        assert!(matches!(receiver.split().1.take_descriptors(1), Err(ChannelError::DescriptorsLost)));
     }
 }

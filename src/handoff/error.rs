@@ -16,6 +16,8 @@ pub enum Step {
     Ready,
     /// The successor takes over accepting.
     Commit,
+    /// The successor serves, and proves itself.
+    Probation,
 }
 
 impl fmt::Display for Step {
@@ -25,6 +27,7 @@ impl fmt::Display for Step {
             Self::Manifest => "manifest",
             Self::Ready => "ready",
             Self::Commit => "commit",
+            Self::Probation => "probation",
         })
     }
 }
@@ -37,14 +40,30 @@ pub enum Refusal {
     AlreadyRestarting,
     /// This generation does not serve: it still starts, or already drains.
     NotServing,
+    /// This generation serves, but could still be replaced by its predecessor.
+    OnProbation,
+    /// So many older generations still drain as may.
+    TooManyDraining {
+        /// How many may.
+        limit: usize,
+    },
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AlreadyRestarting => "a restart is already under way; ask again when it is over",
-            Self::NotServing => "this generation does not serve: it still starts, or already drains",
-        })
+        match self {
+            Self::AlreadyRestarting => f.write_str("a restart is already under way; ask again when it is over"),
+            Self::NotServing => {
+                f.write_str("this generation does not serve: it still starts, or already drains")
+            }
+            Self::OnProbation => f.write_str(
+                "this generation is on probation, and its predecessor stands by; ask again when it has settled",
+            ),
+            Self::TooManyDraining { limit } => write!(
+                f,
+                "{limit} older generations still drain, which is the limit; ask again when one of them is gone"
+            ),
+        }
     }
 }
 
@@ -56,6 +75,14 @@ pub enum RestartError {
     /// It was not begun.
     #[error("restart refused: {0}")]
     Refused(Refusal),
+    /// What the application hands on to its successor could not be had; the restart was not begun.
+    #[error("restart refused: the state {name:?} cannot be handed on: {reason}")]
+    State {
+        /// The name of the state.
+        name: String,
+        /// What was wrong.
+        reason: String,
+    },
     /// The successor could not be started.
     #[error("cannot start the successor with `{command}`")]
     Spawn {
@@ -87,6 +114,12 @@ pub enum RestartError {
         /// The step it did not get through.
         step: Step,
         /// What was wrong.
+        reason: String,
+    },
+    /// The successor found itself unfit to serve, in its probation.
+    #[error("the successor is sick: {reason}")]
+    Sick {
+        /// What it said.
         reason: String,
     },
     /// The successor failed after it had been told to serve; this generation accepts again.
@@ -143,18 +176,21 @@ impl RestartResult {
 impl RestartError {
     pub(crate) const fn result(&self) -> RestartResult {
         match self {
-            Self::Refused(_) => RestartResult::Refused,
+            Self::Refused(_) | Self::State { .. } => RestartResult::Refused,
             Self::Spawn { .. } => RestartResult::SpawnFailed,
             Self::Crashed { .. } => RestartResult::Crashed,
             Self::TimedOut { .. } => RestartResult::TimedOut,
             Self::Rejected { .. } => RestartResult::Rejected,
+            // Only ever the reason of a rollback.
+            Self::Sick { .. } => RestartResult::RolledBack,
             Self::RolledBack(_) => RestartResult::RolledBack,
             Self::Cancelled => RestartResult::Cancelled,
         }
     }
 }
 
-/// Why a process that was started as a successor cannot be one. It must exit; its predecessor, if it lives, serves on.
+/// Why a process that was started as a successor cannot be one, or not any more. It must exit; its predecessor, if it
+/// lives, serves on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandoffError {
@@ -170,6 +206,12 @@ pub enum HandoffError {
     #[error("the predecessor called the restart off: {reason}")]
     Aborted {
         /// What it said.
+        reason: String,
+    },
+    /// This process found itself unfit to serve, in its probation; its predecessor serves again.
+    #[error("this generation is not fit to serve, and its predecessor serves again: {reason}")]
+    Sick {
+        /// What its health check said.
         reason: String,
     },
     /// The predecessor ended before it had handed over its sockets.

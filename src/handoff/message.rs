@@ -4,15 +4,11 @@
 //! ignored, so that two versions of this library understand each other. How messages travel is
 //! [`channel`](super::channel)'s affair.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bind::SocketDescription;
-
-/// The newest version of the protocol that this library speaks.
-pub(crate) const PROTOCOL: u32 = 1;
-
-/// The oldest version of the protocol that this library speaks.
-pub(crate) const OLDEST_PROTOCOL: u32 = 1;
 
 /// One message, in either direction.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +16,7 @@ pub(crate) const OLDEST_PROTOCOL: u32 = 1;
 pub(crate) enum Message {
     /// The successor's first word.
     Hello(Hello),
-    /// The predecessor's answer: what it hands over.
+    /// What the predecessor hands over.
     Manifest(Manifest),
     /// The next `count` descriptors of the manifest travel with this message. No other message carries any, in
     /// any version.
@@ -31,8 +27,12 @@ pub(crate) enum Message {
     Ready,
     /// The predecessor has stopped accepting: the successor serves from now on.
     Commit(Commit),
-    /// The successor accepts.
+    /// The successor accepts, and its probation begins.
+    Serving(Serving),
+    /// The successor has passed its probation: the predecessor is not needed any more.
     Settled,
+    /// The successor finds itself unfit to serve. It has stopped accepting.
+    Sick { reason: String },
     /// The restart is off: the successor must not serve.
     Abort { reason: String },
     /// A message of a newer version of this library.
@@ -43,23 +43,42 @@ pub(crate) enum Message {
 /// Who the successor is, and which versions of the protocol it speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
-    pub(crate) protocol: u32,
-    pub(crate) oldest_protocol: u32,
+    #[serde(flatten)]
+    pub(crate) versions: Versions,
     pub(crate) pid: u32,
-    /// The nonce of the variable that named the socket.
+    /// The nonce of the variable that named the socket; empty on a takeover.
     pub(crate) nonce: String,
     /// The version of the library, for the log.
     pub(crate) version: String,
 }
 
+/// The versions of the protocol that a process speaks: the newest and the oldest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Versions {
+    pub(crate) protocol: u32,
+    pub(crate) oldest_protocol: u32,
+}
+
 /// What the predecessor hands over.
+///
+/// Its form is the same in all versions, but for fields that are added: it is sent before it is known which
+/// version the successor speaks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    pub(crate) protocol: u32,
+    #[serde(flatten)]
+    pub(crate) versions: Versions,
     /// The number of the predecessor's generation.
     pub(crate) generation: u64,
-    /// In the order of the descriptors that follow.
+    /// How many descriptors follow: one for each listener, one for each state, two for each generation (its
+    /// statistics and its pidfd), in this order. Those beyond are of a newer version of this library.
+    pub(crate) descriptors: usize,
     pub(crate) listeners: Vec<ListenerEntry>,
+    /// What the application hands on, by name.
+    #[serde(default)]
+    pub(crate) state: Vec<StateEntry>,
+    /// The predecessor, and older generations that still drain.
+    #[serde(default)]
+    pub(crate) generations: Vec<GenerationEntry>,
 }
 
 /// One listening socket of a [`Manifest`].
@@ -70,6 +89,19 @@ pub(crate) struct ListenerEntry {
     pub(crate) socket: SocketDescription,
     /// The URI that the predecessor was configured with.
     pub(crate) uri: String,
+}
+
+/// One state of a [`Manifest`]. Its bytes are in a sealed memfd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StateEntry {
+    pub(crate) name: String,
+}
+
+/// A generation that drains, or is about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GenerationEntry {
+    pub(crate) generation: u64,
+    pub(crate) pid: u32,
 }
 
 /// What the successor makes of the [`Manifest`]: names of listeners.
@@ -83,11 +115,18 @@ pub(crate) struct Claim {
     pub(crate) unwanted: Vec<String>,
 }
 
-/// The point of no return.
+/// The successor's turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Commit {
     /// Seconds from the request for the restart to this message, for the successor's metrics.
     pub(crate) took_seconds: f64,
+}
+
+/// The successor's probation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Serving {
+    /// Within so many seconds it will have settled, or found itself sick.
+    pub(crate) probation_seconds: f64,
 }
 
 impl Message {
@@ -100,18 +139,34 @@ impl Message {
             Self::Claim(_) => "claim",
             Self::Ready => "ready",
             Self::Commit(_) => "commit",
+            Self::Serving(_) => "serving",
             Self::Settled => "settled",
+            Self::Sick { .. } => "sick",
             Self::Abort { .. } => "abort",
             Self::Unknown => "unknown",
         }
     }
 }
 
-impl Hello {
-    /// The version both sides speak, the newest of them.
-    pub(crate) fn agreed_protocol(&self) -> Option<u32> {
-        let newest = self.protocol.min(PROTOCOL);
-        (newest >= self.oldest_protocol.max(OLDEST_PROTOCOL)).then_some(newest)
+impl Versions {
+    /// What this library speaks.
+    pub(crate) const OURS: Self = Self { protocol: 1, oldest_protocol: 1 };
+
+    /// The version that both sides speak, the newest of them.
+    pub(crate) fn agreed(self) -> Option<u32> {
+        let newest = self.protocol.min(Self::OURS.protocol);
+        (newest >= self.oldest_protocol.max(Self::OURS.oldest_protocol)).then_some(newest)
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { protocol, oldest_protocol } = self;
+        if protocol == oldest_protocol {
+            write!(f, "protocol {protocol}")
+        } else {
+            write!(f, "protocols {oldest_protocol} to {protocol}")
+        }
     }
 }
 
@@ -134,24 +189,18 @@ mod tests {
         let hello =
             r#"{"type":"hello","protocol":1,"oldest_protocol":1,"pid":7,"nonce":"a1","version":"0.1.0"}"#;
         let Message::Hello(hello) = read(hello) else { panic!("not a hello") };
-        assert_eq!(hello.agreed_protocol(), Some(1));
-        let manifest = r#"{"type":"manifest","protocol":1,"generation":3,
+        assert_eq!(hello.versions.agreed(), Some(1));
+        let manifest = r#"{"type":"manifest","protocol":1,"oldest_protocol":1,"generation":3,"descriptors":1,
             "listeners":[{"name":"echo","kind":"tcp","address":"127.0.0.1:6789","uri":"tcp://127.0.0.1:6789"}]}"#;
         let Message::Manifest(manifest) = read(manifest) else { panic!("not a manifest") };
         assert_eq!((manifest.generation, manifest.listeners[0].name.as_str()), (3, "echo"));
     }
 
     #[test]
-    fn a_successor_without_a_common_version_is_told_apart() {
-        let hello = |protocol, oldest_protocol| Hello {
-            protocol,
-            oldest_protocol,
-            pid: 1,
-            nonce: String::new(),
-            version: String::new(),
-        };
-        assert_eq!(hello(9, 1).agreed_protocol(), Some(1));
-        assert_eq!(hello(9, 2).agreed_protocol(), None);
-        assert_eq!(hello(0, 0).agreed_protocol(), None);
+    fn a_process_without_a_common_version_is_told_apart() {
+        let agreed = |protocol, oldest_protocol| Versions { protocol, oldest_protocol }.agreed();
+        assert_eq!(agreed(9, 1), Some(1));
+        assert_eq!(agreed(9, 2), None);
+        assert_eq!(agreed(0, 0), None);
     }
 }

@@ -2,31 +2,37 @@
 //!
 //! ```text
 //! predecessor                               successor
-//!   starts it, with one end of a socketpair ─▶
-//!                                      ◀───   hello        protocol, pid, nonce
 //!   manifest, descriptors              ───▶   checks every descriptor
+//!                                      ◀───   hello        protocol, pid, nonce
 //!                                      ◀───   claim        used, bound, unwanted
 //!                                      ◀───   ready        could serve, does not accept yet
 //!   stops accepting; commit            ───▶   accepts
+//!   stands by                          ◀───   serving      how long its probation takes
 //!   closes its copies, drains          ◀───   settled
 //! ```
 //!
-//! Each side lives in a file of its own and knows nothing of accept loops: when to take which step is decided by
-//! the generation's life ([`crate::generation`]). Up to the commit a failure changes nothing: the
+//! A successor that we start finds the manifest in its socket: it is sent before there is a process, so that the sockets
+//! outlive us from then on. Each side lives in a file of its own and knows nothing of accept loops: when to take which step is
+//! decided by the generation's life ([`crate::generation`]). Up to the commit a failure changes nothing: the
 //! predecessor never stopped accepting. From the commit until `settled` the predecessor keeps its copies of the sockets
-//! and accepts again if the successor fails.
+//! and accepts again if the successor fails, or says that it is `sick`.
 
 mod channel;
 mod crossing;
 mod error;
+mod estate;
 mod message;
 mod predecessor;
+mod process;
 mod start_command;
+mod state;
 mod successor;
 
 pub(crate) use error::RestartResult;
 pub use error::{HandoffError, Refusal, RestartError, Step};
-pub(crate) use message::{Claim, Commit, ListenerEntry, Manifest};
-pub(crate) use predecessor::Successor;
+pub(crate) use estate::{Elder, Estate};
+pub(crate) use message::{Claim, Commit, ListenerEntry};
+pub(crate) use predecessor::{Arrival, Probation, Successor};
 pub use start_command::{StartCommand, StartCommandError};
+pub(crate) use state::SealedState;
 pub(crate) use successor::{Succession, Verdict};

@@ -1,191 +1,280 @@
-//! The predecessor's side: start a successor, hand over, commit; kill and reap it if anything is wrong.
+//! The predecessor's side: start a successor, hand over, commit, watch its probation; kill and reap it if anything
+//! is wrong.
 
 use std::{
     hash::{BuildHasher, RandomState},
-    io,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
 
-use tokio::{process::Child, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     StartCommand,
-    channel::{Channel, ChannelError},
-    crossing,
+    channel::{Channel, ChannelError, Receiver},
     error::{RestartError, Step},
-    message::{Claim, Commit, Hello, Manifest, Message, OLDEST_PROTOCOL, PROTOCOL},
+    estate::Estate,
+    message::{Claim, Commit, Hello, Message, Versions},
+    process::{Peer, Process},
 };
 
-/// A successor that was started and does not serve yet.
-///
-/// It is our unreaped child, held by tokio with a pidfd: a signal cannot reach another process. Dropping this does
-/// nothing to it: if this process ends without a word, the successor goes on alone.
+/// A successor that does not serve yet, or is in its probation.
 #[derive(Debug)]
 pub(crate) struct Successor {
-    child: Child,
+    process: Process,
     channel: Channel,
-    /// The time that each step may take.
+    /// The time that each step may take, up to the commit.
     limit: Duration,
-    protocol: u32,
-    pid: u32,
-    nonce: String,
+    origin: Origin,
+}
+
+/// How it came to us.
+#[derive(Debug)]
+enum Origin {
+    /// We start it.
+    Started { command: StartCommand, socket: Option<OwnedFd>, nonce: String },
+    /// It connected, and has said hello.
+    Arrived(Hello),
+}
+
+/// A process that connected to this one and wants to be its successor.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) channel: Channel,
+    pub(crate) hello: Hello,
+    pub(crate) peer: Peer,
+}
+
+/// How a probation ended well, or was not needed.
+#[derive(Debug)]
+pub(crate) enum Probation {
+    /// The successor has settled.
+    Passed,
+    /// It found itself unfit, and has stopped accepting.
+    Sick(String),
 }
 
 /// A process that has closed its socket gets this long to end by itself, so that its exit status can be told.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
+/// A successor that is told to stop gets this long to read it.
+const TO_BE_TOLD: Duration = Duration::from_millis(100);
+
 /// From the commit until the successor accepts, nobody does: that must not last.
 const COMMIT_LIMIT: Duration = Duration::from_secs(5);
 
+/// A successor may be late by this much with the end of its probation: the machine may be busy.
+const LATENESS: Duration = Duration::from_secs(5);
+
+/// The longest probation that we agree to.
+const LONGEST_PROBATION: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Successor {
-    /// Starts `command`. Every step of the handoff may take `limit`, but for the last one, which has 5 s at most.
-    pub(crate) async fn start(command: &StartCommand, limit: Duration) -> Result<Self, RestartError> {
+    /// Prepares to start `command`. Every step up to the commit may take `limit`.
+    pub(crate) fn start(command: &StartCommand, limit: Duration) -> Result<Self, RestartError> {
         let failed = |source| RestartError::Spawn { command: command.to_string(), source };
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
         let channel = Channel::without_descriptors(ours).map_err(failed)?;
         let nonce = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-        let mut spawning = tokio::task::spawn_blocking({
-            let (command, nonce, theirs) = (command.clone(), nonce.clone(), OwnedFd::from(theirs));
-            move || crossing::spawn(&command, &theirs, &nonce)
-        });
-        let step = Step::Hello;
-        let Ok(spawned) = timeout(limit, &mut spawning).await else {
-            // It hangs in exec(2), in a file system perhaps. Should it come to life after all, it is not wanted any more.
-            tokio::spawn(async move {
-                if let Ok(Ok(mut child)) = spawning.await {
-                    _ = child.kill().await;
-                }
-            });
-            return Err(RestartError::TimedOut { step, limit });
-        };
-        let child = spawned.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-        let Some(pid) = child.id() else { return Err(RestartError::Crashed { step, status: None }) };
-        Ok(Self { child, channel, limit, protocol: PROTOCOL, pid, nonce })
+        let origin = Origin::Started { command: command.clone(), socket: Some(theirs.into()), nonce };
+        Ok(Self { process: Process::None, channel, limit, origin })
     }
 
-    /// The successor's process id.
+    /// One that somebody else started.
+    pub(crate) fn arrived(Arrival { channel, hello, peer }: Arrival, limit: Duration) -> Self {
+        Self { process: Process::Peer(peer), channel, limit, origin: Origin::Arrived(hello) }
+    }
+
+    /// The successor's process id; 0 if it is in a PID namespace of its own.
     pub(crate) const fn pid(&self) -> u32 {
-        self.pid
+        self.process.pid()
     }
 
-    /// Waits for its hello, hands over the listening sockets, and waits until it can serve.
-    pub(crate) async fn hand_over(
-        &mut self,
-        mut manifest: Manifest,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<Claim, RestartError> {
-        self.greet().await?;
-        manifest.protocol = self.protocol;
-        self.send_sockets(manifest, descriptors).await?;
-        let step = Step::Ready;
-        let Message::Claim(claim) = self.receive(step).await? else {
-            return Err(rejected(step, "it did not say which listeners it takes"));
+    /// Hands the estate over, and waits until the successor could serve.
+    ///
+    /// A process that we start finds it in its socket: from its first moment on, the sockets outlive us.
+    pub(crate) async fn hand_over<L: AsFd>(&mut self, estate: &Estate<L>) -> Result<Claim, RestartError> {
+        if let Err(failure) = self.present(estate).await {
+            return Err(self.explain(failure).await);
+        }
+        let (step, limit) = (Step::Ready, self.limit);
+        let claim = match self.receive(step, limit).await? {
+            Message::Claim(claim) => claim,
+            other => return Err(unexpected(step, &other, "claim")),
         };
-        match self.receive(step).await? {
+        match self.receive(step, limit).await? {
             Message::Ready => Ok(claim),
-            other => Err(rejected(step, format!("it said `{}` instead of `ready`", other.name()))),
+            other => Err(unexpected(step, &other, "ready")),
         }
     }
 
-    async fn greet(&mut self) -> Result<(), RestartError> {
-        let step = Step::Hello;
-        let Message::Hello(hello) = self.receive(step).await? else {
-            return Err(rejected(step, "its first message was not hello"));
+    async fn present<L: AsFd>(&mut self, estate: &Estate<L>) -> Result<(), Failure> {
+        let Self { process, channel, limit, origin } = self;
+        let (sender, mut receiver) = channel.split();
+        let sending = in_step(Step::Manifest, *limit, estate.send(sender));
+        let (command, socket, nonce) = match origin {
+            Origin::Started { command, socket, nonce } => (command, socket, nonce),
+            Origin::Arrived(hello) => {
+                check_versions(hello)?;
+                return sending.await;
+            }
         };
-        let Hello { pid, nonce: theirs, version, .. } = &hello;
-        if *pid != self.pid || *theirs != self.nonce {
-            return Err(rejected(
-                step,
-                format!("process {pid} answered instead of {}; a wrapper must `exec` the server", self.pid),
-            ));
-        }
-        self.protocol = hello.agreed_protocol().ok_or_else(|| {
-            let (newest, oldest) = (hello.protocol, hello.oldest_protocol);
-            rejected(
-                step,
-                format!(
-                    "it speaks protocol {oldest} to {newest}, this process {OLDEST_PROTOCOL} to {PROTOCOL}"
-                ),
-            )
-        })?;
-        tracing::debug!(pid, version, protocol = self.protocol, "successor said hello");
-        Ok(())
-    }
-
-    async fn send_sockets(
-        &mut self,
-        manifest: Manifest,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<(), RestartError> {
-        let step = Step::Manifest;
-        let sending = async {
-            self.channel.send(&Message::Manifest(manifest)).await?;
-            self.channel.send_descriptors(descriptors).await
+        let greeting = async {
+            if let Some(socket) = socket.take() {
+                *process = Process::start(command, socket, nonce);
+            }
+            let started = timeout(*limit, process.started()).await;
+            let timed_out = |_| RestartError::TimedOut { step: Step::Hello, limit: *limit };
+            let failed = |source| RestartError::Spawn { command: command.to_string(), source };
+            started.map_err(timed_out)?.map_err(failed)?;
+            greet(&mut receiver, *limit, process.pid(), nonce).await
         };
-        match timeout(self.limit, sending).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.explain(step, error).await),
-            Err(_) => Err(RestartError::TimedOut { step, limit: self.limit }),
-        }
+        // In this order: what fits into the socket is there before the process is.
+        tokio::try_join!(biased; sending, greeting).map(|((), ())| ())
     }
 
-    /// Tells the successor to serve and waits until it does.
-    pub(crate) async fn commit(&mut self, took: Duration) -> Result<(), RestartError> {
+    /// Tells the successor to serve and waits until it does. Returns how long its probation takes.
+    pub(crate) async fn commit(&mut self, took: Duration) -> Result<Duration, RestartError> {
         let step = Step::Commit;
-        self.limit = self.limit.min(COMMIT_LIMIT);
+        let limit = self.limit.min(COMMIT_LIMIT);
         let commit = Message::Commit(Commit { took_seconds: took.as_secs_f64() });
-        if let Err(error) = self.channel.send(&commit).await {
-            return Err(self.explain(step, error).await);
+        if let Err(failure) = in_step(step, limit, self.channel.send(&commit)).await {
+            return Err(self.explain(failure).await);
         }
-        match self.receive(step).await? {
-            Message::Settled => Ok(()),
-            other => Err(rejected(step, format!("it said `{}` instead of `settled`", other.name()))),
+        match self.receive(step, limit).await? {
+            Message::Serving(serving) => Duration::try_from_secs_f64(serving.probation_seconds)
+                .ok()
+                .filter(|probation| *probation <= LONGEST_PROBATION)
+                .ok_or_else(|| {
+                    let seconds = serving.probation_seconds;
+                    rejected(step, format!("it wants to be on probation for {seconds} seconds"))
+                }),
+            other => Err(unexpected(step, &other, "serving")),
         }
     }
 
-    /// Calls the restart off: the successor is killed and reaped. Returns the reason it was given.
-    pub(crate) async fn abandon(mut self, reason: RestartError) -> RestartError {
+    /// Waits for the end of the successor's probation. Cancel safe.
+    pub(crate) async fn probation(&mut self, lasts: Duration) -> Result<Probation, RestartError> {
+        let step = Step::Probation;
+        match self.receive(step, lasts + LATENESS).await? {
+            Message::Settled => Ok(Probation::Passed),
+            Message::Sick { reason } => Ok(Probation::Sick(reason)),
+            other => Err(unexpected(step, &other, "settled")),
+        }
+    }
+
+    /// Calls the restart off: the successor must not serve. It is killed and, if it is our child, reaped.
+    pub(crate) async fn abandon(self, reason: &RestartError) {
+        let Self { process, mut channel, .. } = self;
+        let pid = process.pid();
         // It is told, so that it does not mistake the closed socket for our death and promote itself before the signal
-        // reaches it. A process that does not read must not hold us up, and needs no word: it is about to die.
+        // reaches it. A process that does not read must not hold us up.
         let abort = Message::Abort { reason: reason.to_string() };
-        let _ = timeout(Duration::from_millis(100), self.channel.send(&abort)).await;
-        if !matches!(timeout(self.limit, self.child.kill()).await, Ok(Ok(()))) {
-            tracing::error!(pid = self.pid, "the successor does not die");
+        let mut telling = tokio::spawn(async move {
+            _ = channel.send(&abort).await;
+            // Until it has closed its end: then it has read the word, or is dead.
+            while channel.receive().await.is_ok() {}
+        });
+        _ = timeout(TO_BE_TOLD, &mut telling).await;
+        if process.kill().await {
+            telling.abort();
+        } else {
+            // Then the word is all there is, and the socket stays open until it has been read.
+            tracing::error!(pid, "the successor cannot be killed; it is told not to serve");
         }
-        reason
     }
 
-    /// Leaves the successor to itself: it serves. It is reaped should it end before we do.
+    /// Confirms to a successor that has stopped accepting that we accept again. It leaves by itself.
+    pub(crate) async fn dismiss(mut self, reason: String) {
+        _ = timeout(TO_BE_TOLD, self.channel.send(&Message::Abort { reason })).await;
+        self.let_go();
+    }
+
+    /// Leaves the successor to itself: it serves.
     pub(crate) fn let_go(self) {
-        let Self { mut child, .. } = self;
-        tokio::spawn(async move { child.wait().await });
+        self.process.let_go();
     }
 
     /// The next message, or why there is none.
-    async fn receive(&mut self, step: Step) -> Result<Message, RestartError> {
-        match timeout(self.limit, self.channel.receive()).await {
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(error)) => Err(self.explain(step, error).await),
-            Err(_) => Err(RestartError::TimedOut { step, limit: self.limit }),
+    async fn receive(&mut self, step: Step, limit: Duration) -> Result<Message, RestartError> {
+        match in_step(step, limit, self.channel.receive()).await {
+            Ok(message) => Ok(message),
+            Err(failure) => Err(self.explain(failure).await),
         }
     }
 
-    /// What a failed channel means.
-    async fn explain(&mut self, step: Step, error: ChannelError) -> RestartError {
-        match error {
-            ChannelError::Closed => {
+    /// What a failure means for the restart.
+    async fn explain(&mut self, failure: Failure) -> RestartError {
+        match failure {
+            Failure::Over(error) => error,
+            Failure::Channel(step, ChannelError::Closed) => {
                 // The end of the socket comes a moment before the end of the process; one that lives on without it is
                 // killed by `abandon`.
-                let status = timeout(LAST_MOMENT, self.child.wait()).await;
-                RestartError::Crashed { step, status: status.ok().and_then(Result::ok) }
+                RestartError::Crashed { step, status: self.process.ended(LAST_MOMENT).await }
             }
-            error => {
+            Failure::Channel(step, error) => {
                 let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
                 rejected(step, format!("{error}{}", source.unwrap_or_default()))
             }
         }
     }
+}
+
+impl Arrival {
+    /// Turns it away: it must not serve.
+    pub(crate) async fn turn_away(mut self, reason: String) {
+        _ = timeout(LAST_MOMENT, self.channel.send(&Message::Abort { reason })).await;
+    }
+}
+
+/// Why a step failed.
+enum Failure {
+    Channel(Step, ChannelError),
+    Over(RestartError),
+}
+
+impl From<RestartError> for Failure {
+    fn from(error: RestartError) -> Self {
+        Self::Over(error)
+    }
+}
+
+async fn in_step<T>(
+    step: Step,
+    limit: Duration,
+    work: impl Future<Output = Result<T, ChannelError>>,
+) -> Result<T, Failure> {
+    match timeout(limit, work).await {
+        Ok(done) => done.map_err(|error| Failure::Channel(step, error)),
+        Err(_) => Err(Failure::Over(RestartError::TimedOut { step, limit })),
+    }
+}
+
+async fn greet(receiver: &mut Receiver<'_>, limit: Duration, pid: u32, nonce: &str) -> Result<(), Failure> {
+    let step = Step::Hello;
+    let hello = match in_step(step, limit, receiver.receive()).await? {
+        Message::Hello(hello) => hello,
+        other => return Err(unexpected(step, &other, "hello").into()),
+    };
+    if hello.pid != pid || hello.nonce != nonce {
+        let reason =
+            format!("process {} answered instead of {pid}; a wrapper must `exec` the server", hello.pid);
+        return Err(rejected(step, reason).into());
+    }
+    check_versions(&hello)
+}
+
+fn check_versions(hello: &Hello) -> Result<(), Failure> {
+    let (theirs, ours) = (hello.versions, Versions::OURS);
+    let Some(protocol) = theirs.agreed() else {
+        return Err(rejected(Step::Hello, format!("it speaks {theirs}, this process {ours}")).into());
+    };
+    tracing::debug!(pid = hello.pid, version = hello.version, protocol, "successor said hello");
+    Ok(())
+}
+
+fn unexpected(step: Step, said: &Message, wanted: &str) -> RestartError {
+    rejected(step, format!("it said `{}` instead of `{wanted}`", said.name()))
 }
 
 fn rejected(step: Step, reason: impl Into<String>) -> RestartError {

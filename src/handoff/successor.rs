@@ -1,4 +1,4 @@
-//! The successor's side: take what is handed down, say when it could serve, wait for the word.
+//! The successor's side: take what is handed down, say when it could serve, wait for the word, pass the probation.
 
 use std::{os::unix::net::UnixStream, time::Duration};
 
@@ -8,9 +8,9 @@ use super::{
     channel::{Channel, ChannelError},
     crossing::{self, Inherited},
     error::{HandoffError, Step},
-    message::{Claim, Commit, Hello, ListenerEntry, Message, OLDEST_PROTOCOL, PROTOCOL},
+    estate::Inheritance,
+    message::{Claim, Commit, Hello, Message, Serving, Versions},
 };
-use crate::bind::ListeningSocket;
 
 /// The conversation with the predecessor, after it has handed over its sockets.
 #[derive(Debug)]
@@ -26,37 +26,55 @@ pub(crate) enum Verdict {
     Commit(Commit),
     /// It called the restart off: do not serve.
     Abort(String),
-    /// It died. Nobody accepts any more: serve.
-    Died,
+    /// It died, or leaves: nobody else accepts any more.
+    Gone,
 }
 
 impl Succession {
-    /// Takes over from the process that started this one. `None` if nobody did: this is the first of its line.
+    /// Takes over from the process that started this one. `None` if nobody did, or if it died before it had handed
+    /// anything over: this is the first of its line.
     ///
     /// # Errors
     ///
     /// Any error means that this process must end; the predecessor serves on.
-    pub(crate) async fn begin(
-        limit: Duration,
-    ) -> Result<Option<(Self, Vec<(ListenerEntry, ListeningSocket)>)>, HandoffError> {
+    pub(crate) async fn begin(limit: Duration) -> Result<Option<(Self, Inheritance)>, HandoffError> {
         let Some(Inherited { socket, nonce }) = crossing::inherit() else { return Ok(None) };
-        let mut channel = Channel::new(UnixStream::from(socket))?;
+        match Self::over(UnixStream::from(socket), nonce, limit).await {
+            Err(HandoffError::PredecessorGone) => {
+                tracing::warn!(
+                    "the predecessor died before it had handed over its sockets; this process begins a line of its own"
+                );
+                Ok(None)
+            }
+            taken => taken.map(Some),
+        }
+    }
+
+    /// Takes over from the process at the other end.
+    pub(crate) async fn over(
+        stream: UnixStream,
+        nonce: String,
+        limit: Duration,
+    ) -> Result<(Self, Inheritance), HandoffError> {
+        let mut channel = Channel::new(stream)?;
+        let hello = Message::Hello(Hello {
+            versions: Versions::OURS,
+            pid: std::process::id(),
+            nonce,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        });
         let receiving = async {
-            let hello = Hello {
-                protocol: PROTOCOL,
-                oldest_protocol: OLDEST_PROTOCOL,
-                pid: std::process::id(),
-                nonce,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-            };
-            let step = Step::Hello;
-            channel.send(&Message::Hello(hello)).await.map_err(|error| HandoffError::channel(step, error))?;
-            receive_sockets(&mut channel).await
+            match channel.send(&hello).await {
+                // It is gone; what it had sent before is there nevertheless.
+                Ok(()) | Err(ChannelError::Closed) => {}
+                Err(error) => return Err(HandoffError::channel(Step::Hello, error)),
+            }
+            Inheritance::receive(channel.split().1).await
         };
         let step = Step::Manifest;
-        let (generation, sockets) =
+        let inheritance =
             timeout(limit, receiving).await.map_err(|_| HandoffError::TimedOut { step, limit })??;
-        Ok(Some((Self { channel, generation }, sockets)))
+        Ok((Self { channel, generation: inheritance.generation }, inheritance))
     }
 
     /// The number of the predecessor's generation.
@@ -66,15 +84,29 @@ impl Succession {
 
     /// Says that this process could serve.
     pub(crate) async fn ready(&mut self, claim: Claim) -> Result<(), HandoffError> {
-        for message in [Message::Claim(claim), Message::Ready] {
-            match self.channel.send(&message).await {
-                Ok(()) => {}
-                // The predecessor is gone; `verdict` says what that means.
-                Err(ChannelError::Closed) => return Ok(()),
-                Err(error) => return Err(HandoffError::channel(Step::Ready, error)),
-            }
+        self.tell(Step::Ready, Message::Claim(claim)).await?;
+        self.tell(Step::Ready, Message::Ready).await
+    }
+
+    /// Says that this process accepts, and how long its probation may take.
+    pub(crate) async fn serving(&mut self, probation: Duration) -> Result<(), HandoffError> {
+        let probation_seconds = probation.as_secs_f64();
+        self.tell(Step::Commit, Message::Serving(Serving { probation_seconds })).await
+    }
+
+    /// Says that this process goes on: the predecessor is not needed any more.
+    pub(crate) async fn settled(mut self) {
+        // One that cannot be told any more is gone, or takes the closed socket for our end.
+        if let Err(error) = self.tell(Step::Probation, Message::Settled).await {
+            tracing::warn!(%error, "the predecessor could not be told that this generation has settled");
         }
-        Ok(())
+    }
+
+    /// Says that this process has stopped accepting, for this reason. What becomes of it, `verdict` says.
+    pub(crate) async fn sick(&mut self, reason: String) {
+        if let Err(error) = self.tell(Step::Probation, Message::Sick { reason }).await {
+            tracing::warn!(%error, "the predecessor could not be told that this generation is sick");
+        }
     }
 
     /// Waits for the predecessor's decision. Cancel safe.
@@ -83,53 +115,19 @@ impl Succession {
             Ok(Message::Commit(commit)) => Ok(Verdict::Commit(commit)),
             Ok(Message::Abort { reason }) => Ok(Verdict::Abort(reason)),
             Ok(other) => {
-                let reason = format!("it said `{}` instead of `commit`", other.name());
+                let reason = format!("it said `{}`, which is not for a successor to hear now", other.name());
                 Err(HandoffError::Protocol { step: Step::Commit, reason })
             }
-            Err(ChannelError::Closed) => Ok(Verdict::Died),
+            Err(ChannelError::Closed) => Ok(Verdict::Gone),
             Err(error) => Err(HandoffError::channel(Step::Commit, error)),
         }
     }
 
-    /// Says that this process accepts.
-    pub(crate) async fn settled(&mut self) {
-        if let Err(error) = self.channel.send(&Message::Settled).await {
-            // It died after the commit; then there is nobody left who could take the sockets back.
-            tracing::debug!(%error, "the predecessor is gone");
+    /// A predecessor that is gone is no error here: `verdict` says what it means.
+    async fn tell(&mut self, step: Step, message: Message) -> Result<(), HandoffError> {
+        match self.channel.send(&message).await {
+            Ok(()) | Err(ChannelError::Closed) => Ok(()),
+            Err(error) => Err(HandoffError::channel(step, error)),
         }
     }
-}
-
-async fn receive_sockets(
-    channel: &mut Channel,
-) -> Result<(u64, Vec<(ListenerEntry, ListeningSocket)>), HandoffError> {
-    let step = Step::Manifest;
-    let failed = |error| HandoffError::channel(step, error);
-    let manifest = match channel.receive().await.map_err(failed)? {
-        Message::Manifest(manifest) => manifest,
-        Message::Abort { reason } => return Err(HandoffError::Aborted { reason }),
-        other => {
-            let reason = format!("it said `{}` instead of `manifest`", other.name());
-            return Err(HandoffError::Protocol { step, reason });
-        }
-    };
-    let mut descriptors = Vec::with_capacity(manifest.listeners.len());
-    while descriptors.len() < manifest.listeners.len() {
-        match channel.receive().await.map_err(failed)? {
-            Message::Descriptors { count } => {
-                descriptors.extend(channel.take_descriptors(count).map_err(failed)?);
-            }
-            Message::Abort { reason } => return Err(HandoffError::Aborted { reason }),
-            other => {
-                let reason = format!("it said `{}` instead of `descriptors`", other.name());
-                return Err(HandoffError::Protocol { step, reason });
-            }
-        }
-    }
-    let mut sockets = Vec::with_capacity(descriptors.len());
-    for (entry, descriptor) in manifest.listeners.into_iter().zip(descriptors) {
-        let socket = ListeningSocket::inherited(&entry.name, descriptor, &entry.socket)?;
-        sockets.push((entry, socket));
-    }
-    Ok((manifest.generation, sockets))
 }

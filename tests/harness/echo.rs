@@ -23,6 +23,7 @@ pub(crate) struct Echo {
     pub(super) target: Target,
     program: PathBuf,
     arguments: Vec<OsString>,
+    probation: Option<String>,
     variables: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
 }
@@ -40,16 +41,18 @@ const PORT: u16 = 6789;
 const ADMIN_PORT: u16 = 9100;
 
 /// Variables that the server reads, and that a test must not inherit from whoever runs it.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 19] = [
     "ADMIN_BIND",
     "ALLOWED_NETWORKS",
     "BIND",
     "CLIENT_TLS_CERTIFICATE_CA",
+    "DRAINING_LIMIT",
     "DRAIN_TIMEOUT",
     "LOG_LEVEL",
     "LOG_PATH",
     "PID_FILE",
     "PORT",
+    "PROBATION",
     "READY_TIMEOUT",
     "START_COMMAND",
     "TLS_CERTIFICATE",
@@ -85,7 +88,8 @@ impl Echo {
             echo.authority = Some(Arc::new(authority));
         }
         let admin = format!("tcp://{}", echo.admin());
-        echo.option("--admin", admin).option("--worker-threads", "2")
+        // A restart is over when the successor has settled, and most tests wait for that.
+        echo.option("--admin", admin).option("--worker-threads", "2").probation("0s")
     }
 
     /// Without options: with a place, but told of nothing.
@@ -97,6 +101,7 @@ impl Echo {
             target: Target::tcp(place.address(PORT)),
             program: example("echo"),
             arguments: Vec::new(),
+            probation: None,
             variables: Vec::new(),
             directory: None,
             place: Arc::new(place),
@@ -116,6 +121,12 @@ impl Echo {
 
     pub(crate) fn variable(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.variables.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// How long a successor is on probation; not at all unless this is called.
+    pub(crate) fn probation(mut self, time: &str) -> Self {
+        self.probation = Some(time.to_owned());
         self
     }
 
@@ -154,7 +165,8 @@ impl Echo {
 
     fn all_arguments(&self) -> Vec<OsString> {
         let pid_file = ["--pid-file".into(), self.pid_file.clone().into()];
-        self.arguments.iter().cloned().chain(pid_file).collect()
+        let probation = self.probation.iter().flat_map(|time| ["--probation".into(), time.into()]);
+        self.arguments.iter().cloned().chain(probation).chain(pid_file).collect()
     }
 
     pub(crate) fn place(&self) -> &Arc<Place> {

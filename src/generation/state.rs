@@ -1,0 +1,154 @@
+//! What the application hands on to the next generation, by name: bytes that are asked for at each restart.
+
+use std::{
+    collections::HashMap,
+    fmt, io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use portcullis_layers::BoxError;
+use tokio::{task::JoinSet, time::timeout};
+
+use crate::{RestartError, chain::Chain, handoff::SealedState};
+
+/// How large one state may be, in bytes, unless set otherwise.
+pub(super) const STATE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// How long all of it may take to be had, unless set otherwise.
+pub(super) const STATE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Asked for the bytes at each restart.
+type Offer = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send>> + Send + Sync>;
+
+/// What is offered to the next generation, and what the previous one has left.
+pub(super) struct State {
+    limit: usize,
+    timeout: Duration,
+    offers: Mutex<HashMap<String, Offer>>,
+    inherited: Mutex<HashMap<String, SealedState>>,
+}
+
+/// A state that the predecessor handed on cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the state {name:?} that the predecessor handed on cannot be read")]
+pub struct StateError {
+    name: String,
+    #[source]
+    source: io::Error,
+}
+
+impl State {
+    pub(super) fn new(limit: usize, timeout: Duration, inherited: HashMap<String, SealedState>) -> Self {
+        Self { limit, timeout, offers: Mutex::default(), inherited: Mutex::new(inherited) }
+    }
+
+    pub(super) fn offer<F, R, E>(&self, name: String, offer: F)
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
+        E: Into<BoxError>,
+    {
+        let offer: Offer = Arc::new(move || {
+            let asked = offer();
+            Box::pin(async move { asked.await.map_err(Into::into) })
+        });
+        self.offers.lock().unwrap_or_else(PoisonError::into_inner).insert(name, offer);
+    }
+
+    pub(super) fn take(&self, name: &str) -> Result<Option<Vec<u8>>, StateError> {
+        let inherited = self.inherited.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let read = inherited.map(|state| state.read(self.limit)).transpose();
+        read.map_err(|source| StateError { name: name.to_owned(), source })
+    }
+
+    /// Asks for all that is offered, at the same time. One that cannot be had fails the restart: a successor that
+    /// does not know what it should is worse than none.
+    pub(super) async fn collect(&self) -> Result<Vec<(String, SealedState)>, RestartError> {
+        let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut asked = JoinSet::new();
+        for (name, offer) in offers {
+            let limit = self.timeout;
+            asked.spawn(async move {
+                // Called here, so that a panic in it is this task's.
+                let bytes = async { offer().await };
+                (name, timeout(limit, bytes).await)
+            });
+        }
+        let mut state = Vec::with_capacity(asked.len());
+        while let Some(answer) = asked.join_next().await {
+            let failed = |name: &str, reason: String| RestartError::State { name: name.to_owned(), reason };
+            // Its name went with it; the panic itself is in the log of the program.
+            let (name, bytes) = answer.map_err(|error| failed("", error.to_string()))?;
+            let bytes = match bytes {
+                Ok(Ok(bytes)) => bytes,
+                Ok(Err(error)) => return Err(failed(&name, Chain(&*error).to_string())),
+                Err(_) => return Err(failed(&name, format!("it was not there within {:?}", self.timeout))),
+            };
+            if bytes.len() > self.limit {
+                let reason = format!("it has {} bytes, and {} are the limit", bytes.len(), self.limit);
+                return Err(failed(&name, reason));
+            }
+            let sealed = SealedState::new(&bytes).map_err(|error| failed(&name, error.to_string()))?;
+            state.push((name, sealed));
+        }
+        Ok(state)
+    }
+}
+
+/// Names only: what they stand for may be secret.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |names: Vec<&String>| format!("{names:?}");
+        let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        let inherited = self.inherited.lock().unwrap_or_else(PoisonError::into_inner);
+        f.debug_struct("State")
+            .field("offers", &names(offers.keys().collect()))
+            .field("inherited", &names(inherited.keys().collect()))
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        State::new(8, Duration::from_secs(1), HashMap::new())
+    }
+
+    async fn refused(state: &State) -> String {
+        state.collect().await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn what_is_offered_is_what_the_next_one_takes() {
+        let ours = state();
+        ours.offer("greeting".to_owned(), || async { Ok::<_, io::Error>(b"hello".to_vec()) });
+        ours.offer("greeting".to_owned(), || async { Ok::<_, io::Error>(b"hi".to_vec()) });
+        let handed_on = ours.collect().await.unwrap().into_iter().collect();
+        let theirs = State::new(8, Duration::ZERO, handed_on);
+        assert_eq!(theirs.take("farewell").unwrap(), None);
+        assert_eq!(theirs.take("greeting").unwrap().unwrap(), b"hi", "the last offer counts");
+        assert_eq!(theirs.take("greeting").unwrap(), None, "taken once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_state_that_cannot_be_had_is_named() {
+        let state = state();
+        state.offer("sessions".to_owned(), || async { Err::<Vec<u8>, _>("the store is locked") });
+        assert!(refused(&state).await.contains(r#""sessions" cannot be handed on: the store is locked"#));
+        state.offer("sessions".to_owned(), || async { Ok::<_, io::Error>(vec![0; 9]) });
+        assert!(refused(&state).await.contains("9 bytes, and 8 are the limit"));
+        state.offer("sessions".to_owned(), std::future::pending::<io::Result<Vec<u8>>>);
+        assert!(refused(&state).await.contains("not there within 1s"));
+    }
+
+    #[tokio::test]
+    async fn what_the_predecessor_left_is_bounded_too() {
+        let large = HashMap::from([("sessions".to_owned(), SealedState::new(&[0; 9]).unwrap())]);
+        let error = State::new(8, Duration::ZERO, large).take("sessions").unwrap_err();
+        assert!(error.to_string().contains("sessions"), "{error}");
+    }
+}

@@ -1,0 +1,125 @@
+//! The process of a successor, as its predecessor holds it: by a pidfd, never by a bare pid.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::{Signal, pidfd_send_signal},
+};
+use tokio::{process::Child, task::JoinHandle, time::timeout};
+
+use super::{StartCommand, crossing};
+
+/// See the module. Dropping it does nothing to the process: if this one ends without a word, the successor goes on alone.
+#[derive(Debug)]
+pub(super) enum Process {
+    /// `exec` is under way.
+    Starting(JoinHandle<io::Result<Child>>),
+    /// Our child. It is unreaped, so a signal cannot reach another process; tokio holds its pidfd.
+    Child(Child, u32),
+    /// Somebody else's child.
+    Peer(Peer),
+    /// It could not be started.
+    None,
+}
+
+/// A process that connected to this one.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// As this process sees it; 0 in a PID namespace that it cannot see into.
+    pub(crate) pid: u32,
+    /// `None` if it cannot be held: then it cannot be killed either.
+    pub(crate) handle: Option<OwnedFd>,
+}
+
+/// A process that was killed is gone within this time, or hangs in the kernel.
+const DEATH_LIMIT: Duration = Duration::from_secs(5);
+
+impl Process {
+    /// Begins to start `command`, with `socket` as its handoff socket.
+    pub(super) fn start(command: &StartCommand, socket: OwnedFd, nonce: &str) -> Self {
+        let (command, nonce) = (command.clone(), nonce.to_owned());
+        Self::Starting(tokio::task::spawn_blocking(move || crossing::spawn(&command, &socket, &nonce)))
+    }
+
+    /// Waits until it runs its program. Cancel safe.
+    pub(super) async fn started(&mut self) -> io::Result<()> {
+        if let Self::Starting(starting) = self {
+            let started = starting.await.map_err(io::Error::other).flatten();
+            *self = Self::None;
+            let child = started?;
+            let pid = child.id().ok_or_else(|| io::Error::other("it was reaped already"))?;
+            *self = Self::Child(child, pid);
+        }
+        Ok(())
+    }
+
+    /// Its process id; 0 if it is unknown.
+    pub(super) const fn pid(&self) -> u32 {
+        match self {
+            Self::Child(_, pid) => *pid,
+            Self::Peer(peer) => peer.pid,
+            Self::Starting(_) | Self::None => 0,
+        }
+    }
+
+    /// How it ended, if it does within `limit` and we are told. A child is reaped.
+    pub(super) async fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
+        match self {
+            Self::Child(child, _) => timeout(limit, child.wait()).await.ok()?.ok(),
+            _ => None,
+        }
+    }
+
+    /// Kills it and waits until it is gone; a child is reaped. `false` if it may still live.
+    pub(super) async fn kill(self) -> bool {
+        match self {
+            Self::Child(mut child, _) => matches!(timeout(DEATH_LIMIT, child.kill()).await, Ok(Ok(()))),
+            Self::Peer(Peer { handle: Some(handle), .. }) => kill(handle).await.unwrap_or(false),
+            Self::Starting(starting) => {
+                // It hangs in exec(2), in a file system perhaps. Should it come to life after all, it is not wanted any more.
+                tokio::spawn(async move {
+                    if let Ok(Ok(mut child)) = starting.await {
+                        _ = child.kill().await;
+                    }
+                });
+                true
+            }
+            Self::Peer(Peer { handle: None, .. }) => false,
+            Self::None => true,
+        }
+    }
+
+    /// Leaves it to itself. A child is reaped should it end before we do.
+    pub(super) fn let_go(self) {
+        if let Self::Child(mut child, _) = self {
+            tokio::spawn(async move { child.wait().await });
+        }
+    }
+}
+
+/// Whether the process of this pidfd is over.
+pub(super) fn is_over(handle: BorrowedFd<'_>) -> bool {
+    wait(handle, Duration::ZERO)
+}
+
+async fn kill(handle: OwnedFd) -> io::Result<bool> {
+    match pidfd_send_signal(&handle, Signal::KILL) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(tokio::task::spawn_blocking(move || wait(handle.as_fd(), DEATH_LIMIT)).await?)
+}
+
+/// Waits until the process of this pidfd is over: then it is readable (pidfd_open(2)). Blocks.
+fn wait(handle: BorrowedFd<'_>, limit: Duration) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(handle, PollFlags::IN)];
+    let limit = Timespec::try_from(limit).ok();
+    matches!(poll(&mut polled, limit.as_ref()), Ok(1..))
+}
