@@ -15,7 +15,7 @@ use super::{
     Restarted,
     drain::drain,
     metrics::LineMetrics,
-    probation::{Trial, on_probation},
+    probation::{Settled, Trial, on_probation},
     restart::{RestartRequest, refuse, restart},
     shared::{End, Shared},
 };
@@ -75,8 +75,8 @@ const WHAT_FOR: Duration = Duration::from_secs(5);
 impl Life {
     pub(super) async fn run(self, mut requests: Requests, succession: Option<Succession>) {
         let over = match self.settle(&mut requests, succession).await {
-            Ok(Some(over)) => over,
-            Ok(None) => self.serve(&mut requests).await,
+            Ok(Ok(settled)) => self.serve(&mut requests, settled).await,
+            Ok(Err(over)) => over,
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "this process may not serve; its predecessor does");
                 self.shared.phase.send_replace(Phase::Draining);
@@ -93,27 +93,27 @@ impl Life {
         });
     }
 
-    /// From the start to serving for good. `None`: it serves.
+    /// From the start to serving for good, or to what came of it instead.
     async fn settle(
         &self,
         requests: &mut Requests,
         succession: Option<Succession>,
-    ) -> Result<Option<Over>, HandoffError> {
+    ) -> Result<Result<Settled, Over>, HandoffError> {
         let starting = self.start(succession);
         let (succession, Commit { took_seconds }) =
             match self.refusing(requests, Refusal::NotServing, starting).await? {
                 Started::OnProbation(succession, commit) => (succession, commit),
-                Started::Alone => return Ok(None),
-                Started::Over(over) => return Ok(Some(over)),
+                Started::Alone => return Ok(Ok(Settled::default())),
+                Started::Over(over) => return Ok(Err(over)),
             };
         let proving = on_probation(&self.shared, self.settings.trial.clone(), succession);
-        let over = self.refusing(requests, Refusal::OnProbation, proving).await;
-        if !matches!(over, Some(Over::Unfit(_))) {
+        let proved = self.refusing(requests, Refusal::OnProbation, proving).await;
+        if !matches!(proved, Err(Over::Unfit(_))) {
             self.metrics().committed(Duration::try_from_secs_f64(took_seconds).unwrap_or_default());
             self.metrics().restarted(RestartResult::Succeeded);
             tracing::info!(generation = self.shared.number, "settled");
         }
-        Ok(over)
+        Ok(proved)
     }
 
     /// From the start to serving.
@@ -158,15 +158,12 @@ impl Life {
             Verdict::Gone
         } else {
             succession.ready(claim).await?;
-            let (step, limit) = (Step::Commit, self.settings.ready_timeout);
             tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => {
                     return Ok(Started::Over(Over::Asked { last: false }));
                 }
-                verdict = timeout(limit, succession.verdict()) => {
-                    verdict.map_err(|_| HandoffError::TimedOut { step, limit })??
-                }
+                verdict = succession.verdict_within(self.settings.ready_timeout) => verdict?,
             }
         };
         match verdict {
@@ -214,11 +211,12 @@ impl Life {
     }
 
     /// Serves, and restarts when asked to, until serving is over.
-    async fn serve(&self, requests: &mut Requests) -> Over {
+    async fn serve(&self, requests: &mut Requests, mut settled: Settled) -> Over {
         loop {
             tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => return Over::Asked { last: true },
+                over = settled.called_off(&self.shared) => return over,
                 Some(request) = requests.recv() => {
                     let restarting = restart(&self.shared, &self.settings, request.candidate);
                     let outcome = self.refusing(requests, Refusal::AlreadyRestarting, restarting).await;

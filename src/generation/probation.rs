@@ -16,8 +16,8 @@ use crate::{
 /// How long a successor is on probation, unless set otherwise.
 pub(crate) const PROBATION: Duration = Duration::from_secs(5);
 
-/// An accept loop stops as soon as it is polled, and the predecessor accepts again at once; one that takes longer is stuck.
-const TURN_LIMIT: Duration = Duration::from_secs(5);
+/// An accept loop stops as soon as it is polled; one that takes longer than this is not.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send + Sync>;
 
@@ -95,42 +95,77 @@ impl Trial {
     }
 }
 
-/// Serves on probation. `None`: it has settled, and serves on.
-pub(super) async fn on_probation(shared: &Shared, trial: Trial, mut succession: Succession) -> Option<Over> {
+/// Serves on probation, and settles.
+///
+/// # Errors
+///
+/// What serving has ended with.
+pub(super) async fn on_probation(
+    shared: &Shared,
+    trial: Trial,
+    mut succession: Succession,
+) -> Result<Settled, Over> {
     let predecessor = succession.predecessor();
-    let unfit = tokio::select! {
+    tokio::select! {
         biased;
         // Who tells this one to end means the service: the predecessor must not go on with it.
         () = shared.drain_requested.cancelled() => {
             succession.settled().await;
-            return Some(Over::Asked { last: true });
+            Err(Over::Asked { last: true })
         }
-        verdict = succession.verdict() => match verdict {
-            Ok(Verdict::Gone) => {
-                tracing::info!(predecessor, "the predecessor is gone; this generation has settled");
-                return None;
-            }
-            Ok(Verdict::Abort(reason)) => HandoffError::Aborted { reason },
-            Ok(Verdict::Commit(_)) => {
-                let reason = "it committed twice".to_owned();
-                HandoffError::Protocol { step: Step::Probation, reason }
-            }
-            Err(error) => error,
-        },
+        verdict = succession.verdict() => {
+            obey(shared, verdict).await?;
+            tracing::info!(predecessor, "the predecessor is gone; this generation has settled");
+            Ok(Settled::default())
+        }
         verdict = trial.verdict() => match verdict {
             Ok(()) => {
                 succession.settled().await;
-                return None;
+                Ok(Settled(Some(succession)))
             }
-            Err(reason) => return step_back(shared, succession, reason).await,
+            Err(reason) => step_back(shared, succession, reason).await,
         }
+    }
+}
+
+/// A generation that has settled, if its predecessor agrees.
+///
+/// The predecessor may call the restart off at the very moment at which the successor settles. It decides: the successor
+/// has heard the last of it when it is gone.
+#[derive(Debug, Default)]
+pub(super) struct Settled(Option<Succession>);
+
+impl Settled {
+    /// Waits for a predecessor that does not agree; for ever if it does. Cancel safe.
+    pub(super) async fn called_off(&mut self, shared: &Shared) -> Over {
+        if let Some(succession) = &mut self.0 {
+            let verdict = succession.verdict().await;
+            self.0 = None;
+            if let Err(over) = obey(shared, verdict).await {
+                return over;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// What the predecessor's word means to a generation that serves: nothing, if it is gone.
+async fn obey(shared: &Shared, verdict: Result<Verdict, HandoffError>) -> Result<(), Over> {
+    let error = match verdict {
+        Ok(Verdict::Gone) => return Ok(()),
+        Ok(Verdict::Abort(reason)) => HandoffError::Aborted { reason },
+        Ok(Verdict::Commit(_)) => {
+            let reason = "it committed twice".to_owned();
+            HandoffError::Protocol { step: Step::Probation, reason }
+        }
+        Err(error) => error,
     };
     stop_accepting(shared).await;
-    Some(Over::Unfit(unfit))
+    Err(Over::Unfit(error))
 }
 
 /// Gives the sockets back to the predecessor, if it is there to take them.
-async fn step_back(shared: &Shared, mut succession: Succession, reason: String) -> Option<Over> {
+async fn step_back(shared: &Shared, mut succession: Succession, reason: String) -> Result<Settled, Over> {
     tracing::error!(
         generation = shared.number,
         reason,
@@ -138,20 +173,26 @@ async fn step_back(shared: &Shared, mut succession: Succession, reason: String) 
     );
     stop_accepting(shared).await;
     succession.sick(reason.clone()).await;
-    if let Ok(Ok(Verdict::Abort(_))) = timeout(TURN_LIMIT, succession.verdict()).await {
-        return Some(Over::Unfit(HandoffError::Sick { reason }));
+    // Without a limit: a predecessor that hangs accepts when it wakes, and then there must not be two.
+    let verdict = tokio::select! {
+        biased;
+        () = shared.drain_requested.cancelled() => return Err(Over::Asked { last: false }),
+        verdict = succession.verdict() => verdict,
+    };
+    if let Ok(Verdict::Gone) = verdict {
+        tracing::error!(
+            generation = shared.number,
+            "the predecessor is gone; better an unfit generation than none: this one serves"
+        );
+        shared.phase.send_replace(Phase::Serving);
+        return Ok(Settled::default());
     }
-    tracing::error!(
-        generation = shared.number,
-        "the predecessor does not go on; better an unfit generation than none: this one serves"
-    );
-    shared.phase.send_replace(Phase::Serving);
-    None
+    Err(Over::Unfit(HandoffError::Sick { reason }))
 }
 
 async fn stop_accepting(shared: &Shared) {
     shared.phase.send_replace(Phase::Standby);
-    if timeout(TURN_LIMIT, shared.accept_loops(|accepting| accepting == 0)).await.is_err() {
+    if timeout(STOP_LIMIT, shared.accept_loops(|accepting| accepting == 0)).await.is_err() {
         tracing::warn!(generation = shared.number, "the listeners have not stopped: is `serve` polled?");
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
 use super::{Restarted, life::Settings, shared::Shared};
 use crate::{
     Refusal, RestartError,
-    handoff::{Arrival, Estate, Probation, Step, Successor},
+    handoff::{Arrival, Committed, Estate, Probation, Step, Successor},
     listener::Acceptor,
     phase::Phase,
 };
@@ -149,7 +149,10 @@ async fn prove(
     successor: &mut Successor,
     Restarted { pid, generation, took }: Restarted,
 ) -> Result<Probation, RestartError> {
-    let probation = successor.commit(took).await?;
+    let probation = match successor.commit(took).await? {
+        Committed::OnProbation(probation) => probation,
+        Committed::Settled => return Ok(Probation::Passed),
+    };
     tracing::info!(successor = pid, generation, ?took, ?probation, "handed over; standing by");
     tokio::select! {
         biased;

@@ -8,12 +8,13 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
-use tokio::{io::Interest, net::UnixStream};
+use tokio::{io::Interest, net::UnixStream, time::timeout};
 
 use super::{
-    crossing::{self, MAX_DESCRIPTORS},
+    crossing::{self, MAX_DESCRIPTORS, Received},
     message::Message,
 };
 
@@ -100,6 +101,11 @@ impl Channel {
         self.split().0.send(message).await
     }
 
+    /// See [`Receiver::receive_within`].
+    pub(crate) async fn receive_within(&mut self, limit: Duration) -> Result<Option<Message>, ChannelError> {
+        self.split().1.receive_within(limit).await
+    }
+
     /// See [`Receiver::receive`].
     pub(crate) async fn receive(&mut self) -> Result<Message, ChannelError> {
         self.split().1.receive().await
@@ -153,6 +159,30 @@ impl Receiver<'_> {
         }
     }
 
+    /// As [`receive`](Self::receive), but `None` if there is nothing within `limit`. Cancel safe.
+    ///
+    /// What the other side has written before the end of `limit` counts, whether or not the runtime has heard of it: a
+    /// decision that is in the socket must not be undone by a timer.
+    pub(crate) async fn receive_within(&mut self, limit: Duration) -> Result<Option<Message>, ChannelError> {
+        if let Ok(received) = timeout(limit, self.receive()).await {
+            return received.map(Some);
+        }
+        loop {
+            match self.inbox.next_frame()? {
+                Some(Message::Unknown) => {}
+                Some(message) => return Ok(Some(message)),
+                None => {
+                    let mut buffer = [0; 4096];
+                    match crossing::receive(self.stream.as_fd(), &mut buffer) {
+                        Ok(received) => self.inbox.take_in(received, &buffer)?,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                        Err(error) => return Err(closed_or_io(error)),
+                    }
+                }
+            }
+        }
+    }
+
     /// Takes the descriptors that came with a [`Message::Descriptors`].
     pub(crate) fn take_descriptors(&mut self, count: usize) -> Result<Vec<OwnedFd>, ChannelError> {
         if self.inbox.descriptors.len() < count {
@@ -163,27 +193,32 @@ impl Receiver<'_> {
 
     async fn fill(&mut self) -> Result<(), ChannelError> {
         let mut buffer = [0; 4096];
-        let (stream, inbox) = (self.stream, &mut *self.inbox);
+        let stream = self.stream;
         let received = stream
             .async_io(Interest::READABLE, || crossing::receive(stream.as_fd(), &mut buffer))
             .await
             .map_err(closed_or_io)?;
-        inbox.descriptors.extend(received.descriptors);
+        self.inbox.take_in(received, &buffer)
+    }
+}
+
+impl Inbox {
+    /// Keeps what was read into `buffer`, and what came with it.
+    fn take_in(&mut self, received: Received, buffer: &[u8]) -> Result<(), ChannelError> {
+        self.descriptors.extend(received.descriptors);
         if received.cut_off {
             return Err(ChannelError::DescriptorsLost);
         }
-        if inbox.descriptors.len() > inbox.welcome {
+        if self.descriptors.len() > self.welcome {
             return Err(ChannelError::Garbled("descriptors that nobody asked for".to_owned()));
         }
         if received.bytes == 0 {
             return Err(ChannelError::Closed);
         }
-        inbox.bytes.extend_from_slice(&buffer[..received.bytes]);
+        self.bytes.extend_from_slice(&buffer[..received.bytes]);
         Ok(())
     }
-}
 
-impl Inbox {
     /// The first whole frame among the bytes received.
     fn next_frame(&mut self) -> Result<Option<Message>, ChannelError> {
         let Some(header) = self.bytes.first_chunk::<HEADER>() else { return Ok(None) };
@@ -261,6 +296,17 @@ mod tests {
         assert_eq!(channel.receive().await.unwrap(), Message::Settled);
         drop(writing.join().unwrap());
         assert!(matches!(channel.receive().await, Err(ChannelError::Closed)));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_was_written_before_the_limit_counts() {
+        let (mut channel, mut theirs) = pair();
+        assert_eq!(channel.receive_within(Duration::ZERO).await.unwrap(), None);
+        // The runtime does not hear of it: nothing is awaited before the limit.
+        theirs.write_all(b"\0\0\0\x12{\"type\":\"settled\"}").unwrap();
+        assert_eq!(channel.receive_within(Duration::ZERO).await.unwrap(), Some(Message::Settled));
+        drop(theirs);
+        assert!(matches!(channel.receive_within(Duration::ZERO).await, Err(ChannelError::Closed)));
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ pub(crate) use error::RestartResult;
 pub use error::{HandoffError, Refusal, RestartError, Step};
 pub(crate) use estate::{Elder, Estate};
 pub(crate) use message::{Claim, Commit, ListenerEntry};
-pub(crate) use predecessor::{Arrival, Probation, Successor};
+pub(crate) use predecessor::{Arrival, Committed, Probation, Successor};
 pub use start_command::{StartCommand, StartCommandError};
 pub(crate) use state::SealedState;
 pub(crate) use successor::{Succession, Verdict};

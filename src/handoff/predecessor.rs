@@ -45,6 +45,15 @@ pub(crate) struct Arrival {
     pub(crate) peer: Peer,
 }
 
+/// What a successor says that has been told to serve.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    /// It accepts, and will have proved itself within this time.
+    OnProbation(Duration),
+    /// It was told to end meanwhile, and nobody shall go on for it.
+    Settled,
+}
+
 /// How a probation ended well, or was not needed.
 #[derive(Debug)]
 pub(crate) enum Probation {
@@ -59,6 +68,9 @@ const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// A successor that is told to stop gets this long to read it.
 const TO_BE_TOLD: Duration = Duration::from_millis(100);
+
+/// One that cannot be killed gets this long to say, by closing its end, that it has read it.
+const TO_OBEY: Duration = Duration::from_secs(2);
 
 /// From the commit until the successor accepts, nobody does: that must not last.
 const COMMIT_LIMIT: Duration = Duration::from_secs(5);
@@ -110,7 +122,7 @@ impl Successor {
 
     async fn present<L: AsFd>(&mut self, estate: &Estate<L>) -> Result<(), Failure> {
         let Self { process, channel, limit, origin } = self;
-        let (sender, mut receiver) = channel.split();
+        let (sender, receiver) = channel.split();
         let sending = in_step(Step::Manifest, *limit, estate.send(sender));
         let (command, socket, nonce) = match origin {
             Origin::Started { command, socket, nonce } => (command, socket, nonce),
@@ -127,14 +139,14 @@ impl Successor {
             let timed_out = |_| RestartError::TimedOut { step: Step::Hello, limit: *limit };
             let failed = |source| RestartError::Spawn { command: command.to_string(), source };
             started.map_err(timed_out)?.map_err(failed)?;
-            greet(&mut receiver, *limit, process.pid(), nonce).await
+            greet(receiver, *limit, process.pid(), nonce).await
         };
         // In this order: what fits into the socket is there before the process is.
         tokio::try_join!(biased; sending, greeting).map(|((), ())| ())
     }
 
-    /// Tells the successor to serve and waits until it does. Returns how long its probation takes.
-    pub(crate) async fn commit(&mut self, took: Duration) -> Result<Duration, RestartError> {
+    /// Tells the successor to serve and waits until it does.
+    pub(crate) async fn commit(&mut self, took: Duration) -> Result<Committed, RestartError> {
         let step = Step::Commit;
         let limit = self.limit.min(COMMIT_LIMIT);
         let commit = Message::Commit(Commit { took_seconds: took.as_secs_f64() });
@@ -142,9 +154,11 @@ impl Successor {
             return Err(self.explain(failure).await);
         }
         match self.receive(step, limit).await? {
+            Message::Settled => Ok(Committed::Settled),
             Message::Serving(serving) => Duration::try_from_secs_f64(serving.probation_seconds)
                 .ok()
                 .filter(|probation| *probation <= LONGEST_PROBATION)
+                .map(Committed::OnProbation)
                 .ok_or_else(|| {
                     let seconds = serving.probation_seconds;
                     rejected(step, format!("it wants to be on probation for {seconds} seconds"))
@@ -178,9 +192,12 @@ impl Successor {
         _ = timeout(TO_BE_TOLD, &mut telling).await;
         if process.kill().await {
             telling.abort();
-        } else {
-            // Then the word is all there is, and the socket stays open until it has been read.
-            tracing::error!(pid, "the successor cannot be killed; it is told not to serve");
+        } else if timeout(TO_OBEY, telling).await.is_err() {
+            // The word is all there is, and the socket stays open until it has been read.
+            tracing::error!(
+                pid,
+                "the successor cannot be killed, and has not yet read that it must not serve"
+            );
         }
     }
 
@@ -197,7 +214,7 @@ impl Successor {
 
     /// The next message, or why there is none.
     async fn receive(&mut self, step: Step, limit: Duration) -> Result<Message, RestartError> {
-        match in_step(step, limit, self.channel.receive()).await {
+        match next(step, limit, self.channel.split().1).await {
             Ok(message) => Ok(message),
             Err(failure) => Err(self.explain(failure).await),
         }
@@ -250,9 +267,14 @@ async fn in_step<T>(
     }
 }
 
-async fn greet(receiver: &mut Receiver<'_>, limit: Duration, pid: u32, nonce: &str) -> Result<(), Failure> {
+async fn next(step: Step, limit: Duration, mut receiver: Receiver<'_>) -> Result<Message, Failure> {
+    let received = receiver.receive_within(limit).await.map_err(|error| Failure::Channel(step, error))?;
+    received.ok_or(Failure::Over(RestartError::TimedOut { step, limit }))
+}
+
+async fn greet(receiver: Receiver<'_>, limit: Duration, pid: u32, nonce: &str) -> Result<(), Failure> {
     let step = Step::Hello;
-    let hello = match in_step(step, limit, receiver.receive()).await? {
+    let hello = match next(step, limit, receiver).await? {
         Message::Hello(hello) => hello,
         other => return Err(unexpected(step, &other, "hello").into()),
     };

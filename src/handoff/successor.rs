@@ -94,9 +94,9 @@ impl Succession {
         self.tell(Step::Commit, Message::Serving(Serving { probation_seconds })).await
     }
 
-    /// Says that this process goes on: the predecessor is not needed any more.
-    pub(crate) async fn settled(mut self) {
-        // One that cannot be told any more is gone, or takes the closed socket for our end.
+    /// Says that this process goes on: the predecessor is not needed any more. It has the last word on it, see
+    /// [`verdict`](Self::verdict): gone, it agrees.
+    pub(crate) async fn settled(&mut self) {
         if let Err(error) = self.tell(Step::Probation, Message::Settled).await {
             tracing::warn!(%error, "the predecessor could not be told that this generation has settled");
         }
@@ -111,7 +111,17 @@ impl Succession {
 
     /// Waits for the predecessor's decision. Cancel safe.
     pub(crate) async fn verdict(&mut self) -> Result<Verdict, HandoffError> {
-        match self.channel.receive().await {
+        Self::understand(self.channel.receive().await)
+    }
+
+    /// As [`verdict`](Self::verdict), for `limit` at most.
+    pub(crate) async fn verdict_within(&mut self, limit: Duration) -> Result<Verdict, HandoffError> {
+        let received = self.channel.receive_within(limit).await.transpose();
+        received.map_or(Err(HandoffError::TimedOut { step: Step::Commit, limit }), Self::understand)
+    }
+
+    fn understand(received: Result<Message, ChannelError>) -> Result<Verdict, HandoffError> {
+        match received {
             Ok(Message::Commit(commit)) => Ok(Verdict::Commit(commit)),
             Ok(Message::Abort { reason }) => Ok(Verdict::Abort(reason)),
             Ok(other) => {

@@ -11,7 +11,7 @@ mod rights;
 
 pub(super) use exec::spawn;
 pub(super) use inherit::{Inherited, inherit};
-pub(super) use rights::{MAX_DESCRIPTORS, receive, send};
+pub(super) use rights::{MAX_DESCRIPTORS, Received, receive, send};
 
 /// The variable that names the handoff socket to a new process: `descriptor:pid:nonce`.
 ///
