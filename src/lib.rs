@@ -47,10 +47,11 @@
 //!
 //! # A restart
 //!
-//! The successor is started with one end of a socketpair. It is handed the sockets, checks them, initialises, and is ready
+//! The successor is started with one end of a socketpair, in which it finds the sockets. It checks them, initialises, and is ready
 //! when all its listeners are being served; only then does the predecessor stop accepting and tell it to begin. Each
-//! step has a deadline. If the successor fails before that, it is killed and reaped, and nothing has changed. The predecessor
-//! closes its copies of the sockets when the successor has said that it accepts.
+//! step has a deadline. If the successor fails before that, it is killed and reaped, and nothing has changed. If it fails in its
+//! probation after that, the predecessor accepts again; when it has settled, the predecessor closes its copies of the sockets
+//! and drains. If the predecessor dies, the successor goes on alone.
 //!
 //! # Features
 //!
