@@ -67,33 +67,37 @@ impl State {
     /// does not know what it should is worse than none.
     pub(super) async fn collect(&self) -> Result<Vec<(String, SealedState)>, RestartError> {
         let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut asked = JoinSet::new();
+        let (mut asked, mut names) = (JoinSet::new(), HashMap::new());
         for (name, offer) in offers {
-            let limit = self.timeout;
-            asked.spawn(async move {
-                // Called here, so that a panic in it is this task's.
-                let bytes = async { offer().await };
-                (name, timeout(limit, bytes).await)
-            });
+            // Called within the task, so that a panic in it is the task's.
+            let asking = asked.spawn(timeout(self.timeout, async move { offer().await }));
+            names.insert(asking.id(), name);
         }
         let mut state = Vec::with_capacity(asked.len());
-        while let Some(answer) = asked.join_next().await {
-            let failed = |name: &str, reason: String| RestartError::State { name: name.to_owned(), reason };
-            // Its name went with it; the panic itself is in the log of the program.
-            let (name, bytes) = answer.map_err(|error| failed("", error.to_string()))?;
-            let bytes = match bytes {
-                Ok(Ok(bytes)) => bytes,
-                Ok(Err(error)) => return Err(failed(&name, Chain(&*error).to_string())),
-                Err(_) => return Err(failed(&name, format!("it was not there within {:?}", self.timeout))),
+        while let Some(answer) = asked.join_next_with_id().await {
+            let (id, answer) = match answer {
+                Ok((id, answer)) => {
+                    (id, answer.map_err(|_| format!("it was not there within {:?}", self.timeout)))
+                }
+                Err(error) => (error.id(), Err("what offers it panicked".to_owned())),
             };
-            if bytes.len() > self.limit {
-                let reason = format!("it has {} bytes, and {} are the limit", bytes.len(), self.limit);
-                return Err(failed(&name, reason));
+            let name = names.remove(&id).unwrap_or_default();
+            let sealed = answer
+                .and_then(|bytes| bytes.map_err(|error| Chain(&*error).to_string()))
+                .and_then(|bytes| self.seal(&bytes));
+            match sealed {
+                Ok(sealed) => state.push((name, sealed)),
+                Err(reason) => return Err(RestartError::State { name, reason }),
             }
-            let sealed = SealedState::new(&bytes).map_err(|error| failed(&name, error.to_string()))?;
-            state.push((name, sealed));
         }
         Ok(state)
+    }
+
+    fn seal(&self, bytes: &[u8]) -> Result<SealedState, String> {
+        if bytes.len() > self.limit {
+            return Err(format!("it has {} bytes, and {} are the limit", bytes.len(), self.limit));
+        }
+        SealedState::new(bytes).map_err(|error| error.to_string())
     }
 }
 

@@ -78,6 +78,18 @@ impl Client {
         compare(sent, &received)
     }
 
+    /// Receives a line, without its end.
+    pub(crate) async fn line(&mut self) -> Result<String, Fault> {
+        let mut line = Vec::new();
+        loop {
+            let byte = in_time(self.stream.read_u8()).await?;
+            if byte == b'\n' {
+                return String::from_utf8(line).map_err(|error| Fault::Wrong(error.to_string()));
+            }
+            line.push(byte);
+        }
+    }
+
     /// The server is done as well: an orderly end, and nothing before it.
     pub(crate) async fn expect_end(&mut self) -> Result<(), Fault> {
         match in_time(self.stream.read(&mut [0])).await? {

@@ -9,6 +9,7 @@
 
 pub(crate) mod certificates;
 mod client;
+pub(crate) mod counter;
 mod descendants;
 mod echo;
 mod http;
