@@ -2,14 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio_rustls::rustls::{
-    self, ServerConfig,
-    crypto::{CryptoProvider, aws_lc_rs},
-    server::NoServerSessionStorage,
-    sign::{CertifiedKey, SingleCertAndKey},
-};
+use tokio_rustls::rustls::KeyLog;
 
-use super::{ClientAuth, TlsConfigError, TlsLayer, TlsVersion, layer::HANDSHAKE_TIMEOUT, pem::Pem};
+use super::{
+    ClientAuth, HandshakeCap, IdentityRules, TicketKeys, TlsConfigError, TlsLayer, TlsVersion,
+    layer::HANDSHAKE_TIMEOUT,
+    live::Live,
+    pem::Pem,
+    recipe::{CertificatePem, Recipe, Resumption},
+};
 
 /// Builds a [`TlsLayer`]; see [`TlsLayer::builder`]. Files are read by [`TlsBuilder::build`].
 ///
@@ -31,27 +32,32 @@ use super::{ClientAuth, TlsConfigError, TlsLayer, TlsVersion, layer::HANDSHAKE_T
 #[derive(Clone, Debug)]
 #[must_use = "nothing is read before `build`"]
 pub struct TlsBuilder {
-    certificate: Option<CertificatePem>,
-    client_auth: ClientAuth,
-    min_version: TlsVersion,
-    alpn: Vec<Vec<u8>>,
+    recipe: Recipe,
     handshake_timeout: Duration,
-}
-
-#[derive(Clone, Debug)]
-struct CertificatePem {
-    chain: Pem,
-    key: Pem,
+    handshake_cap: Option<HandshakeCap>,
+    end_revoked: bool,
 }
 
 impl TlsBuilder {
     pub(super) const fn new() -> Self {
         Self {
-            certificate: None,
-            client_auth: ClientAuth::Off,
-            min_version: TlsVersion::V1_2,
-            alpn: Vec::new(),
+            recipe: Recipe {
+                certificate: None,
+                named: Vec::new(),
+                strict_sni: false,
+                client_auth: ClientAuth::Off,
+                rules: None,
+                min_version: TlsVersion::V1_2,
+                ciphers: None,
+                groups: None,
+                alpn: Vec::new(),
+                alpn_required: false,
+                resumption: Resumption::Own,
+                key_log: None,
+            },
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            handshake_cap: None,
+            end_revoked: false,
         }
     }
 
@@ -59,29 +65,114 @@ impl TlsBuilder {
     ///
     /// The first file has the server's own certificate first, then those of its issuers as far as clients
     /// need them. The second has the key, as PKCS#8, PKCS#1 or SEC1, without a password. Both may be one
-    /// file. Replaces a certificate given before.
+    /// file. Replaces a certificate given before. It is shown to every client that asks for no server name, or for one that has no certificate
+    /// of its own.
     pub fn certificate_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        self.certificate =
-            Some(CertificatePem { chain: Pem::File(certificate.into()), key: Pem::File(key.into()) });
+        let (chain, key) = (Pem::File(certificate.into()), Pem::File(key.into()));
+        self.recipe.certificate = Some(CertificatePem { chain, key });
         self
     }
 
     /// As [`TlsBuilder::certificate_files`], from PEM texts.
     pub fn certificate_pem(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.certificate =
-            Some(CertificatePem { chain: Pem::Bytes(certificate.into()), key: Pem::Bytes(key.into()) });
+        let (chain, key) = (Pem::Bytes(certificate.into()), Pem::Bytes(key.into()));
+        self.recipe.certificate = Some(CertificatePem { chain, key });
+        self
+    }
+
+    /// A certificate for clients that ask for this server name (SNI, RFC 6066, 3): `example.org`, or `*.example.org` for
+    /// all names with one label more. An exact name goes before a wildcard. May be called for many names.
+    pub fn sni_certificate_files(
+        mut self,
+        name: impl Into<String>,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        let (chain, key) = (Pem::File(certificate.into()), Pem::File(key.into()));
+        self.recipe.named.push((name.into(), CertificatePem { chain, key }));
+        self
+    }
+
+    /// As [`sni_certificate_files`](Self::sni_certificate_files), from PEM texts.
+    pub fn sni_certificate_pem(
+        mut self,
+        name: impl Into<String>,
+        certificate: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> Self {
+        let (chain, key) = (Pem::Bytes(certificate.into()), Pem::Bytes(key.into()));
+        self.recipe.named.push((name.into(), CertificatePem { chain, key }));
+        self
+    }
+
+    /// Whether clients are refused (`sni`) that ask for no server name, or for one that has no certificate of its own. By default they
+    /// are shown the certificate of [`certificate_files`](Self::certificate_files), where there is one.
+    pub fn strict_sni(mut self, strict: bool) -> Self {
+        self.recipe.strict_sni = strict;
         self
     }
 
     /// Whether clients are asked for a certificate. Off by default.
     pub fn client_auth(mut self, client_auth: ClientAuth) -> Self {
-        self.client_auth = client_auth;
+        self.recipe.client_auth = client_auth;
+        self
+    }
+
+    /// Whom of those that a CA vouches for to let in. By default everybody.
+    ///
+    /// A client that does not satisfy the rules is refused in the handshake (`identity_denied`), also where a certificate is
+    /// optional. One that gives none is not judged by them.
+    pub fn allow_identities(mut self, rules: IdentityRules) -> Self {
+        self.recipe.rules = Some(rules);
+        self
+    }
+
+    /// Whether open connections are ended (`revoked`) whose client would not be let in any more after a reload that changed
+    /// CAs, revocation lists or rules. By default they go on.
+    ///
+    /// Every connection with a client certificate is then judged again after such a reload, in its own task.
+    pub fn end_revoked(mut self, end: bool) -> Self {
+        self.end_revoked = end;
+        self
+    }
+
+    /// The cipher suites, by their IANA names (those of TLS 1.3 with `TLS13_` in front, as rustls has them), the preferred one first. By default
+    /// all that rustls finds safe, in its order.
+    pub fn cipher_suites<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.recipe.ciphers = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The groups of the key exchange, by name, such as `X25519MLKEM768` and `X25519`, the preferred one first. By default all
+    /// there are, in rustls's order.
+    pub fn key_exchange_groups<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.recipe.groups = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Seals session tickets with these keys, for processes that share them. By default with keys of the layer's own.
+    pub fn ticket_keys(mut self, keys: TicketKeys) -> Self {
+        self.recipe.resumption = Resumption::With(keys);
+        self
+    }
+
+    /// Resumes no sessions: every client makes a full handshake. By default sessions are resumed, for 6 hours.
+    pub fn no_resumption(mut self) -> Self {
+        self.recipe.resumption = Resumption::Off;
+        self
+    }
+
+    /// Tells the secrets of every session to this log, which lets its readers decrypt all traffic: for debugging, and never by
+    /// default, whatever the environment says. [`rustls::KeyLogFile`](super::rustls::KeyLogFile) writes them to the file that
+    /// `SSLKEYLOGFILE` names.
+    pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
+        self.recipe.key_log = Some(log);
         self
     }
 
     /// The oldest version that is spoken. TLS 1.2 by default.
     pub fn min_version(mut self, version: TlsVersion) -> Self {
-        self.min_version = version;
+        self.recipe.min_version = version;
         self
     }
 
@@ -90,7 +181,21 @@ impl TlsBuilder {
     /// A client that names only others is refused; one that names none is served, and
     /// [`TlsSession::alpn`](super::TlsSession::alpn) is `None`.
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
-        self.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
+        self.recipe.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
+        self
+    }
+
+    /// Whether a client must agree on an application protocol. By default one that names none is served.
+    ///
+    /// Without one its handshake fails (`alpn`).
+    pub fn require_alpn(mut self, required: bool) -> Self {
+        self.recipe.alpn_required = required;
+        self
+    }
+
+    /// How many handshakes may be in progress. By default 4096, and 256 of one peer.
+    pub fn handshake_cap(mut self, cap: HandshakeCap) -> Self {
+        self.handshake_cap = Some(cap);
         self
     }
 
@@ -107,52 +212,13 @@ impl TlsBuilder {
     ///
     /// [`TlsConfigError`] says which file or setting is wrong, and what to do.
     pub fn build(self) -> Result<TlsLayer, TlsConfigError> {
-        if let Some(name) = self.alpn.iter().find(|name| name.is_empty() || name.len() > 255) {
-            return Err(TlsConfigError::Alpn(String::from_utf8_lossy(name).into_owned()));
-        }
-        // Given in words: the process may have another default provider, or none.
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let certificate =
-            self.certificate.ok_or(TlsConfigError::NoCertificateConfigured)?.certified_key(&provider)?;
-        let verifier = self.client_auth.verifier(&provider)?;
-
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_protocol_versions(self.min_version.and_younger())
-            .map_err(TlsConfigError::Rustls)?;
-        let asks_for_certificates = verifier.is_some();
-        let builder = match verifier {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
+        let keys = match &self.recipe.resumption {
+            Resumption::Own => Some(TicketKeys::generate()?),
+            Resumption::With(keys) => Some(keys.clone()),
+            Resumption::Off => None,
         };
-        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)));
-        config.alpn_protocols = self.alpn;
-        // 0-RTT data can be replayed, and a service here cannot tell it from other data.
-        config.max_early_data_size = 0;
-        if asks_for_certificates {
-            // rustls does not run the verifier again when a session is resumed: a certificate that has
-            // expired or whose CA is trusted no more would go on being let in. Both ways to resume are
-            // closed: by an id or stateful ticket (the storage), and by tickets offered after a handshake.
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
-        }
-        Ok(TlsLayer::from_config(Arc::new(config)).handshake_timeout(self.handshake_timeout))
-    }
-}
-
-impl CertificatePem {
-    fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, TlsConfigError> {
-        let chain = self.chain.certificates()?;
-        let key = provider
-            .key_provider
-            .load_private_key(self.key.key()?)
-            .map_err(|source| TlsConfigError::UnusableKey { from: self.key.source(), source })?;
-        let certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => {
-                TlsConfigError::KeyMismatch { certificate: self.chain.source(), key: self.key.source() }
-            }
-            source => TlsConfigError::UnusableCertificate { from: self.chain.source(), number: 1, source },
-        })?;
-        Ok(certified)
+        let live = Live::prepare(self.recipe, keys)?;
+        let layer = TlsLayer::new(live, self.handshake_cap.unwrap_or_default());
+        Ok(layer.handshake_timeout(self.handshake_timeout).end_revoked(self.end_revoked))
     }
 }

@@ -59,6 +59,63 @@ pub enum TlsConfigError {
         from: PemSource,
     },
 
+    /// The keys of session tickets cannot be used.
+    #[error(transparent)]
+    TicketKeys(#[from] super::TicketKeysError),
+
+    /// There is no revocation list.
+    #[error(
+        "there is no revocation list in {from}: it must have a block `-----BEGIN X509 CRL-----` (one in DER is \
+         converted by `openssl crl -inform der`)"
+    )]
+    NoCrl {
+        /// Where it was looked for.
+        from: PemSource,
+    },
+
+    /// A revocation list cannot be read.
+    #[error("revocation list number {number} in {from} cannot be used: it is no X.509 revocation list")]
+    UnusableCrl {
+        /// Where it came from.
+        from: PemSource,
+        /// Its place, from 1.
+        number: usize,
+    },
+
+    /// A certificate was given for what is no server name.
+    #[error("`{0}` is no server name: write a DNS name such as `example.org`, or `*.example.org`")]
+    ServerName(String),
+
+    /// Two certificates were given for one server name.
+    #[error("there are two certificates for the server name `{0}`: give one")]
+    TwiceTheName(String),
+
+    /// A name that nobody here knows.
+    #[error("`{name}` is no {kind} that can be used here; those that can: {known}")]
+    UnknownName {
+        /// The name that was given.
+        name: String,
+        /// `cipher suite` or `key exchange group`.
+        kind: &'static str,
+        /// All names there are.
+        known: String,
+    },
+
+    /// The versions and cipher suites chosen have nothing in common.
+    #[error("no cipher suite that was chosen is one of {version}, which was chosen as well")]
+    NoCipherFor {
+        /// The version.
+        version: super::TlsVersion,
+    },
+
+    /// Identity rules were given, and client certificates are not asked for.
+    #[error("identity rules need client certificates: give the CAs that vouch for them")]
+    RulesWithoutRoots,
+
+    /// ALPN is required, and no protocol is named.
+    #[error("an application protocol is required (ALPN), but none is named")]
+    AlpnRequiredWithoutProtocols,
+
     /// There is no private key.
     #[error(
         "there is no private key in {from}: it must have a block `-----BEGIN PRIVATE KEY-----` (PKCS#8), \

@@ -147,6 +147,11 @@ crate::words::words!(pub HandshakeFailure {
 const NOT_RESOLVED: &str = "no server certificate chain resolved";
 
 impl HandshakeFailure {
+    /// What an error means that was found after the last message of the handshake.
+    pub(super) fn of_session(error: &Rustls) -> Self {
+        Self::of(error, Opening::Record)
+    }
+
     fn of(error: &Rustls, opening: Opening) -> Self {
         match error {
             // After a first record that was TLS, a broken one is a broken protocol.

@@ -4,14 +4,15 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::{TlsLayer, TlsStream, handshake::Handshake};
-use crate::{BoxError, Connection};
+use super::{TlsLayer, TlsStream, handshake::Handshake, live::Live, recipe::Material, revocable::Revoked};
+use crate::{BoxError, CloseReason, Connection, RejectReason};
 
 pin_project! {
     /// The future of [`Tls`](super::Tls): the handshake, then the inner service's future.
@@ -31,15 +32,23 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State<C, S, F> {
+        // Too many are in progress.
+        Rejected {
+            reason: RejectReason,
+        },
         Handshake {
             #[pin]
             handshake: Handshake<C>,
             // Taken when the handshake is complete, or has failed: its slot is not for a client that is being told why.
             service: Option<S>,
+            ends_revoked: bool,
+            live: Arc<Live>,
         },
         Service {
             #[pin]
             future: F,
+            // Only for a client with a certificate, and if asked for: most connections do without the box.
+            revoked: Option<Pin<Box<Revoked>>>,
         },
         // What either held is gone, also where this one is kept for a while.
         Over,
@@ -53,8 +62,13 @@ where
 {
     /// `service` must be ready.
     pub(super) fn new(layer: &TlsLayer, connection: C, service: S) -> Self {
-        let handshake = Handshake::new(layer, connection);
-        Self { state: State::Handshake { handshake, service: Some(service) } }
+        let in_progress = match layer.handshakes().begin(connection.peer()) {
+            Ok(in_progress) => in_progress,
+            Err(reason) => return Self { state: State::Rejected { reason } },
+        };
+        let handshake = Handshake::new(layer, connection, in_progress);
+        let (ends_revoked, live) = (layer.ends_revoked(), layer.live().clone());
+        Self { state: State::Handshake { handshake, service: Some(service), ends_revoked, live } }
     }
 }
 
@@ -70,10 +84,15 @@ where
         let mut state = self.project().state;
         loop {
             let result = match state.as_mut().project() {
-                StateProj::Handshake { mut handshake, service } => match handshake.as_mut().poll(cx) {
-                    Poll::Ready(Ok(stream)) => {
+                StateProj::Rejected { reason } => Err(BoxError::from(*reason)),
+                StateProj::Handshake { mut handshake, service, ends_revoked, live } => match handshake
+                    .as_mut()
+                    .poll(cx)
+                {
+                    Poll::Ready(Ok((mut stream, judged))) => {
+                        let revoked = if *ends_revoked { watch(&mut stream, live, &judged) } else { None };
                         let future = service.take().expect("a handshake completes once").call(stream);
-                        state.set(State::Service { future });
+                        state.set(State::Service { future, revoked });
                         continue;
                     }
                     Poll::Ready(Err(error)) => Err(error),
@@ -84,7 +103,14 @@ where
                         return Poll::Pending;
                     }
                 },
-                StateProj::Service { future } => ready!(future.poll(cx)).map_err(Into::into),
+                StateProj::Service { future, revoked } => match (future.poll(cx), revoked) {
+                    (Poll::Ready(result), _) => result.map_err(Into::into),
+                    (Poll::Pending, Some(revoked)) => {
+                        ready!(revoked.as_mut().poll(cx));
+                        Err(CloseReason::Revoked.into())
+                    }
+                    (Poll::Pending, None) => return Poll::Pending,
+                },
                 StateProj::Over => panic!("the future of a TLS connection was polled after it had resolved"),
             };
             state.set(State::Over);
@@ -93,12 +119,20 @@ where
     }
 }
 
+/// Watches whether the client of this stream is let in no more.
+fn watch<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &Material) -> Option<Pin<Box<Revoked>>> {
+    let chain = stream.session().client_certificates()?.to_vec();
+    let revocable = stream.make_revocable();
+    Some(Box::pin(Revoked::new(live.clone(), judged, chain, revocable)))
+}
+
 impl<C, S> fmt::Debug for TlsFuture<C, S>
 where
     S: Service<TlsStream<C>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
+            State::Rejected { .. } => "rejected",
             State::Handshake { .. } => "handshake",
             State::Service { .. } => "service",
             State::Over => "over",

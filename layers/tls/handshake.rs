@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io, mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -12,11 +13,14 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 use tokio_rustls::{
-    FallibleAccept,
+    FallibleAccept, TlsAcceptor,
     rustls::{self, AlertDescription},
 };
 
-use super::{HandshakeError, TlsLayer, TlsStream, farewell::Farewell, wire::Wire};
+use super::{
+    HandshakeError, HandshakeFailure, TlsLayer, TlsStream, cap::InProgress, farewell::Farewell, live::Live,
+    recipe::Material, wire::Wire,
+};
 use crate::{BoxError, CloseReason, Connection, Notice};
 
 /// How long a client that was sent an alert has to close its side, within the deadline of the handshake. One
@@ -26,10 +30,14 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pin_project! {
     pub(super) struct Handshake<C> {
         stage: Stage<C>,
+        live: Arc<Live>,
+        material: Arc<Material>,
         started: Instant,
         timeout: Duration,
         #[pin]
         deadline: Sleep,
+        // Counted until it is over, whichever way.
+        in_progress: InProgress,
     }
 }
 
@@ -43,16 +51,21 @@ enum Stage<C> {
 }
 
 impl<C: Connection> Handshake<C> {
-    pub(super) fn new(layer: &TlsLayer, connection: C) -> Self {
+    pub(super) fn new(layer: &TlsLayer, connection: C, in_progress: InProgress) -> Self {
         connection.notice(&Notice::HandshakeStarted);
         let started = Instant::now();
         let timeout = layer.timeout();
-        let accept = layer.acceptor().accept(Wire::new(connection)).into_fallible();
+        let material = layer.live().current();
+        let acceptor = TlsAcceptor::from(material.config.clone());
+        let accept = acceptor.accept(Wire::new(connection)).into_fallible();
         Self {
             stage: Stage::Accept(Box::new(accept)),
+            live: layer.live().clone(),
+            material,
             started,
             timeout,
             deadline: tokio::time::sleep(timeout),
+            in_progress,
         }
     }
 }
@@ -65,7 +78,8 @@ impl<C> Handshake<C> {
 }
 
 impl<C: Connection> Future for Handshake<C> {
-    type Output = Result<TlsStream<C>, BoxError>;
+    /// The stream, and by what its client was judged.
+    type Output = Result<(TlsStream<C>, Arc<Material>), BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -79,9 +93,13 @@ impl<C: Connection> Future for Handshake<C> {
                             let error = rustls::Error::General("nothing was agreed".to_owned());
                             return Poll::Ready(Err(BoxError::from(error)));
                         };
+                        let judged = match judge(&stream, this.live, this.material) {
+                            Ok(judged) => judged,
+                            Err(error) => return Poll::Ready(Err(error.into())),
+                        };
                         let (session, took) = (stream.session(), this.started.elapsed());
                         stream.get_ref().notice(&Notice::HandshakeCompleted { session, took });
-                        return Poll::Ready(Ok(stream));
+                        return Poll::Ready(Ok((stream, judged)));
                     }
                     Poll::Ready(Err((error, wire))) => {
                         *this.stage = Stage::Over;
@@ -113,6 +131,25 @@ impl<C: Connection> Future for Handshake<C> {
             }
         }
     }
+}
+
+/// Judges what rustls has not: a client that resumed a session showed no certificate, and a reload may have changed since the
+/// handshake began whom to let in.
+fn judge<C>(
+    stream: &TlsStream<C>,
+    live: &Live,
+    material: &Arc<Material>,
+) -> Result<Arc<Material>, HandshakeError> {
+    let session = stream.session();
+    let failed = |source| HandshakeError::Tls { failure: HandshakeFailure::of_session(&source), source };
+    if material.alpn_required && session.alpn().is_none() {
+        return Err(failed(rustls::Error::NoApplicationProtocol));
+    }
+    let current = live.current();
+    if session.resumed() || current.trust != material.trust {
+        current.judge(session.client_certificates().unwrap_or_default()).map_err(failed)?;
+    }
+    Ok(current)
 }
 
 /// Whether a layer below has ended the connection for a reason of its own, which is then not the handshake's

@@ -2,10 +2,12 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tokio_rustls::rustls::ServerConfig;
 use tower::Layer;
 
-use super::{Tls, TlsBuilder, TlsConfigError};
+use super::{
+    Expiry, HandshakeCap, Reloaded, TicketKeys, Tls, TlsBuilder, TlsConfigError, cap::Handshakes, live::Live,
+};
 
 /// How long a handshake may take, unless told otherwise.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -13,11 +15,13 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Serves TLS: turns a service for [`TlsStream<C>`](super::TlsStream) into one for `C`.
 ///
 /// See the [module](super) for what is checked and what is not. Cloning is cheap; every clone shares the
-/// configuration and, with it, the sessions that can be resumed.
+/// configuration, its reloads and, with it, the sessions that can be resumed.
 #[derive(Clone)]
 pub struct TlsLayer {
-    acceptor: TlsAcceptor,
+    live: Arc<Live>,
+    handshakes: Arc<Handshakes>,
     handshake_timeout: Duration,
+    ends_revoked: bool,
 }
 
 impl TlsLayer {
@@ -39,7 +43,7 @@ impl TlsLayer {
         TlsBuilder::new()
     }
 
-    /// Uses a configuration of your own, exactly as it is; 10 seconds for a handshake.
+    /// Uses a configuration of your own, exactly as it is; 10 seconds for a handshake. It cannot be reloaded.
     ///
     /// Two things are then yours to see to. **Resumption:** rustls does not run the client verifier again
     /// when a session is resumed, so a configuration that asks for client certificates should keep no
@@ -48,7 +52,16 @@ impl TlsLayer {
     /// one. **0-RTT:** early data is not delivered to the service; leave `max_early_data_size` at 0.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
-        Self { acceptor: TlsAcceptor::from(config), handshake_timeout: HANDSHAKE_TIMEOUT }
+        Self::new(Live::fixed(config), HandshakeCap::default())
+    }
+
+    pub(super) fn new(live: Live, cap: HandshakeCap) -> Self {
+        Self {
+            live: Arc::new(live),
+            handshakes: Arc::new(Handshakes::new(cap)),
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            ends_revoked: false,
+        }
     }
 
     /// How long a handshake may take in all, from the call of the service to its last byte.
@@ -58,18 +71,62 @@ impl TlsLayer {
         self
     }
 
-    /// The configuration that is served.
-    #[must_use]
-    pub fn config(&self) -> &Arc<ServerConfig> {
-        self.acceptor.config()
+    pub(super) const fn end_revoked(mut self, end: bool) -> Self {
+        self.ends_revoked = end;
+        self
     }
 
-    pub(super) const fn acceptor(&self) -> &TlsAcceptor {
-        &self.acceptor
+    /// The configuration that is served now.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.live.current().config.clone()
+    }
+
+    /// Reads all files again, checks everything as a whole, and serves what was read from the next handshake on. Connections that are
+    /// open go on; see [`TlsBuilder::end_revoked`] for those of clients that are not let in any more.
+    ///
+    /// Blocks: it reads files. For a configuration of your own ([`from_config`](Self::from_config)) it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsConfigError`] says which file is wrong. What was served before is served on, all of it.
+    pub fn reload(&self) -> Result<Reloaded, TlsConfigError> {
+        self.live.reload()
+    }
+
+    /// The files that a reload reads; whoever watches them knows when it is time for one.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.live.files()
+    }
+
+    /// When the certificates that are served end, and the revocation lists should be replaced: those that were read from files.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<Expiry> {
+        self.live.current().expiries.clone()
+    }
+
+    /// The keys that session tickets are sealed with, or `None` where sessions are not resumed or the configuration is
+    /// your own.
+    #[must_use]
+    pub fn ticket_keys(&self) -> Option<&TicketKeys> {
+        self.live.keys()
+    }
+
+    pub(super) const fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    pub(super) const fn handshakes(&self) -> &Arc<Handshakes> {
+        &self.handshakes
     }
 
     pub(super) const fn timeout(&self) -> Duration {
         self.handshake_timeout
+    }
+
+    pub(super) const fn ends_revoked(&self) -> bool {
+        self.ends_revoked
     }
 }
 

@@ -50,31 +50,48 @@
 //! ```
 
 mod builder;
-mod client_auth;
+mod cap;
+mod client;
 mod config_error;
+mod crypto;
+mod digest;
 mod error;
+mod expiry;
 mod farewell;
 mod future;
 mod handshake;
 mod layer;
+mod live;
 mod maybe;
+mod names;
 mod pem;
+mod policy;
+mod recipe;
+mod revocable;
 mod service;
 mod session;
 mod stream;
+mod tickets;
 mod version;
 mod wire;
 
 pub use builder::TlsBuilder;
-pub use client_auth::{ClientAuth, ClientRoots};
+pub use cap::HandshakeCap;
+pub use client::{
+    ClientAuth, ClientIdentity, ClientRoots, ExpiredCrl, IdentityRule, IdentityRules, ParseIdentityRuleError,
+    UnknownRevocation,
+};
 pub use config_error::{PemSource, TlsConfigError};
 pub use error::{HandshakeError, HandshakeFailure};
+pub use expiry::{Expiry, ExpiryKind};
 pub use future::TlsFuture;
 pub use layer::TlsLayer;
+pub use live::Reloaded;
 pub use maybe::{MaybeTls, MaybeTlsFuture, MaybeTlsLayer, MaybeTlsStream};
 pub use service::Tls;
 pub use session::TlsSession;
 pub use stream::TlsStream;
+pub use tickets::{TicketKeys, TicketKeysError};
 pub use version::{ParseTlsVersionError, TlsVersion};
 
 /// The rustls that this layer is built on: for a [`rustls::ServerConfig`] of your own, and for the types that

@@ -1,16 +1,17 @@
 //! Certificates and keys from PEM text, with errors that say what to do.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{fmt, fs, path::PathBuf, time::SystemTime};
 
 use tokio_rustls::rustls::{
     pki_types::{
-        CertificateDer, PrivateKeyDer,
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
         pem::{Error, PemObject},
     },
     server::ParsedCertificate,
 };
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::{PemSource, TlsConfigError};
+use super::{Expiry, ExpiryKind, PemSource, TlsConfigError, client::moment};
 
 /// PEM text, or the file it is in.
 #[derive(Clone)]
@@ -32,6 +33,18 @@ impl Pem {
             Self::File(path) => PemSource::File(path.clone()),
             Self::Bytes(_) => PemSource::Bytes,
         }
+    }
+
+    pub(super) const fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Bytes(_) => None,
+        }
+    }
+
+    /// What is told of something in it that ends at this moment.
+    pub(super) fn expiry(&self, kind: ExpiryKind, at: SystemTime) -> Option<Expiry> {
+        Some(Expiry { kind, file: self.path()?.clone(), at })
     }
 
     fn read(&self) -> Result<Vec<u8>, TlsConfigError> {
@@ -59,6 +72,27 @@ impl Pem {
         Ok(certificates)
     }
 
+    /// All revocation lists, in their order, each with its next update; at least one.
+    #[expect(clippy::type_complexity, reason = "used in one place")]
+    pub(super) fn revocation_lists(
+        &self,
+    ) -> Result<Vec<(CertificateRevocationListDer<'static>, Option<SystemTime>)>, TlsConfigError> {
+        let lists = CertificateRevocationListDer::pem_slice_iter(&self.read()?)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| self.malformed(&error))?;
+        if lists.is_empty() {
+            return Err(TlsConfigError::NoCrl { from: self.source() });
+        }
+        let mut dated = Vec::with_capacity(lists.len());
+        for (index, list) in lists.into_iter().enumerate() {
+            let unusable = || TlsConfigError::UnusableCrl { from: self.source(), number: index + 1 };
+            let (_, parsed) = CertificateRevocationList::from_der(&list).map_err(|_| unusable())?;
+            let next_update = parsed.next_update().map(|time| moment(time.timestamp()));
+            dated.push((list, next_update));
+        }
+        Ok(dated)
+    }
+
     /// The first private key.
     pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, TlsConfigError> {
         let text = self.read()?;
@@ -83,6 +117,15 @@ impl Pem {
         };
         TlsConfigError::Malformed { from: self.source(), problem }
     }
+}
+
+/// When the first certificate of a chain ends.
+pub(super) fn first_end(chain: &[CertificateDer<'_>]) -> Option<SystemTime> {
+    let ends = chain.iter().filter_map(|certificate| {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        Some(moment(parsed.validity().not_after.timestamp()))
+    });
+    ends.min()
 }
 
 fn is_encrypted(text: &[u8]) -> bool {

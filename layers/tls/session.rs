@@ -7,7 +7,7 @@ use tokio_rustls::rustls::{
     pki_types::CertificateDer,
 };
 
-use super::TlsVersion;
+use super::{ClientIdentity, TlsVersion};
 
 /// What a completed handshake has agreed, borrowed from the stream; see
 /// [`Connection::tls`](crate::Connection::tls).
@@ -86,7 +86,8 @@ impl<'a> TlsSession<'a> {
         self.connection.alpn_protocol()
     }
 
-    /// Whether an earlier session was resumed. Its certificates were checked then, not now.
+    /// Whether an earlier session was resumed. Where client certificates are asked for, the one that was shown then was judged
+    /// again, as of now, by the layer's [`ClientAuth`](super::ClientAuth) (not by a configuration of your own).
     #[must_use]
     pub fn resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
@@ -95,13 +96,20 @@ impl<'a> TlsSession<'a> {
     /// The client's certificates as it sent them, its own first. `None` if it gave none, or was not asked.
     ///
     /// They are here only if they were **verified**: the configuration's verifier accepted them (for a
-    /// [`ClientAuth`](super::ClientAuth): they chain to a CA of yours, are within their dates, and may be
-    /// used for client authentication), and the client proved that it holds the key. A certificate that is
-    /// refused ends the handshake, also where it is optional. Whether it was revoked, and whether whom it
-    /// names may do what it asks for, was not checked.
+    /// [`ClientAuth`](super::ClientAuth): see there), and the client proved that it holds the key. A certificate that is
+    /// refused ends the handshake, also where it is optional.
     #[must_use]
     pub fn client_certificates(&self) -> Option<&'a [CertificateDer<'static>]> {
         self.connection.peer_certificates()
+    }
+}
+
+impl TlsSession<'_> {
+    /// Whom the client's certificate names; `None` where there is none. Verified, as
+    /// [`client_certificates`](Self::client_certificates) is. It is read from the certificate at each call.
+    #[must_use]
+    pub fn client_identity(&self) -> Option<ClientIdentity> {
+        ClientIdentity::of(self.client_certificates()?.first()?)
     }
 }
 

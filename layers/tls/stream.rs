@@ -5,13 +5,19 @@ use std::{
     fmt,
     io::{self, IoSlice},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{rustls, server};
 
-use super::{TlsSession, session::Agreed, wire::Wire};
+use super::{
+    TlsSession,
+    revocable::{Direction, Revocable},
+    session::Agreed,
+    wire::Wire,
+};
 use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
 
 /// A connection whose TLS handshake is complete; what is read and written is the plain text.
@@ -27,6 +33,8 @@ use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
 ///   between (RFC 8446, 6.1). What came before is delivered, then reading fails with
 ///   [`io::ErrorKind::UnexpectedEof`] that carries [`CloseReason::TlsTruncated`]. Many clients close like
 ///   that; a service whose protocol says itself where a message ends may treat it as the end.
+/// - Where the client is let in no more and [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked) is set, reading and
+///   writing fail with an error that carries [`CloseReason::Revoked`].
 /// - Dropping it sends nothing more, also no close_notify.
 pub struct TlsStream<C> {
     inner: Box<Inner<C>>,
@@ -35,13 +43,15 @@ pub struct TlsStream<C> {
 struct Inner<C> {
     tls: server::TlsStream<Wire<C>>,
     agreed: Agreed,
+    /// Where the client may be let in no more while this is open.
+    revocable: Option<Arc<Revocable>>,
 }
 
 impl<C> TlsStream<C> {
     /// `None` if nothing was agreed, which a handshake that is complete rules out.
     pub(super) fn new(tls: server::TlsStream<Wire<C>>) -> Option<Self> {
         let agreed = Agreed::of(tls.get_ref().1)?;
-        Some(Self { inner: Box::new(Inner { tls, agreed }) })
+        Some(Self { inner: Box::new(Inner { tls, agreed, revocable: None }) })
     }
 
     /// What was agreed in the handshake.
@@ -68,6 +78,24 @@ impl<C> TlsStream<C> {
         self.inner.tls.into_inner().0.into_inner()
     }
 
+    pub(super) fn make_revocable(&mut self) -> Arc<Revocable> {
+        self.inner.revocable.get_or_insert_default().clone()
+    }
+
+    /// Fails once the client is let in no more.
+    fn check(&self, direction: Direction, cx: &Context<'_>) -> io::Result<()>
+    where
+        C: Connection,
+    {
+        match &self.inner.revocable {
+            Some(revocable) if revocable.is_revoked(direction, cx) => {
+                self.get_ref().notice(&Notice::Ended(CloseReason::Revoked));
+                Err(io::Error::other(CloseReason::Revoked))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// For the `poll` methods.
     fn pinned(&mut self) -> Pin<&mut server::TlsStream<Wire<C>>>
     where
@@ -84,6 +112,7 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.check(Direction::Read, cx)?;
         let before = buf.filled().len();
         let result = ready!(self.pinned().poll_read(cx, buf));
         let wire = self.inner.tls.get_ref().0;
@@ -117,14 +146,17 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
 #[deny(clippy::missing_trait_methods)]
 impl<C: Connection> AsyncWrite for TlsStream<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(Direction::Write, cx)?;
         self.pinned().poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(Direction::Write, cx)?;
         self.pinned().poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(Direction::Write, cx)?;
         self.pinned().poll_shutdown(cx)
     }
 
@@ -133,6 +165,7 @@ impl<C: Connection> AsyncWrite for TlsStream<C> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check(Direction::Write, cx)?;
         self.pinned().poll_write_vectored(cx, bufs)
     }
 

@@ -1,0 +1,19 @@
+//! The one place that knows which cryptography there is: aws-lc-rs, or ring where it is chosen instead. Their interfaces are
+//! the same as far as this crate uses them.
+
+#[cfg(feature = "aws-lc-rs")]
+pub(super) use aws_lc_rs::{aead, digest, rand};
+#[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+pub(super) use ring::{aead, digest, rand};
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+compile_error!("portcullis-layers needs cryptography: enable the feature `aws-lc-rs` (the default) or `ring`");
+
+use tokio_rustls::rustls::crypto::CryptoProvider;
+
+/// rustls's view of it. Given in words everywhere: the process may have another default provider, or none.
+pub(super) fn provider() -> CryptoProvider {
+    #[cfg(feature = "aws-lc-rs")]
+    return tokio_rustls::rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
+    return tokio_rustls::rustls::crypto::ring::default_provider();
+}

@@ -1,0 +1,99 @@
+//! What a layer serves now, and its replacement while it serves.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    TicketKeys, TlsConfigError,
+    recipe::{Material, Recipe},
+};
+
+/// See the module.
+pub(super) struct Live {
+    current: RwLock<Arc<Material>>,
+    /// `None` for a configuration of the user's.
+    source: Option<Source>,
+}
+
+struct Source {
+    recipe: Recipe,
+    keys: Option<TicketKeys>,
+    /// One reload at a time: what was read last is what is served.
+    reloading: Mutex<()>,
+}
+
+/// What a reload has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// Whether clients are now judged by other CAs, revocation lists or rules. Sessions from before are then not
+    /// resumed.
+    pub trust_changed: bool,
+}
+
+impl Live {
+    pub(super) fn prepare(recipe: Recipe, keys: Option<TicketKeys>) -> Result<Self, TlsConfigError> {
+        let (material, file_keys) = recipe.prepare(keys.as_ref())?;
+        if let (Some(keys), Some(read)) = (&keys, file_keys) {
+            keys.take(read);
+        }
+        let source = Some(Source { recipe, keys, reloading: Mutex::new(()) });
+        Ok(Self { current: RwLock::new(Arc::new(material)), source })
+    }
+
+    pub(super) fn fixed(config: Arc<ServerConfig>) -> Self {
+        let material = Material {
+            config,
+            judge: None,
+            trust: [0; 32],
+            alpn_required: false,
+            expiries: Vec::new(),
+            superseded: CancellationToken::new(),
+        };
+        Self { current: RwLock::new(Arc::new(material)), source: None }
+    }
+
+    pub(super) fn current(&self) -> Arc<Material> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn reload(&self) -> Result<Reloaded, TlsConfigError> {
+        let Some(source) = &self.source else { return Ok(Reloaded { trust_changed: false }) };
+        let _one = source.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut material, file_keys) = source.recipe.prepare(source.keys.as_ref())?;
+        // From here on nothing fails.
+        if let (Some(keys), Some(read)) = (&source.keys, file_keys) {
+            keys.take(read);
+        }
+        let before = self.current();
+        let trust_changed = before.trust != material.trust;
+        if !trust_changed {
+            material.superseded = before.superseded.clone();
+        }
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(material);
+        if trust_changed {
+            before.superseded.cancel();
+        }
+        Ok(Reloaded { trust_changed })
+    }
+
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.source.as_ref().map_or_else(Vec::new, |source| source.recipe.files(source.keys.as_ref()))
+    }
+
+    pub(super) fn keys(&self) -> Option<&TicketKeys> {
+        self.source.as_ref()?.keys.as_ref()
+    }
+}
+
+impl Material {
+    /// Whether a client with this chain is let in as of now.
+    pub(super) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+        self.judge.as_ref().map_or(Ok(()), |judge| judge.judge(chain))
+    }
+}

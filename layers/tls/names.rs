@@ -1,0 +1,56 @@
+//! Which certificate is shown to whom: by the server name that the client asks for (SNI, RFC 6066, 3).
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio_rustls::rustls::{
+    pki_types::DnsName,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use super::TlsConfigError;
+
+/// The certificates, by name.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// For whoever asks for no name, or for another one; `None`: such a client is refused.
+    default: Option<Arc<CertifiedKey>>,
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    /// By what follows the `*.`; a wildcard stands for one label.
+    wildcard: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Names {
+    pub(super) fn new(default: Option<Arc<CertifiedKey>>) -> Self {
+        Self { default, exact: HashMap::new(), wildcard: HashMap::new() }
+    }
+
+    pub(super) fn add(&mut self, name: &str, certificate: Arc<CertifiedKey>) -> Result<(), TlsConfigError> {
+        let (map, suffix) = match name.strip_prefix("*.") {
+            Some(suffix) => (&mut self.wildcard, suffix),
+            None => (&mut self.exact, name),
+        };
+        // An IP address is no server name (RFC 6066, 3), and would never be asked for.
+        let valid = DnsName::try_from(suffix).is_ok() && suffix.parse::<std::net::IpAddr>().is_err();
+        if !valid {
+            return Err(TlsConfigError::ServerName(name.to_owned()));
+        }
+        match map.insert(suffix.to_ascii_lowercase(), certificate) {
+            None => Ok(()),
+            Some(_) => Err(TlsConfigError::TwiceTheName(name.to_owned())),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        // Names are compared without their case (RFC 4343); rustls gives them in lower case.
+        let wildcard = || self.wildcard.get(name.split_once('.')?.1);
+        self.exact.get(name).or_else(wildcard)
+    }
+}
+
+impl ResolvesServerCert for Names {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| self.find(name));
+        named.or(self.default.as_ref()).cloned()
+    }
+}
