@@ -94,7 +94,7 @@ async fn bare(tls: Option<&TlsLayer>) -> io::Result<SocketAddr> {
     let listener = TcpListener::from_std(socket.into())?;
     let address = listener.local_addr()?;
 
-    let acceptor = tls.map(|tls| TlsAcceptor::from(tls.config().clone()));
+    let acceptor = tls.map(|tls| TlsAcceptor::from(tls.config()));
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await?;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use tokio_rustls::rustls::KeyLog;
+use tokio_rustls::rustls::{KeyLog, time_provider::TimeProvider};
 
 use super::{
     ClientAuth, HandshakeCap, IdentityRules, TicketKeys, TlsConfigError, TlsLayer, TlsVersion,
@@ -54,6 +54,7 @@ impl TlsBuilder {
                 alpn_required: false,
                 resumption: Resumption::Own,
                 key_log: None,
+                clock: None,
             },
             handshake_timeout: HANDSHAKE_TIMEOUT,
             handshake_cap: None,
@@ -167,6 +168,12 @@ impl TlsBuilder {
     /// `SSLKEYLOGFILE` names.
     pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
         self.recipe.key_log = Some(log);
+        self
+    }
+
+    /// What tells the time to those who judge certificates. By default the system's clock; another one is for tests.
+    pub fn time_provider(mut self, clock: Arc<dyn TimeProvider>) -> Self {
+        self.recipe.clock = Some(clock);
         self
     }
 

@@ -6,7 +6,9 @@ pub(super) use aws_lc_rs::{aead, digest, rand};
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 pub(super) use ring::{aead, digest, rand};
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-compile_error!("portcullis-layers needs cryptography: enable the feature `aws-lc-rs` (the default) or `ring`");
+compile_error!(
+    "portcullis-layers needs cryptography: enable the feature `aws-lc-rs` (the default) or `ring`"
+);
 
 use tokio_rustls::rustls::crypto::CryptoProvider;
 

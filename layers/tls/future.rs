@@ -85,24 +85,24 @@ where
         loop {
             let result = match state.as_mut().project() {
                 StateProj::Rejected { reason } => Err(BoxError::from(*reason)),
-                StateProj::Handshake { mut handshake, service, ends_revoked, live } => match handshake
-                    .as_mut()
-                    .poll(cx)
-                {
-                    Poll::Ready(Ok((mut stream, judged))) => {
-                        let revoked = if *ends_revoked { watch(&mut stream, live, &judged) } else { None };
-                        let future = service.take().expect("a handshake completes once").call(stream);
-                        state.set(State::Service { future, revoked });
-                        continue;
-                    }
-                    Poll::Ready(Err(error)) => Err(error),
-                    Poll::Pending => {
-                        if handshake.has_failed() {
-                            *service = None;
+                StateProj::Handshake { mut handshake, service, ends_revoked, live } => {
+                    match handshake.as_mut().poll(cx) {
+                        Poll::Ready(Ok((mut stream, judged))) => {
+                            let revoked =
+                                if *ends_revoked { watch(&mut stream, live, &judged) } else { None };
+                            let future = service.take().expect("a handshake completes once").call(stream);
+                            state.set(State::Service { future, revoked });
+                            continue;
                         }
-                        return Poll::Pending;
+                        Poll::Ready(Err(error)) => Err(error),
+                        Poll::Pending => {
+                            if handshake.has_failed() {
+                                *service = None;
+                            }
+                            return Poll::Pending;
+                        }
                     }
-                },
+                }
                 StateProj::Service { future, revoked } => match (future.poll(cx), revoked) {
                     (Poll::Ready(result), _) => result.map_err(Into::into),
                     (Poll::Pending, Some(revoked)) => {

@@ -94,6 +94,8 @@ impl Live {
 impl Material {
     /// Whether a client with this chain is let in as of now.
     pub(super) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
-        self.judge.as_ref().map_or(Ok(()), |judge| judge.judge(chain))
+        let Some(judge) = &self.judge else { return Ok(()) };
+        let now = self.config.time_provider.current_time().ok_or(Error::FailedToGetCurrentTime)?;
+        judge.judge(chain, now)
     }
 }

@@ -1,8 +1,6 @@
 //! Cipher suites and key exchange groups, by their names.
 
-use tokio_rustls::rustls::{
-    SupportedCipherSuite, crypto::CryptoProvider, crypto::SupportedKxGroup,
-};
+use tokio_rustls::rustls::{SupportedCipherSuite, crypto::CryptoProvider, crypto::SupportedKxGroup};
 
 use super::{TlsConfigError, TlsVersion};
 

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::{
     self, KeyLog, ServerConfig, crypto::CryptoProvider, server::NoServerSessionStorage, sign::CertifiedKey,
+    time_provider::TimeProvider,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,7 @@ pub(super) struct Recipe {
     pub(super) alpn_required: bool,
     pub(super) resumption: Resumption,
     pub(super) key_log: Option<Arc<dyn KeyLog>>,
+    pub(super) clock: Option<Arc<dyn TimeProvider>>,
 }
 
 /// Whether sessions are resumed, and with which keys.
@@ -112,6 +114,9 @@ impl Recipe {
             Some(keys) => config.ticketer = Arc::new(Ticketer::new(keys.clone(), trust)),
             None => config.send_tls13_tickets = 0,
         }
+        if let Some(clock) = &self.clock {
+            config.time_provider = clock.clone();
+        }
         if let Some(key_log) = &self.key_log {
             config.key_log = key_log.clone();
         }
@@ -139,11 +144,7 @@ impl Recipe {
         Ok(())
     }
 
-    fn names(
-        &self,
-        provider: &CryptoProvider,
-        expiries: &mut Vec<Expiry>,
-    ) -> Result<Names, TlsConfigError> {
+    fn names(&self, provider: &CryptoProvider, expiries: &mut Vec<Expiry>) -> Result<Names, TlsConfigError> {
         let mut read = |pem: &CertificatePem| {
             let certificate = pem.certified_key(provider)?;
             let end = pem::first_end(&certificate.cert);

@@ -29,12 +29,12 @@ impl Judge {
         Self { webpki, rules }
     }
 
-    /// Judges a chain as of now, the client's own certificate first: for one that was shown in an earlier handshake.
-    pub(in super::super) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+    /// Judges a chain, the client's own certificate first: for one that was shown in an earlier handshake.
+    pub(in super::super) fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
         let Some((own, issuers)) = chain.split_first() else {
             return if self.client_auth_mandatory() { Err(Error::NoCertificatesPresented) } else { Ok(()) };
         };
-        self.verify_client_cert(own, issuers, UnixTime::now()).map(drop)
+        self.verify_client_cert(own, issuers, now).map(drop)
     }
 
     fn allow(&self, certificate: &CertificateDer<'_>) -> Result<(), CertificateError> {

@@ -46,7 +46,9 @@ pub struct IdentityRules {
 
 /// A text that is no [`IdentityRule`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no identity rule: {problem}; write cn=NAME, ou=NAME, dns=NAME, ip=ADDRESS, uri=URI or spki=SHA256")]
+#[error(
+    "`{text}` is no identity rule: {problem}; write cn=NAME, ou=NAME, dns=NAME, ip=ADDRESS, uri=URI or spki=SHA256"
+)]
 pub struct ParseIdentityRuleError {
     text: String,
     problem: &'static str,
@@ -67,7 +69,11 @@ impl IdentityRules {
     #[must_use]
     pub fn allow(&self, identity: &ClientIdentity) -> bool {
         let mut satisfied = self.rules.iter().map(|rule| rule.holds(identity));
-        if self.all { !self.rules.is_empty() && satisfied.all(|holds| holds) } else { satisfied.any(|holds| holds) }
+        if self.all {
+            !self.rules.is_empty() && satisfied.all(|holds| holds)
+        } else {
+            satisfied.any(|holds| holds)
+        }
     }
 }
 
@@ -99,7 +105,9 @@ impl FromStr for IdentityRule {
             "dns" => Self::Dns(value.to_ascii_lowercase()),
             "ip" => Self::Ip(value.parse().map_err(|_| wrong("that is no IP address"))?),
             "uri" => Self::Uri(value.to_owned()),
-            "spki" => Self::Spki(digest::from_hex(value).ok_or_else(|| wrong("that is no SHA-256 in hexadecimal digits"))?),
+            "spki" => Self::Spki(
+                digest::from_hex(value).ok_or_else(|| wrong("that is no SHA-256 in hexadecimal digits"))?,
+            ),
             _ => return Err(wrong("nothing is known about such a name")),
         })
     }

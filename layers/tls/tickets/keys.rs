@@ -206,7 +206,10 @@ impl Key {
     fn generate(born: u64) -> Result<Self, TicketKeysError> {
         let (mut name, mut secret) = ([0; 16], [0; 32]);
         let random = SystemRandom::new();
-        random.fill(&mut name).and_then(|()| random.fill(&mut secret)).map_err(|_| TicketKeysError::Random)?;
+        random
+            .fill(&mut name)
+            .and_then(|()| random.fill(&mut secret))
+            .map_err(|_| TicketKeysError::Random)?;
         Ok(Self { name, secret, born })
     }
 
@@ -229,8 +232,8 @@ fn now() -> u64 {
 }
 
 fn read(path: &Path) -> Result<Vec<Key>, TicketKeysError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| TicketKeysError::Read { path: path.to_owned(), source })?;
+    let text =
+        fs::read_to_string(path).map_err(|source| TicketKeysError::Read { path: path.to_owned(), source })?;
     let mut keys = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
