@@ -75,6 +75,7 @@ mod listener;
 mod phase;
 mod pid_file;
 mod signals;
+mod statistics;
 
 pub use bind::{Bind, BindError, InheritError};
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};

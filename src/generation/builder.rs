@@ -23,6 +23,7 @@ use crate::{
     handoff::Succession,
     pid_file::{PidFile, PidFileError},
     signals,
+    statistics::Statistics,
 };
 
 /// The settings of a [`Generation`], made by [`Generation::builder`].
@@ -223,9 +224,12 @@ impl GenerationBuilder {
         let inherited = inherited.unwrap_or_default();
         let roster = Roster::new(inherited.listeners);
         let state = State::new(self.state_limit, self.state_timeout, inherited.state);
+        let statistics = Statistics::new();
+        if succession.is_some() {
+            statistics.inherit(inherited.generations, inherited.page);
+        }
         let prefix = self.metrics_prefix;
-        let shared =
-            Arc::new(Shared::new(number, prefix, pid_file, roster, state, inherited.generations, restarts));
+        let shared = Arc::new(Shared::new(number, prefix, pid_file, roster, state, statistics, restarts));
         let settings = Settings {
             start_command,
             ready_timeout: self.ready_timeout,

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Restarted,
@@ -74,6 +75,8 @@ const WHAT_FOR: Duration = Duration::from_secs(5);
 
 impl Life {
     pub(super) async fn run(self, mut requests: Requests, succession: Option<Succession>) {
+        let statistics = self.shared.statistics.clone();
+        let _keeping = AbortOnDropHandle::new(tokio::spawn(async move { statistics.keep().await }));
         let over = match self.settle(&mut requests, succession).await {
             Ok(Ok(settled)) => self.serve(&mut requests, settled).await,
             Ok(Err(over)) => over,
@@ -103,7 +106,10 @@ impl Life {
         let (succession, Commit { took_seconds }) =
             match self.refusing(requests, Refusal::NotServing, starting).await? {
                 Started::OnProbation(succession, commit) => (succession, commit),
-                Started::Alone => return Ok(Ok(Settled::default())),
+                Started::Alone => {
+                    self.shared.statistics.settled();
+                    return Ok(Ok(Settled::default()));
+                }
                 Started::Over(over) => return Ok(Err(over)),
             };
         let proving = on_probation(&self.shared, self.settings.trial.clone(), succession);
@@ -200,7 +206,9 @@ impl Life {
     }
 
     fn metrics(&self) -> &LineMetrics {
-        self.metrics.get_or_init(|| LineMetrics::register(&self.shared.metrics_prefix, self.shared.number))
+        self.metrics.get_or_init(|| {
+            LineMetrics::register(&self.shared.metrics_prefix, self.shared.number, &self.shared.statistics)
+        })
     }
 
     fn enter_serving(&self) {

@@ -152,7 +152,10 @@ impl Settled {
 /// What the predecessor's word means to a generation that serves: nothing, if it is gone.
 async fn obey(shared: &Shared, verdict: Result<Verdict, HandoffError>) -> Result<(), Over> {
     let error = match verdict {
-        Ok(Verdict::Gone) => return Ok(()),
+        Ok(Verdict::Gone) => {
+            shared.statistics.settled();
+            return Ok(());
+        }
         Ok(Verdict::Abort(reason)) => HandoffError::Aborted { reason },
         Ok(Verdict::Commit(_)) => {
             let reason = "it committed twice".to_owned();
@@ -185,6 +188,7 @@ async fn step_back(shared: &Shared, mut succession: Succession, reason: String) 
             "the predecessor is gone; better an unfit generation than none: this one serves"
         );
         shared.phase.send_replace(Phase::Serving);
+        shared.statistics.settled();
         return Ok(Settled::default());
     }
     Err(Over::Unfit(HandoffError::Sick { reason }))

@@ -13,6 +13,7 @@ use crate::{
     handoff::{Arrival, Committed, Estate, Probation, Step, Successor},
     listener::Acceptor,
     phase::Phase,
+    statistics::Handover,
 };
 
 /// Somebody asks for a restart and waits for its outcome.
@@ -44,10 +45,12 @@ pub(super) async fn restart(
     candidate: Candidate,
 ) -> Result<Restarted, RestartError> {
     let requested = Instant::now();
-    let (mut successor, estate) = begin(shared, settings, candidate).await?;
+    let (mut successor, estate, mut statistics) = begin(shared, settings, candidate).await?;
     let until_commit = async {
         let claim = successor.hand_over(&estate).await?;
         stand_by(shared).await?;
+        // What was counted up to here is in the first scrape of the successor.
+        shared.statistics.publish();
         Ok(claim)
     };
     let claimed = tokio::select! {
@@ -66,17 +69,26 @@ pub(super) async fn restart(
     };
 
     let took = requested.elapsed();
+    match successor.handle() {
+        Ok(process) => statistics.serves(shared.number + 1, successor.pid(), process),
+        Err(error) => tracing::warn!(%error, "what the successor counts will be lost if it is rolled back"),
+    }
     let restarted = Restarted { pid: successor.pid(), generation: shared.number + 1, took };
     match prove(shared, &mut successor, restarted).await {
-        Ok(Probation::Passed) => successor.let_go(),
+        Ok(Probation::Passed) => {
+            statistics.settled();
+            successor.let_go();
+        }
         Ok(Probation::Sick(reason)) => {
             // It has stopped accepting, and serves the connections that it has.
+            drop(statistics);
             roll_back(shared);
             successor.dismiss(reason.clone()).await;
             return Err(RestartError::RolledBack(Box::new(RestartError::Sick { reason })));
         }
         Err(error) => {
             successor.abandon(&error).await;
+            drop(statistics);
             roll_back(shared);
             return Err(RestartError::RolledBack(Box::new(error)));
         }
@@ -92,9 +104,9 @@ async fn begin(
     shared: &Shared,
     settings: &Settings,
     candidate: Candidate,
-) -> Result<(Successor, Estate<Arc<Acceptor>>), RestartError> {
+) -> Result<(Successor, Estate<Arc<Acceptor>>, Handover), RestartError> {
     let limit = settings.draining_limit;
-    if shared.elders().len() >= limit {
+    if shared.statistics.draining() >= limit {
         return refuse(candidate, RestartError::Refused(Refusal::TooManyDraining { limit })).await;
     }
     let collected = tokio::select! {
@@ -105,6 +117,13 @@ async fn begin(
     let state = match collected {
         Ok(state) => state,
         Err(error) => return refuse(candidate, error).await,
+    };
+    let statistics = match shared.statistics.begin_handover(shared.number) {
+        Ok(statistics) => statistics,
+        Err(error) => {
+            let (name, reason) = ("statistics".to_owned(), error.to_string());
+            return refuse(candidate, RestartError::State { name, reason }).await;
+        }
     };
     let successor = match candidate {
         Candidate::Start => {
@@ -121,7 +140,8 @@ async fn begin(
         roster.freeze(true);
         roster.inventory()
     });
-    Ok((successor, Estate { generation: shared.number, listeners, state, generations: shared.elders() }))
+    let (generations, page) = (statistics.generations().to_vec(), statistics.page().clone());
+    Ok((successor, Estate { generation: shared.number, listeners, state, generations, page }, statistics))
 }
 
 /// Refuses whoever asks.

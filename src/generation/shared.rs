@@ -18,7 +18,7 @@ use super::{
     roster::Roster,
     state::State,
 };
-use crate::{HandoffError, chain::Chain, handoff::Elder, phase::Phase, pid_file::PidFile};
+use crate::{HandoffError, chain::Chain, phase::Phase, pid_file::PidFile, statistics::Statistics};
 
 /// See the module.
 #[derive(Debug)]
@@ -32,8 +32,7 @@ pub(crate) struct Shared {
     pub(super) drain_requested: CancellationToken,
     pub(super) pid_file: Mutex<Option<PidFile>>,
     pub(super) state: State,
-    /// Older generations, the youngest first.
-    elders: Mutex<Vec<Elder>>,
+    pub(super) statistics: Arc<Statistics>,
     roster: Mutex<Roster>,
     /// Whether the roster is ready.
     ready: watch::Sender<bool>,
@@ -66,7 +65,7 @@ impl Shared {
         pid_file: Option<PidFile>,
         roster: Roster,
         state: State,
-        elders: Vec<Elder>,
+        statistics: Arc<Statistics>,
         restarts: mpsc::Sender<RestartRequest>,
     ) -> Self {
         Self {
@@ -78,7 +77,7 @@ impl Shared {
             drain_requested: CancellationToken::new(),
             pid_file: Mutex::new(pid_file),
             state,
-            elders: Mutex::new(elders),
+            statistics,
             roster: Mutex::new(roster),
             ready: watch::Sender::new(false),
             accepting: watch::Sender::new(0),
@@ -92,6 +91,11 @@ impl Shared {
 
     pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    #[cfg(feature = "admin")]
+    pub(crate) const fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
     }
 
     pub(crate) fn metrics_prefix(&self) -> &str {
@@ -111,13 +115,6 @@ impl Shared {
     /// Waits until every listener is served and nobody holds the generation back.
     pub(super) async fn ready(&self) {
         _ = self.ready.subscribe().wait_for(|ready| *ready).await;
-    }
-
-    /// The older generations that still drain.
-    pub(super) fn elders(&self) -> Vec<Elder> {
-        let mut elders = self.elders.lock().unwrap_or_else(PoisonError::into_inner);
-        elders.retain(Elder::lives);
-        elders.clone()
     }
 
     /// Counts an accept loop that accepts, until the guard is dropped.
@@ -197,9 +194,12 @@ impl Shared {
             unlink(&self.with_roster(|roster| roster.acceptors()));
         }
         self.remove_pid_file();
+        self.statistics.publish();
     }
 
     pub(super) fn end(&self, end: End) {
+        // Nothing is counted any more.
+        self.statistics.publish();
         self.end.send_replace(Some(end));
     }
 

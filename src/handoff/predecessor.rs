@@ -3,6 +3,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    io,
     os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
@@ -100,6 +101,11 @@ impl Successor {
     /// The successor's process id; 0 if it is in a PID namespace of its own.
     pub(crate) const fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// A pidfd of its own, once it has said hello.
+    pub(crate) fn handle(&self) -> io::Result<OwnedFd> {
+        self.process.handle()
     }
 
     /// Hands the estate over, and waits until the successor could serve.

@@ -10,7 +10,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Signal, pidfd_send_signal},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use tokio::{process::Child, task::JoinHandle, time::timeout};
 
@@ -66,6 +66,19 @@ impl Process {
             Self::Child(_, pid) => *pid,
             Self::Peer(peer) => peer.pid,
             Self::Starting(_) | Self::None => 0,
+        }
+    }
+
+    /// A pidfd of it.
+    pub(super) fn handle(&self) -> io::Result<OwnedFd> {
+        match self {
+            // Not another's: it is unreaped.
+            Self::Child(child, _) => {
+                let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+                Ok(pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?)
+            }
+            Self::Peer(Peer { handle: Some(handle), .. }) => handle.try_clone(),
+            Self::Starting(_) | Self::Peer(Peer { handle: None, .. }) | Self::None => Err(Errno::SRCH.into()),
         }
     }
 
