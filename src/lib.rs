@@ -67,6 +67,7 @@ pub mod admin;
 mod bind;
 mod chain;
 mod config;
+pub mod control;
 mod generation;
 mod handoff;
 #[cfg(feature = "http")]

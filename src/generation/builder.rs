@@ -11,7 +11,7 @@ use portcullis_layers::BoxError;
 use tokio::sync::mpsc;
 
 use super::{
-    Generation,
+    Generation, ListenError,
     life::{Life, Settings},
     probation::{HealthCheck, PROBATION, Trial},
     roster::Roster,
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     Config, HandoffError, StartCommand,
+    control::{self, Found, TakeoverError},
     handoff::Succession,
     pid_file::{PidFile, PidFileError},
     signals,
@@ -32,6 +33,7 @@ use crate::{
 pub struct GenerationBuilder {
     start_command: Option<StartCommand>,
     pid_file: Option<PathBuf>,
+    control: Option<PathBuf>,
     ready_timeout: Duration,
     drain_timeout: Duration,
     trial: Trial,
@@ -52,6 +54,12 @@ pub enum StartError {
     /// The predecessor and this process did not come together.
     #[error("cannot take over from the predecessor")]
     Handoff(#[from] HandoffError),
+    /// The control path is not to be had, and nobody who serves it hands over.
+    #[error("cannot use the control path")]
+    Takeover(#[from] TakeoverError),
+    /// The control path cannot be listened on.
+    #[error("cannot serve the control path")]
+    Control(#[from] ListenError),
     /// The signal handlers cannot be installed.
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
@@ -69,6 +77,7 @@ impl GenerationBuilder {
         Self {
             start_command: None,
             pid_file: None,
+            control: None,
             ready_timeout: READY_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
             trial: Trial { probation: PROBATION, health_check: None },
@@ -80,11 +89,12 @@ impl GenerationBuilder {
         }
     }
 
-    /// Takes what a [`Config`] says of the start command and the pid file, if it does, its timeouts, its probation and its
-    /// limit of draining generations.
+    /// Takes what a [`Config`] says of the start command, the pid file and the control path, if it does, its timeouts, its
+    /// probation and its limit of draining generations.
     pub fn config(mut self, config: &Config) -> Self {
         self.start_command = config.start_command().cloned().or(self.start_command);
         self.pid_file = config.pid_file().map(Into::into).or(self.pid_file);
+        self.control = config.takeover_path().map(Into::into).or(self.control);
         self.ready_timeout = config.ready_timeout();
         self.drain_timeout = config.drain_timeout();
         self.trial.probation = config.probation();
@@ -104,6 +114,20 @@ impl GenerationBuilder {
     /// last. That it can be written is checked at the start.
     pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pid_file = Some(path.into());
+        self
+    }
+
+    /// The control path: a Unix path over which an operator's [`Client`](crate::control::Client) restarts, drains and looks
+    /// at this generation, and a successor takes over that somebody else starts. Default: none.
+    ///
+    /// If a server answers there when this generation starts, it is that server's successor, and takes its
+    /// sockets over as in a restart. If nobody does, it is the first of a line. A process that was started by its predecessor
+    /// does not look.
+    ///
+    /// Only processes of this user and of root are heard; the path has the mode `0o600`. It is a listener called
+    /// `control`, owned and handed on as that of any Unix socket ([`Bind`](crate::Bind)).
+    pub fn control(mut self, path: impl Into<PathBuf>) -> Self {
+        self.control = Some(path.into());
         self
     }
 
@@ -194,7 +218,8 @@ impl GenerationBuilder {
         self
     }
 
-    /// Starts: as the first of a line, or as the successor of the process that started this one.
+    /// Starts: as the first of a line, or as the successor of the process that started this one or that serves the
+    /// [`control`](Self::control) path.
     ///
     /// Call it early and within a tokio runtime: until then a descriptor that the predecessor handed down would be inherited
     /// by children of this process, and signals have their usual effect. Metrics go to the recorder that is
@@ -209,7 +234,16 @@ impl GenerationBuilder {
     /// A successor whose start was dropped is not a successor any more, and must exit.
     pub async fn start(self) -> Result<Generation, StartError> {
         let start_command = self.start_command.unwrap_or_else(StartCommand::itself);
-        let (succession, inherited) = Succession::begin(self.ready_timeout).await?.unzip();
+        let control = self.control.map(|path| control::bind_to(&path).map_err(TakeoverError::from)).transpose()?;
+        let mut bound = None;
+        let mut taken = Succession::begin(self.ready_timeout).await?;
+        if let (None, Some(control)) = (&taken, &control) {
+            match control::find(control, self.ready_timeout).await? {
+                Found::Server(succession, inheritance) => taken = Some((succession, *inheritance)),
+                Found::Nobody(socket) => bound = Some(socket),
+            }
+        }
+        let (succession, inherited) = taken.unzip();
         let pid_file = self.pid_file.map(PidFile::prepare).transpose()?;
         let named = pid_file.as_ref().filter(|_| succession.is_none()).and_then(PidFile::names_another);
         if let Some(pid) = named {
@@ -238,6 +272,10 @@ impl GenerationBuilder {
             draining_limit: self.draining_limit,
         };
         let generation = Generation { shared: shared.clone() };
+        if let Some(control) = &control {
+            let listener = generation.listen_on(control::NAME, control, bound)?;
+            tokio::spawn(control::serve(listener, generation.clone()));
+        }
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;
         }

@@ -36,7 +36,7 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
         }
     };
     // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
-    shared.drained.cancel();
+    shared.drained.send_replace(Some(forced));
     if timeout(LAST_MOMENT, shared.attending.over()).await.is_err() {
         shared.attending.force();
     }

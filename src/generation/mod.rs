@@ -15,6 +15,7 @@ mod restart;
 mod roster;
 mod shared;
 mod state;
+mod status;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -31,7 +32,9 @@ pub use state::StateError;
 
 use crate::{
     GracefulListener, Refusal, RestartError,
-    bind::{Bind, BindError},
+    bind::{Bind, BindError, ListeningSocket},
+    control,
+    handoff::Arrival,
     listener::Acceptor,
     phase::Phase,
 };
@@ -61,6 +64,12 @@ pub struct Restarted {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
+    /// The name is the control path's, whether there is one or not.
+    #[error("listener {name:?}: this name is that of the control path; choose another one")]
+    Reserved {
+        /// The name.
+        name: String,
+    },
     /// The name is taken.
     #[error("listener {name:?}: there is one with this name already; every listener needs a name of its own")]
     Duplicate {
@@ -130,7 +139,7 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// When the address cannot be understood or bound, when the name is taken, and when this generation hands over or
+    /// When the address cannot be understood or bound, when the name is taken or `control`, and when this generation hands over or
     /// drains.
     ///
     /// # Panics
@@ -141,9 +150,22 @@ impl Generation {
         B: TryInto<Bind, Error: Into<BindError>>,
     {
         let bind = bind.try_into().map_err(|error| ListenError::bind(name, error.into()))?;
+        if name == control::NAME {
+            return Err(ListenError::Reserved { name: name.to_owned() });
+        }
+        self.listen_on(name, &bind, None)
+    }
+
+    /// As [`listen`](Self::listen), under any name. `bound`: the socket, if it is there already.
+    fn listen_on(
+        &self,
+        name: &str,
+        bind: &Bind,
+        bound: Option<ListeningSocket>,
+    ) -> Result<GracefulListener, ListenError> {
         let name: Arc<str> = name.into();
         self.shared.with_roster(|roster| roster.reserve(&name))?;
-        let listening = self.listen_reserved(&name, &bind);
+        let listening = self.listen_reserved(&name, bind, bound);
         if listening.is_err() {
             self.shared.with_roster(|roster| roster.unreserve(&name));
         }
@@ -151,14 +173,16 @@ impl Generation {
     }
 
     /// The name is reserved, so this generation is not ready meanwhile.
-    fn listen_reserved(&self, name: &Arc<str>, bind: &Bind) -> Result<GracefulListener, ListenError> {
-        let candidates = self.shared.with_roster(|roster| roster.candidates(name));
-        let inherited = candidates.into_iter().find(|candidate| candidate.is(bind)).map(|found| found.name);
-        let handed_down =
-            inherited.as_ref().and_then(|name| self.shared.with_roster(|roster| roster.take_inherited(name)));
-        let inherited = inherited.filter(|_| handed_down.is_some());
-        let socket =
-            handed_down.map_or_else(|| bind.bind(), Ok).map_err(|error| ListenError::bind(name, error))?;
+    fn listen_reserved(
+        &self,
+        name: &Arc<str>,
+        bind: &Bind,
+        bound: Option<ListeningSocket>,
+    ) -> Result<GracefulListener, ListenError> {
+        let (socket, inherited) = match bound {
+            Some(socket) => (socket, None),
+            None => self.take_or_bind(name, bind).map_err(|error| ListenError::bind(name, error))?,
+        };
         let acceptor = Acceptor::new(socket, self.shared.tracker.drain())
             .map_err(|source| ListenError::Register { name: name.to_string(), source })?;
         let address = acceptor.local_address();
@@ -167,6 +191,21 @@ impl Generation {
         self.shared.with_roster(|roster| roster.enter(name.clone(), bind, acceptor.clone(), inherited));
         let seat = Seat { shared: self.shared.clone(), name: name.clone(), acceptor, attending: false };
         Ok(GracefulListener::new(seat))
+    }
+
+    /// The socket that was handed down, and the predecessor's name for it; or one that is bound now.
+    fn take_or_bind(
+        &self,
+        name: &str,
+        bind: &Bind,
+    ) -> Result<(ListeningSocket, Option<String>), BindError> {
+        let candidates = self.shared.with_roster(|roster| roster.candidates(name));
+        if let Some(found) = candidates.into_iter().find(|candidate| candidate.is(bind))
+            && let Some(socket) = self.shared.with_roster(|roster| roster.take_inherited(&found.name))
+        {
+            return Ok((socket, Some(found.name)));
+        }
+        Ok((bind.bind()?, None))
     }
 
     /// The registry of this generation's connections, for a [`TrackLayer`](portcullis_layers::track::TrackLayer).
@@ -252,6 +291,15 @@ impl Generation {
             return Err(refused);
         }
         told.await.unwrap_or(Err(refused))
+    }
+
+    /// Hands the sockets to a process that somebody else has started, or turns it away. The outcome is told to
+    /// that one, to the log and to the metrics.
+    pub(crate) async fn take_over(&self, arrival: Arrival) {
+        let candidate = Candidate::Arrived(Box::new(arrival));
+        let request = RestartRequest { candidate, outcome: oneshot::channel().0 };
+        // An error means that this generation has ended, and with it the connection.
+        _ = self.shared.restarts.send(request).await;
     }
 
     /// Stops accepting, finishes what is open, ends; what `TERM` does. Returns at once:

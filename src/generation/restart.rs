@@ -29,7 +29,6 @@ pub(crate) enum Candidate {
     /// A process that is still to be started.
     Start,
     /// One that somebody else has started.
-    #[expect(dead_code, reason = "takeover over a Unix path comes next")]
     Arrived(Box<Arrival>),
 }
 

@@ -7,6 +7,7 @@ use portcullis_layers::LocalAddress;
 use super::{ListenError, Shared};
 use crate::{
     bind::{Bind, ListeningSocket},
+    control,
     handoff::{Claim, ListenerEntry},
     listener::Acceptor,
 };
@@ -139,8 +140,10 @@ impl Roster {
 
     /// Whether there is something to serve, and all of it is.
     pub(super) fn is_ready(&self) -> bool {
-        let all_served = !self.entries.is_empty() && self.entries.iter().all(|entry| entry.serving);
-        self.holds == 0 && self.reserved.is_empty() && !self.incomplete && all_served
+        // The control path is served from the start, and is nothing to serve by itself.
+        let something = self.entries.iter().any(|entry| &*entry.name != control::NAME);
+        let all_served = self.entries.iter().all(|entry| entry.serving);
+        self.holds == 0 && self.reserved.is_empty() && !self.incomplete && something && all_served
     }
 
     /// How many listeners are served.

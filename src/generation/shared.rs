@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use portcullis_layers::{CloseReason, track::Tracker};
@@ -24,6 +24,7 @@ use crate::{HandoffError, chain::Chain, phase::Phase, pid_file::PidFile, statist
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) number: u64,
+    pub(super) started: Instant,
     pub(super) metrics_prefix: String,
     pub(super) tracker: Tracker,
     pub(super) phase: watch::Sender<Phase>,
@@ -42,8 +43,8 @@ pub(crate) struct Shared {
     pub(super) open: Open,
     /// Those that tell of the others, and accept while these are drained.
     pub(super) attending: Open,
-    /// The others are over.
-    pub(super) drained: CancellationToken,
+    /// The others are over; so many of them were cut off at the deadline.
+    pub(super) drained: watch::Sender<Option<usize>>,
     /// Nobody goes on with the sockets after this generation.
     last: AtomicBool,
     end: watch::Sender<Option<End>>,
@@ -70,6 +71,7 @@ impl Shared {
     ) -> Self {
         Self {
             number,
+            started: Instant::now(),
             metrics_prefix,
             tracker: Tracker::new(),
             phase: watch::Sender::new(Phase::Starting),
@@ -83,7 +85,7 @@ impl Shared {
             accepting: watch::Sender::new(0),
             open: Open::new(),
             attending: Open::new(),
-            drained: CancellationToken::new(),
+            drained: watch::Sender::new(None),
             last: AtomicBool::new(false),
             end: watch::Sender::new(None),
         }
@@ -132,9 +134,16 @@ impl Shared {
         if attending { &self.attending } else { &self.open }
     }
 
-    /// Waits until the connections that are drained are over.
-    pub(crate) async fn drained(&self) {
-        self.drained.cancelled().await;
+    /// Waits until the connections that are drained are over, and says how many of them were cut off at the deadline.
+    pub(crate) async fn drained(&self) -> usize {
+        // An error would mean that the sender is gone, and it is ours.
+        let mut drained = self.drained.subscribe();
+        drained.wait_for(Option::is_some).await.ok().and_then(|forced| *forced).unwrap_or_default()
+    }
+
+    /// Whether the connections that are drained are over.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained.borrow().is_some()
     }
 
     /// Waits until every connection that is drained is over; also those whose stream was moved elsewhere.

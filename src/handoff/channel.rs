@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream, time::timeout};
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
 
 /// The longest message in bytes. Far above what a manifest of thousands of listeners takes; a length beyond it is
 /// garbage, and must not make us allocate.
-const MAX_FRAME: usize = 1024 * 1024;
+pub(crate) const LONGEST_FRAME: usize = 1024 * 1024;
 
 /// Length of a frame's header in bytes.
 const HEADER: usize = 4;
@@ -57,6 +58,8 @@ struct Inbox {
     descriptors: VecDeque<OwnedFd>,
     /// Descriptors that the other side may send before they are claimed: what it sends beyond that must not use up ours.
     welcome: usize,
+    /// The longest message that is received, in bytes.
+    longest: usize,
 }
 
 /// The half of a [`Channel`] that sends.
@@ -87,7 +90,13 @@ impl Channel {
     fn welcoming(welcome: usize, stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        Ok(Self { stream, inbox: Inbox { bytes: Vec::new(), descriptors: VecDeque::new(), welcome } })
+        let (bytes, descriptors, longest) = (Vec::new(), VecDeque::new(), LONGEST_FRAME);
+        Ok(Self { stream, inbox: Inbox { bytes, descriptors, welcome, longest } })
+    }
+
+    /// Refuses messages that are longer than so many bytes. Default: [`LONGEST_FRAME`].
+    pub(crate) const fn set_longest(&mut self, bytes: usize) {
+        self.inbox.longest = bytes;
     }
 
     /// Both halves, to send and receive at the same time.
@@ -97,7 +106,7 @@ impl Channel {
     }
 
     /// See [`Sender::send`].
-    pub(crate) async fn send(&mut self, message: &Message) -> Result<(), ChannelError> {
+    pub(crate) async fn send(&mut self, message: &impl Serialize) -> Result<(), ChannelError> {
         self.split().0.send(message).await
     }
 
@@ -110,11 +119,16 @@ impl Channel {
     pub(crate) async fn receive(&mut self) -> Result<Message, ChannelError> {
         self.split().1.receive().await
     }
+
+    /// See [`Receiver::receive_any`].
+    pub(crate) async fn receive_any<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
+        self.split().1.receive_any().await
+    }
 }
 
 impl Sender<'_> {
     /// Sends one message. Not cancel safe: a frame may stay half written, so the channel is of no use after that.
-    pub(crate) async fn send(self, message: &Message) -> Result<(), ChannelError> {
+    pub(crate) async fn send(self, message: &impl Serialize) -> Result<(), ChannelError> {
         self.send_frame(message, &[]).await
     }
 
@@ -126,7 +140,11 @@ impl Sender<'_> {
         Ok(())
     }
 
-    async fn send_frame(self, message: &Message, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+    async fn send_frame(
+        self,
+        message: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
         let body = serde_json::to_vec(message).map_err(io::Error::from)?;
         let mut frame = Vec::with_capacity(HEADER + body.len());
         let length = u32::try_from(body.len()).map_err(io::Error::other)?;
@@ -150,9 +168,18 @@ impl Receiver<'_> {
     /// Receives the next message that this version knows. Cancel safe.
     pub(crate) async fn receive(&mut self) -> Result<Message, ChannelError> {
         loop {
-            match self.inbox.next_frame()? {
+            match self.receive_any().await? {
                 // Written by a newer version of this library: not for us.
-                Some(Message::Unknown) => {}
+                Message::Unknown => {}
+                message => return Ok(message),
+            }
+        }
+    }
+
+    /// Receives the next message, of whatever conversation this is. Cancel safe.
+    pub(crate) async fn receive_any<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
+        loop {
+            match self.inbox.next_frame()? {
                 Some(message) => return Ok(message),
                 None => self.fill().await?,
             }
@@ -220,10 +247,10 @@ impl Inbox {
     }
 
     /// The first whole frame among the bytes received.
-    fn next_frame(&mut self) -> Result<Option<Message>, ChannelError> {
+    fn next_frame<M: DeserializeOwned>(&mut self) -> Result<Option<M>, ChannelError> {
         let Some(header) = self.bytes.first_chunk::<HEADER>() else { return Ok(None) };
         let length = u32::from_be_bytes(*header) as usize;
-        if length > MAX_FRAME {
+        if length > self.longest {
             return Err(ChannelError::Garbled(format!("a message of {length} bytes")));
         }
         let end = HEADER + length;

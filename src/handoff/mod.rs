@@ -28,11 +28,13 @@ mod start_command;
 mod state;
 mod successor;
 
+pub(crate) use channel::{Channel, ChannelError, LONGEST_FRAME};
 pub(crate) use error::RestartResult;
 pub use error::{HandoffError, Refusal, RestartError, Step};
-pub(crate) use estate::{Elder, Estate};
-pub(crate) use message::{Claim, Commit, ListenerEntry};
+pub(crate) use estate::{Elder, Estate, Inheritance};
+pub(crate) use message::{Claim, Commit, Hello, ListenerEntry};
 pub(crate) use predecessor::{Arrival, Committed, Probation, Successor};
+pub(crate) use process::Peer;
 pub use start_command::{StartCommand, StartCommandError};
 pub(crate) use state::SealedState;
 pub(crate) use successor::{Succession, Verdict};

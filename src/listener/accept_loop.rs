@@ -89,7 +89,7 @@ impl<S, E> AcceptLoop<S, E> {
         }
         if self.seat.attending {
             let shared = self.seat.shared.clone();
-            self.run(std::pin::pin!(shared.drained())).await?;
+            self.run(std::pin::pin!(async move { _ = shared.drained().await })).await?;
         }
         // Before the last look into the queue, so that nobody comes after it.
         let acceptor = self.seat.acceptor.clone();

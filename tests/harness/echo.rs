@@ -12,10 +12,11 @@ use std::{
 use super::{
     Authority, Exit, Log, Place, Process, Server, StartScript, Target,
     certificates::{IdentityFiles, Versions},
-    descendants,
+    ctl, descendants,
 };
 
 /// An echo server that is not started yet.
+#[derive(Clone)]
 pub(crate) struct Echo {
     pub(super) place: Arc<Place>,
     pub(super) authority: Option<Arc<Authority>>,
@@ -41,7 +42,7 @@ const PORT: u16 = 6789;
 const ADMIN_PORT: u16 = 9100;
 
 /// Variables that the server reads, and that a test must not inherit from whoever runs it.
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 20] = [
     "ADMIN_BIND",
     "ALLOWED_NETWORKS",
     "BIND",
@@ -55,6 +56,7 @@ const VARIABLES: [&str; 19] = [
     "PROBATION",
     "READY_TIMEOUT",
     "START_COMMAND",
+    "TAKEOVER_PATH",
     "TLS_CERTIFICATE",
     "TLS_KEY",
     "TLS_SELF_SIGNED",
@@ -147,6 +149,17 @@ impl Echo {
         self
     }
 
+    /// With a control path, over which it takes over from whoever serves there.
+    pub(crate) fn controlled(self) -> Self {
+        let path = self.control();
+        self.option("--takeover", path)
+    }
+
+    /// The path that [`controlled`](Self::controlled) gives it.
+    pub(crate) fn control(&self) -> PathBuf {
+        ctl::path_in(self.place.directory())
+    }
+
     /// A restart starts what this script says. It says "the same again" to begin with.
     pub(crate) fn start_script(self) -> (Self, StartScript, String) {
         let script = StartScript::at(self.place.path("start"));
@@ -188,6 +201,20 @@ impl Echo {
         Server::new(self, running).await
     }
 
+    /// Starts it, and waits until it serves as this generation: it takes over from the one before.
+    pub(crate) async fn take_over(self, generation: u64) -> Server {
+        let arguments = self.all_arguments();
+        let running = self.run(arguments);
+        Server::taking_over(self, running, generation).await
+    }
+
+    /// Starts it, and waits until it serves, as the first or as the next.
+    pub(crate) async fn start_or_take_over(self) -> Server {
+        let arguments = self.all_arguments();
+        let running = self.run(arguments);
+        Server::of_any_generation(self, running).await
+    }
+
     /// Starts it, and waits until its admin says that it serves: for one whose log goes elsewhere.
     pub(crate) async fn start_silently(self) -> Server {
         let arguments = self.all_arguments();
@@ -197,7 +224,16 @@ impl Echo {
 
     /// Starts it without further options, and waits for it to end. Returns how, and what it said.
     pub(crate) async fn run_to_its_end(self) -> (Exit, String) {
-        let Running { process, log, reading, mark } = self.run(self.arguments.clone());
+        Self::to_its_end(self.run(self.arguments.clone())).await
+    }
+
+    /// As [`start`](Self::start), for one that shall not serve.
+    pub(crate) async fn fail_to_start(self) -> (Exit, String) {
+        Self::to_its_end(self.run(self.all_arguments())).await
+    }
+
+    async fn to_its_end(running: Running) -> (Exit, String) {
+        let Running { process, log, reading, mark } = running;
         let end = tokio::time::timeout(super::DEADLINE, process.end()).await;
         descendants::kill_all(&mark);
         // Nobody is left who could write.

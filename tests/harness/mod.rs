@@ -10,6 +10,7 @@
 pub(crate) mod certificates;
 mod client;
 pub(crate) mod counter;
+mod ctl;
 mod descendants;
 mod echo;
 mod http;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::{
     certificates::Authority,
     client::{Client, Fault, reset},
+    ctl::{Ctl, Told},
     echo::{Echo, Kind, example},
     http::{Answer, HttpConnection, get},
     load::{Load, Tally},

@@ -14,7 +14,11 @@ async fn main() {
         "garbage" => garbage(),
         _ => {}
     }
-    let generation = Generation::builder().start().await.expect("the sockets are handed over");
+    let mut builder = Generation::builder();
+    if let Some(path) = std::env::var_os("TAKEOVER_PATH") {
+        builder = builder.control(path);
+    }
+    let generation = builder.start().await.expect("the sockets are handed over");
     assert!(generation.number() > 1, "not a successor");
     match mode.as_str() {
         "exit-after-sockets" => exit(3),
