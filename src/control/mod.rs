@@ -44,8 +44,8 @@ pub use client::Client;
 pub use error::ControlError;
 pub(crate) use server::serve;
 pub use status::{DrainingGeneration, ListenerStatus, OpenConnection, Status};
-pub(crate) use takeover::{Found, bind_to, find};
 pub use takeover::TakeoverError;
+pub(crate) use takeover::{Found, bind_to, find};
 
 /// The name of the listener.
 pub(crate) const NAME: &str = "control";

@@ -117,7 +117,8 @@ async fn obey(request: &Request, channel: &mut Channel, peer: Address, generatio
         command::CONNECTIONS => return connections(channel, peer, generation).await,
         unknown => {
             let known = [command::RESTART, command::DRAIN, command::STATUS, command::CONNECTIONS].join(", ");
-            let reason = format!("this version of the library does not know the command `{unknown}`, only {known}");
+            let reason =
+                format!("this version of the library does not know the command `{unknown}`, only {known}");
             Answer::Abort { reason }
         }
     };

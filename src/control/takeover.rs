@@ -83,10 +83,7 @@ pub(crate) async fn find(bind: &Bind, limit: Duration) -> Result<Found, Takeover
 }
 
 /// `None` if nobody is there, or only somebody who dies, or hangs up, before anything was handed over.
-async fn take_over(
-    path: &Path,
-    limit: Duration,
-) -> Result<Option<(Succession, Inheritance)>, TakeoverError> {
+async fn take_over(path: &Path, limit: Duration) -> Result<Option<(Succession, Inheritance)>, TakeoverError> {
     let stream = match connect(path, credentials::trusted).await {
         Ok(stream) => stream,
         Err(ControlError::NobodyThere { .. }) => return Ok(None),

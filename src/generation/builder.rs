@@ -234,7 +234,8 @@ impl GenerationBuilder {
     /// A successor whose start was dropped is not a successor any more, and must exit.
     pub async fn start(self) -> Result<Generation, StartError> {
         let start_command = self.start_command.unwrap_or_else(StartCommand::itself);
-        let control = self.control.map(|path| control::bind_to(&path).map_err(TakeoverError::from)).transpose()?;
+        let control =
+            self.control.map(|path| control::bind_to(&path).map_err(TakeoverError::from)).transpose()?;
         let mut bound = None;
         let mut taken = Succession::begin(self.ready_timeout).await?;
         if let (None, Some(control)) = (&taken, &control) {

@@ -194,11 +194,7 @@ impl Generation {
     }
 
     /// The socket that was handed down, and the predecessor's name for it; or one that is bound now.
-    fn take_or_bind(
-        &self,
-        name: &str,
-        bind: &Bind,
-    ) -> Result<(ListeningSocket, Option<String>), BindError> {
+    fn take_or_bind(&self, name: &str, bind: &Bind) -> Result<(ListeningSocket, Option<String>), BindError> {
         let candidates = self.shared.with_roster(|roster| roster.candidates(name));
         if let Some(found) = candidates.into_iter().find(|candidate| candidate.is(bind))
             && let Some(socket) = self.shared.with_roster(|roster| roster.take_inherited(&found.name))

@@ -86,6 +86,12 @@ impl Process {
     pub(super) async fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
         match self {
             Self::Child(child, _) => timeout(limit, child.wait()).await.ok()?.ok(),
+            // Its parent is told how. It has the same time to say why, to whoever started it.
+            Self::Peer(Peer { handle: Some(handle), .. }) => {
+                let handle = handle.try_clone().ok()?;
+                _ = tokio::task::spawn_blocking(move || wait(handle.as_fd(), limit)).await;
+                None
+            }
             _ => None,
         }
     }
