@@ -195,10 +195,10 @@ impl Successor {
             // Until it has closed its end: then it has read the word, or is dead.
             while channel.receive().await.is_ok() {}
         });
-        _ = timeout(TO_BE_TOLD, &mut telling).await;
+        let told = timeout(TO_BE_TOLD, &mut telling).await.is_ok();
         if process.kill().await {
             telling.abort();
-        } else if timeout(TO_OBEY, telling).await.is_err() {
+        } else if !told && timeout(TO_OBEY, telling).await.is_err() {
             // The word is all there is, and the socket stays open until it has been read.
             tracing::error!(
                 pid,
