@@ -43,6 +43,7 @@
 //! - [`layers`] says what happens to one connection.
 //! - [`http`] serves a tower HTTP service (axum, tonic, hyper) as the leaf of a stack, and [`admin`] is one: metrics, health,
 //!   readiness and connections on a listener of its own.
+//! - [`control`] is what an operator asks over a Unix path, and how a successor that somebody else started takes over.
 //! - [`Config`] reads settings from code and environment.
 //!
 //! # A restart

@@ -18,6 +18,7 @@ use std::{
 };
 
 use harness::{Echo, Exit, Kind, Place, Signal};
+use portcullis::{Generation, ListenError};
 
 /// A server, its control path, and what keeps the directory around it.
 fn echo() -> (Echo, PathBuf, Arc<Place>) {
@@ -119,6 +120,14 @@ async fn what_somebody_else_put_there_is_left_alone() {
     assert_eq!(inode(&path), theirs);
     assert_eq!(server.terminate().await, Exit::Code(0));
     assert_eq!(inode(&path), theirs);
+}
+
+/// Nor is its name: a listener of the program cannot have it, whether there is a control path or not.
+#[tokio::test]
+async fn its_name_is_nobody_elses() {
+    let generation = Generation::builder().signals(false).start().await.expect("it starts");
+    let refused = generation.listen("control", "tcp://127.0.0.1:0").map(drop);
+    assert!(matches!(refused, Err(ListenError::Reserved { .. })), "{refused:?}");
 }
 
 /// A successor may have another control path, or none; the old one then goes with the restart.

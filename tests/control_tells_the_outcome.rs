@@ -2,7 +2,7 @@
 
 mod harness;
 
-use harness::{Ctl, Echo, Exit, Kind, Load, until};
+use harness::{Ctl, Echo, Exit, Kind, Load, Signal, until};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
 #[tokio::test]
@@ -71,6 +71,26 @@ async fn of_two_restarts_at_once() {
     assert!(told.done().contains(&format!("process {successor}")), "{told:?}");
     server.follow().await;
     assert_eq!(server.serving().pid(), successor);
+}
+
+/// The successor serves, and dies in its probation. Until then it answers, and refuses.
+#[tokio::test]
+async fn of_a_restart_that_is_rolled_back() {
+    let mut server = Echo::new(Kind::Tcp).controlled().probation("30s").start().await;
+    let load = Load::on(server.target());
+    let first = server.serving().pid();
+    let restarting = Ctl::new(server.control()).start(&["restart"]);
+    server.follow().await;
+    assert!(server.ctl(&["status"]).await.done().contains("serving: generation 2"));
+    server.ctl(&["restart"]).await.failed(&["refused", "on probation"]);
+    server.serving().signal(Signal::KILL);
+    let told = harness::within("the end of ctl", restarting).await;
+    told.failed(&["rolled_back", "accepts again"]);
+
+    let status = server.ctl(&["status", "--json"]).await.json();
+    assert_eq!((&status["generation"], &status["pid"]), (&1.into(), &first.into()));
+    load.more(10).await;
+    load.stop().await;
 }
 
 #[tokio::test]

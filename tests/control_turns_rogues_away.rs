@@ -54,7 +54,7 @@ async fn who_speaks_another_language() {
     let server = Echo::new(Kind::Tcp).controlled().start().await;
     let load = Load::on(server.target());
     let path = server.control();
-    let too_long = [&(64_u32 * 1024 + 1).to_be_bytes()[..], &[b' '; 70_000]].concat();
+    let too_long = (64_u32 * 1024 + 1).to_be_bytes();
     for garbage in [
         &b"GET /metrics HTTP/1.1\r\n\r\n"[..],
         &[0; 64],
@@ -68,6 +68,8 @@ async fn who_speaks_another_language() {
     ] {
         assert_eq!(said_to(&path, garbage).await, b"", "{garbage:?}");
     }
+    let refused = |line: &str| line.contains("a message of 65537 bytes");
+    assert_eq!(server.log().count_from(0, refused), 1, "it is not waited for");
     // What a newer client may say is answered.
     for (unknown, says) in [
         (r#"{"type":"weather"}"#, "does not know what was asked"),
@@ -113,6 +115,7 @@ async fn who_sends_descriptors() {
 async fn who_says_nothing() {
     let mut server = Echo::new(Kind::Tcp).controlled().start().await;
     let load = Load::on(server.target());
+    let before = server.serving().descriptors().len();
     let mut rogues = Vec::new();
     for number in 0..50 {
         let mut rogue = connect(&server.control()).await;
@@ -123,6 +126,11 @@ async fn who_says_nothing() {
         }
         rogues.push(rogue);
     }
+    // They cost it sixteen descriptors, beside those of the load.
+    let most = before + 16 + 8;
+    load.more(10).await;
+    let now = server.serving().descriptors().len();
+    assert!(now <= most, "{now} descriptors, where there were {before}");
     // A restart does not wait for them.
     let begun = Instant::now();
     let predecessor = server.restart().await;
@@ -140,6 +148,8 @@ async fn who_says_nothing() {
     load.stop().await.assert_clean(10);
     assert_eq!(server.terminate().await, Exit::Code(0));
     assert!(begun.elapsed() < Duration::from_secs(5), "it took {:?}", begun.elapsed());
+    let cut_off = server.log().count_from(0, |line| line.contains("drain_forced"));
+    assert_eq!(cut_off, 0, "none of them was waited for");
     for rogue in rogues {
         assert_eq!(answered(rogue).await, b"");
     }

@@ -37,8 +37,8 @@ pub struct Client {
     channel: Channel,
 }
 
-/// What a server can answer from what it knows, it answers within this time.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// What a server can answer from what it knows, it answers within this time, also if others are heard first.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 impl Client {
     /// Connects to the server whose control path this is. Waits while the queue of the socket is full, at most 5 s.
@@ -99,7 +99,7 @@ impl Client {
         }
     }
 
-    /// Where the server stands. It has 10 s to answer.
+    /// Where the server stands. It has 30 s to answer.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Client {
         }
     }
 
-    /// The open connections that the server's tracking layers know of, the oldest first. It has 10 s to answer.
+    /// The open connections that the server's tracking layers know of, the oldest first. It has 30 s to answer.
     ///
     /// # Errors
     ///

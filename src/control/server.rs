@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use nix::unistd::Uid;
-use portcullis_layers::{Connection, Peer as Address};
+use portcullis_layers::{Connection, Peer};
 use tokio::{net::UnixStream, time::timeout};
 use tokio_util::either::Either;
 use tower::{ServiceBuilder, service_fn};
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Accepted, Generation, GracefulListener, ServeError,
     chain::Chain,
-    handoff::{Arrival, Channel, ChannelError, Hello, LONGEST_FRAME, Peer},
+    handoff::{Arrival, Channel, ChannelError, Hello, LONGEST_FRAME},
 };
 
 /// As many are heard at the same time; further ones wait in the queue of the socket.
@@ -58,12 +58,11 @@ async fn attend(accepted: Accepted, generation: &Generation) {
     let peer = accepted.peer();
     // It is bound to a path.
     let Either::Right(stream) = accepted.into_inner() else { return };
-    let process = credentials::process_of(&stream);
     let mut channel = match channel(stream) {
         Ok(channel) => channel,
         Err(error) => return tracing::debug!(%peer, %error, "control connection failed"),
     };
-    if !matches!(peer, Address::Unix(peer) if credentials::trusted(Uid::from_raw(peer.uid))) {
+    if !matches!(peer, Peer::Unix(peer) if credentials::trusted(Uid::from_raw(peer.uid))) {
         tracing::warn!(%peer, "control connection turned away: another user's");
         let reason = "only root and the user of this server may ask".to_owned();
         return answer(&mut channel, peer, &Answer::Abort { reason }).await;
@@ -77,7 +76,7 @@ async fn attend(accepted: Accepted, generation: &Generation) {
     };
     match opening {
         Ok(Ok(Opening::Request(request))) => obey(&request, &mut channel, peer, generation).await,
-        Ok(Ok(Opening::Hello(hello))) => hand_over(hello, channel, process, generation).await,
+        Ok(Ok(Opening::Hello(hello))) => hand_over(hello, channel, generation).await,
         Ok(Ok(Opening::Unknown)) => {
             let reason = "this version of the library does not know what was asked".to_owned();
             answer(&mut channel, peer, &Answer::Abort { reason }).await;
@@ -96,20 +95,27 @@ fn channel(stream: UnixStream) -> std::io::Result<Channel> {
 }
 
 /// Leaves the conversation to the life of the generation.
-async fn hand_over(hello: Hello, mut channel: Channel, process: Option<Peer>, generation: &Generation) {
-    let Some(process) = process else { return tracing::info!("a process that wanted to take over is gone") };
+async fn hand_over(hello: Hello, mut channel: Channel, generation: &Generation) {
+    let Some(peer) = credentials::process_of(&channel) else {
+        return tracing::info!("a process that wanted to take over is gone");
+    };
     if generation.shared().is_drained() {
         // Nothing is left to be had. It begins a line of its own when it sees that nobody answers.
         return;
     }
     channel.set_longest(LONGEST_FRAME);
-    generation.take_over(Arrival { channel, hello, peer: process }).await;
+    generation.take_over(Arrival { channel, hello, peer }).await;
 }
 
 /// Does what was asked for, and says so.
-async fn obey(request: &Request, channel: &mut Channel, peer: Address, generation: &Generation) {
+async fn obey(request: &Request, channel: &mut Channel, peer: Peer, generation: &Generation) {
     let asked = &*request.command;
-    tracing::info!(%peer, command = asked, "asked over the control path");
+    match asked {
+        command::RESTART | command::DRAIN => {
+            tracing::info!(%peer, command = asked, "asked over the control path");
+        }
+        _ => tracing::debug!(%peer, command = asked, "asked over the control path"),
+    }
     let told = match asked {
         command::RESTART => restart(generation).await,
         command::DRAIN => drain(generation).await,
@@ -148,7 +154,7 @@ async fn drain(generation: &Generation) -> Answer {
     Answer::Abort { reason }
 }
 
-async fn connections(channel: &mut Channel, peer: Address, generation: &Generation) {
+async fn connections(channel: &mut Channel, peer: Peer, generation: &Generation) {
     let rows: Vec<_> = generation.tracker().connections().iter().map(OpenConnection::from).collect();
     let mut frames = rows.chunks(ROWS).peekable();
     if frames.peek().is_none() {
@@ -162,7 +168,7 @@ async fn connections(channel: &mut Channel, peer: Address, generation: &Generati
 }
 
 /// Says it, unless nobody listens.
-async fn answer(channel: &mut Channel, peer: Address, told: &Answer) {
+async fn answer(channel: &mut Channel, peer: Peer, told: &Answer) {
     match timeout(READING_LIMIT, channel.send(told)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%peer, %error, "control connection ended before the answer"),

@@ -126,6 +126,12 @@ impl Channel {
     }
 }
 
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
 impl Sender<'_> {
     /// Sends one message. Not cancel safe: a frame may stay half written, so the channel is of no use after that.
     pub(crate) async fn send(self, message: &impl Serialize) -> Result<(), ChannelError> {
