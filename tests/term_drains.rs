@@ -157,7 +157,7 @@ async fn during_a_restart_it_ends_the_successor_too() {
     idle.echo(100).await.expect("the drain is graceful");
     idle.finish().await.expect("an orderly end");
     assert_eq!(server.serving().ended().await, Exit::Code(0));
-    assert_eq!(server.processes(), [], "nobody took over");
+    assert_eq!(server.processes(), [0; 0], "nobody took over");
 }
 
 /// Both are seen at the same moment, before anything could be done about the first.

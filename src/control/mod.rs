@@ -1,11 +1,14 @@
 //! The control path: one Unix path of a server, over which an operator asks for things and a successor that somebody
 //! else started takes over the sockets.
 //!
-//! The path is a listener of the generation like any other, called `control`: bound and owned as every Unix path is,
-//! handed from generation to generation, served while this one serves, and while it drains at the end of the line.
-//! Here are who may connect (`credentials`), what is said (`message`), the server's side (`server`), how a process that starts
-//! finds out whom to take over from (`takeover`), and the side of those who ask ([`Client`]). The takeover itself is the same
-//! conversation as that of a restart and is held by [`crate::handoff`].
+//! [`GenerationBuilder::control`](crate::GenerationBuilder::control) gives a generation its path. It is a listener like
+//! any other, called `control`: bound and owned as every Unix path is, handed from generation to generation, accepted on
+//! while this one serves, and while it drains at the end of the line. Only processes of the server's user and of root
+//! are heard, 16 at a time; further ones wait. [`Client`] is the side of those who ask; the example `ctl` is
+//! that as a program.
+//!
+//! A takeover is the same conversation as a restart. What is here is who may begin one (`credentials`, `server`) and whom
+//! a process that starts takes over from (`takeover`).
 //!
 //! # The frames
 //!
