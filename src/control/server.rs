@@ -65,7 +65,8 @@ async fn attend(accepted: Accepted, generation: &Generation) {
     if !matches!(peer, Peer::Unix(peer) if credentials::trusted(Uid::from_raw(peer.uid))) {
         tracing::warn!(%peer, "control connection turned away: another user's");
         let reason = "only root and the user of this server may ask".to_owned();
-        return answer(&mut channel, peer, &Answer::Abort { reason }).await;
+        answer(&mut channel, peer, &Answer::Abort { reason }).await;
+        return;
     }
     let opening = tokio::select! {
         // One that has said what it wants is heard, also at the end.
@@ -150,7 +151,7 @@ async fn drain(generation: &Generation) -> Answer {
     if generation.shared().is_last() {
         return Answer::Drained { forced };
     }
-    let reason = "this process hands over to a successor, which serves: ask again".to_owned();
+    let reason = "another generation has the sockets and serves now: ask again".to_owned();
     Answer::Abort { reason }
 }
 
@@ -159,19 +160,22 @@ async fn connections(channel: &mut Channel, peer: Peer, generation: &Generation)
     let mut frames = rows.chunks(ROWS).peekable();
     if frames.peek().is_none() {
         let none = Answer::Connections { connections: Vec::new(), more: false };
-        return answer(channel, peer, &none).await;
+        answer(channel, peer, &none).await;
     }
     while let Some(frame) = frames.next() {
         let part = Answer::Connections { connections: frame.to_vec(), more: frames.peek().is_some() };
-        answer(channel, peer, &part).await;
+        if !answer(channel, peer, &part).await {
+            return;
+        }
     }
 }
 
-/// Says it, unless nobody listens.
-async fn answer(channel: &mut Channel, peer: Peer, told: &Answer) {
+/// Says it, and whether somebody listens.
+async fn answer(channel: &mut Channel, peer: Peer, told: &Answer) -> bool {
     match timeout(READING_LIMIT, channel.send(told)).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => return true,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "control connection ended before the answer"),
         Err(_) => tracing::info!(%peer, "control connection does not read its answer"),
     }
+    false
 }

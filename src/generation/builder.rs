@@ -121,8 +121,8 @@ impl GenerationBuilder {
     /// at this generation, and a successor takes over that somebody else starts. Default: none.
     ///
     /// If a server answers there when this generation starts, it is that server's successor, and takes its
-    /// sockets over as in a restart. If nobody does, it is the first of a line. A process that was started by its predecessor
-    /// does not look.
+    /// sockets over as in a restart. If nobody does, it is the first of a line. A server that restarts or drains just then
+    /// refuses, and the start fails. A process that was started by its predecessor does not look.
     ///
     /// Only processes of this user and of root are heard; the path has the mode `0o600`. It is a listener called
     /// `control`, owned and handed on as that of any Unix socket ([`Bind`](crate::Bind)).
