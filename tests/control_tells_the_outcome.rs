@@ -152,8 +152,10 @@ async fn of_a_look_at_it() {
     let table = server.ctl(&["connections"]).await;
     assert!(table.done().contains("127.0.0.1"), "{table:?}");
 
-    server.restart().await;
-    assert!(server.ctl(&["status"]).await.done().contains("serving: generation 2"));
+    let first = server.restart().await;
+    let told = server.ctl(&["status"]).await;
+    assert!(told.done().contains("serving: generation 2"), "{told:?}");
+    assert!(told.done().contains(&format!("generation 1 drains, process {}", first.pid())), "{told:?}");
     client.finish().await.expect("an orderly end");
 }
 

@@ -9,9 +9,8 @@ impl Shared {
             let address = format!("{}://{}", entry.socket.kind, entry.socket.address);
             ListenerStatus { name: entry.name, address }
         });
-        let elders = self.elders().into_iter().filter(|elder| elder.generation != self.number);
-        let draining =
-            elders.map(|elder| DrainingGeneration { generation: elder.generation, pid: elder.pid });
+        let others = self.statistics.others().into_iter();
+        let draining = others.map(|(generation, pid)| DrainingGeneration { generation, pid });
         Status {
             phase: self.phase.borrow().as_str().to_owned(),
             generation: self.number,
