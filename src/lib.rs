@@ -63,12 +63,23 @@
 
 #![deny(unsafe_code)]
 
+/// A [`Point`](faults::Point) at which a test can order a fault. Nothing without the feature `__faults`.
+macro_rules! fault_point {
+    ($point:ident) => {
+        #[cfg(feature = "__faults")]
+        crate::faults::at(crate::faults::Point::$point).await;
+    };
+}
+
 #[cfg(feature = "admin")]
 pub mod admin;
 mod bind;
 mod chain;
 mod config;
 pub mod control;
+#[cfg(feature = "__faults")]
+#[doc(hidden)]
+pub mod faults;
 mod generation;
 mod handoff;
 #[cfg(feature = "http")]

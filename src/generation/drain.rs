@@ -22,6 +22,7 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
     // Announced before the listeners stop, so that no connection starts something new in between.
     shared.tracker.announce_drain();
     shared.phase.send_replace(Phase::Draining);
+    fault_point!(Draining);
     let (connections, deadline) = (shared.open.connections(), settings.drain_timeout);
     tracing::info!(generation = shared.number, connections, ?deadline, "draining");
 

@@ -139,6 +139,7 @@ impl Life {
 
     /// Takes the predecessor's place, when both are ready for it.
     async fn succeed(&self, mut succession: Succession) -> Result<Started, HandoffError> {
+        fault_point!(Initialising);
         let mut alone = false;
         loop {
             tokio::select! {
@@ -164,6 +165,7 @@ impl Life {
             Verdict::Gone
         } else {
             succession.ready(claim).await?;
+            fault_point!(Waiting);
             tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => {
@@ -176,6 +178,7 @@ impl Life {
             Verdict::Abort(reason) => Err(HandoffError::Aborted { reason }),
             Verdict::Gone => {
                 let predecessor = succession.predecessor();
+                fault_point!(Alone);
                 tracing::warn!(
                     predecessor,
                     "the predecessor died during the handoff; this generation serves alone"
@@ -184,9 +187,11 @@ impl Life {
                 Ok(Started::Alone)
             }
             Verdict::Commit(commit) => {
+                fault_point!(Told);
                 self.enter_serving();
                 // The predecessor does not wait for ever for them.
                 self.shared.accept_loops(|accepting| accepting >= served).await;
+                fault_point!(Accepting);
                 succession.serving(self.settings.trial.lasts()).await?;
                 Ok(Started::OnProbation(succession, commit))
             }

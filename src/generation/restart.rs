@@ -44,9 +44,11 @@ pub(super) async fn restart(
     candidate: Candidate,
 ) -> Result<Restarted, RestartError> {
     let requested = Instant::now();
+    fault_point!(Asked);
     let (mut successor, estate, mut statistics) = begin(shared, settings, candidate).await?;
     let until_commit = async {
         let claim = successor.hand_over(&estate).await?;
+        fault_point!(Ready);
         stand_by(shared).await?;
         // What was counted up to here is in the first scrape of the successor.
         shared.statistics.publish();
@@ -75,10 +77,12 @@ pub(super) async fn restart(
     let restarted = Restarted { pid: successor.pid(), generation: shared.number + 1, took };
     match prove(shared, &mut successor, restarted).await {
         Ok(Probation::Passed) => {
+            fault_point!(Over);
             statistics.settled();
             successor.let_go();
         }
         Ok(Probation::Sick(reason)) => {
+            fault_point!(RollingBack);
             // It has stopped accepting, and serves the connections that it has.
             drop(statistics);
             roll_back(shared);
@@ -86,6 +90,7 @@ pub(super) async fn restart(
             return Err(RestartError::RolledBack(Box::new(RestartError::Sick { reason })));
         }
         Err(error) => {
+            fault_point!(RollingBack);
             successor.abandon(&error).await;
             drop(statistics);
             roll_back(shared);
@@ -173,6 +178,7 @@ async fn prove(
         Committed::Settled => return Ok(Probation::Passed),
     };
     tracing::info!(successor = pid, generation, ?took, ?probation, "handed over; standing by");
+    fault_point!(StandingBy);
     tokio::select! {
         biased;
         // Told to end: there is a generation that serves, so this one is not needed.

@@ -156,6 +156,8 @@ impl Sender<'_> {
         let length = u32::try_from(body.len()).map_err(io::Error::other)?;
         frame.extend_from_slice(&length.to_be_bytes());
         frame.extend_from_slice(&body);
+        #[cfg(feature = "__faults")]
+        crate::faults::tamper(&mut frame[HEADER..], self.stream)?;
 
         let stream = self.stream;
         let mut sent = stream

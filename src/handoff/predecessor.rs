@@ -115,11 +115,13 @@ impl Successor {
         if let Err(failure) = self.present(estate).await {
             return Err(self.explain(failure).await);
         }
+        fault_point!(Hello);
         let (step, limit) = (Step::Ready, self.limit);
         let claim = match self.receive(step, limit).await? {
             Message::Claim(claim) => claim,
             other => return Err(unexpected(step, &other, "claim")),
         };
+        fault_point!(Claim);
         match self.receive(step, limit).await? {
             Message::Ready => Ok(claim),
             other => Err(unexpected(step, &other, "ready")),
@@ -129,7 +131,12 @@ impl Successor {
     async fn present<L: AsFd>(&mut self, estate: &Estate<L>) -> Result<(), Failure> {
         let Self { process, channel, limit, origin } = self;
         let (sender, receiver) = channel.split();
-        let sending = in_step(Step::Manifest, *limit, estate.send(sender));
+        let sending = in_step(Step::Manifest, *limit, async {
+            fault_point!(Presenting);
+            estate.send(sender).await?;
+            fault_point!(Presented);
+            Ok(())
+        });
         let (command, socket, nonce) = match origin {
             Origin::Started { command, socket, nonce } => (command, socket, nonce),
             Origin::Arrived(hello) => {
@@ -139,12 +146,14 @@ impl Successor {
         };
         let greeting = async {
             if let Some(socket) = socket.take() {
+                fault_point!(Spawning);
                 *process = Process::start(command, socket, nonce);
             }
             let started = timeout(*limit, process.started()).await;
             let timed_out = |_| RestartError::TimedOut { step: Step::Hello, limit: *limit };
             let failed = |source| RestartError::Spawn { command: command.to_string(), source };
             started.map_err(timed_out)?.map_err(failed)?;
+            fault_point!(Spawned);
             greet(receiver, *limit, process.pid(), nonce).await
         };
         // In this order: what fits into the socket is there before the process is.
@@ -156,9 +165,11 @@ impl Successor {
         let step = Step::Commit;
         let limit = self.limit.min(COMMIT_LIMIT);
         let commit = Message::Commit(Commit { took_seconds: took.as_secs_f64() });
+        fault_point!(Committing);
         if let Err(failure) = in_step(step, limit, self.channel.send(&commit)).await {
             return Err(self.explain(failure).await);
         }
+        fault_point!(Committed);
         match self.receive(step, limit).await? {
             Message::Settled => Ok(Committed::Settled),
             Message::Serving(serving) => Duration::try_from_secs_f64(serving.probation_seconds)

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Authority, Exit, Log, Place, Process, Server, StartScript, Target,
+    Authority, Exit, Faults, Log, Place, Process, Server, StartScript, Target,
     certificates::{IdentityFiles, Versions},
     ctl, descendants,
 };
@@ -158,6 +158,10 @@ impl Echo {
     /// The path that [`controlled`](Self::controlled) gives it.
     pub(crate) fn control(&self) -> PathBuf {
         ctl::path_in(self.place.directory())
+    /// All generations of it carry out the faults that are ordered.
+    pub(crate) fn faults(self) -> (Self, Faults) {
+        let faults = Faults::at(self.place.path("faults"));
+        (self.variable(portcullis::faults::VARIABLE, faults.directory()), faults)
     }
 
     /// A restart starts what this script says. It says "the same again" to begin with.

@@ -137,6 +137,13 @@ impl Tally {
         assert!(self.visits >= visits, "too few visits to prove anything: {self:#?}");
     }
 
+    /// As [`assert_clean`](Self::assert_clean), but connections may have been broken off: their process was killed.
+    #[track_caller]
+    pub(crate) fn assert_none_turned_away(&self, visits: usize) {
+        assert_eq!(self.refused + self.wrong + self.other, 0, "clients were let down: {self:#?}");
+        assert!(self.visits >= visits, "too few visits to prove anything: {self:#?}");
+    }
+
     fn blame(&mut self, fault: Fault) {
         /// As many are told in words.
         const TOLD: usize = 10;

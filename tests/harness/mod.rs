@@ -13,6 +13,7 @@ pub(crate) mod counter;
 mod ctl;
 mod descendants;
 mod echo;
+mod faults;
 mod http;
 mod load;
 mod log;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     client::{Client, Fault, reset},
     ctl::{Ctl, Told},
     echo::{Echo, Kind, example},
+    faults::Faults,
     http::{Answer, HttpConnection, get},
     load::{Load, Tally},
     log::Log,

@@ -90,6 +90,11 @@ impl Process {
         pid.is_some_and(|pid| pid.trim() == "-1") || matches!(state(self.pid), Some('Z' | 'X') | None)
     }
 
+    /// Whether it stands still, by SIGSTOP.
+    pub(crate) fn is_stopped(&self) -> bool {
+        state(self.pid) == Some('T')
+    }
+
     /// Its children that have not been waited for, zombies too.
     pub(crate) fn children(&self) -> Vec<u32> {
         let processes = fs::read_dir("/proc").expect("/proc");

@@ -1,0 +1,13 @@
+//! What must be survived, R1 to R21: one module for each row that is driven by faults to order (`portcullis::faults`).
+//! `tests/README.md` has the whole table, with the rows that other tests keep.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod line;
+mod queue;
+
+mod r01_a_successor_that_crashes_changes_nothing;
+mod r02_a_successor_that_hangs_is_killed;
+mod r04_a_successor_that_fails_on_probation_is_rolled_back;
+mod r05_a_successor_goes_on_alone;

@@ -1,0 +1,93 @@
+//! R5: the old process is killed, at every step of the handoff. The successor serves alone once it is ready, and what waits
+//! in the queue is served. Whom the old one was serving is lost with it.
+
+use portcullis::faults::Point;
+
+use crate::{
+    harness::{Exit, Signal},
+    line::{AFTER_READY, BEFORE_READY, Line, at_once},
+    queue::Queue,
+};
+
+/// Where the old process can be, with a successor.
+const WITH_A_SUCCESSOR: [Point; 8] = [
+    Point::Spawned,
+    Point::Hello,
+    Point::Claim,
+    Point::Ready,
+    Point::Committing,
+    Point::Committed,
+    Point::StandingBy,
+    Point::Over,
+];
+
+/// Where it can be, without one.
+const WITHOUT: [Point; 4] = [Point::Asked, Point::Presenting, Point::Presented, Point::Spawning];
+
+#[tokio::test]
+async fn whatever_the_old_one_was_at() {
+    let mut line = Line::start(Line::echo()).await;
+    for point in WITH_A_SUCCESSOR {
+        let predecessor = line.stop(point).await;
+        assert_eq!(predecessor.pid(), line.server.serving().pid());
+        let queue = Queue::up(line.server.target()).await;
+        predecessor.signal(Signal::KILL);
+        line.server.follow().await;
+        queue.is_served().await;
+        line.server.alone().await;
+    }
+    line.restarts().await;
+}
+
+#[tokio::test]
+async fn whatever_the_successor_was_at() {
+    let mut line = Line::start(Line::echo()).await;
+    for point in BEFORE_READY.into_iter().chain(AFTER_READY) {
+        let successor = line.stop(point).await;
+        line.server.serving().signal(Signal::KILL);
+        line.server.serving().ended().await;
+        let queue = Queue::up(line.server.target()).await;
+        successor.signal(Signal::CONT);
+        line.server.follow().await;
+        assert_eq!(line.server.serving().pid(), successor.pid());
+        queue.is_served().await;
+        line.server.alone().await;
+    }
+    line.restarts().await;
+}
+
+/// A sick generation is better than none.
+#[tokio::test]
+async fn also_if_it_is_sick() {
+    let mut line = Line::start(Line::echo()).await;
+    for point in [Point::Sick, Point::SteppedBack] {
+        line.faults.order(Point::Told, "sick");
+        // It may get no further than to be told that it is to roll back.
+        line.faults.order(Point::RollingBack, "stop");
+        let successor = line.stop(point).await;
+        line.server.serving().signal(Signal::KILL);
+        line.server.serving().ended().await;
+        let queue = Queue::up(line.server.target()).await;
+        successor.signal(Signal::CONT);
+        line.server.follow().await;
+        queue.is_served().await;
+        line.server.alone().await;
+        if !line.faults.all_done() {
+            line.faults.withdraw(Point::RollingBack);
+        }
+    }
+    line.restarts().await;
+}
+
+/// Before there is a successor, there is nobody: the line ends, as that of any program that is killed.
+#[tokio::test]
+async fn nobody_where_there_was_no_successor_yet() {
+    let kills = WITHOUT.map(|point| async move {
+        let line = Line::start(Line::echo()).await;
+        line.faults.order(point, "kill");
+        line.server.serving().signal(Signal::USR1);
+        assert_eq!(line.server.serving().ended().await, Exit::Signal(9));
+        assert!(line.server.processes().is_empty());
+    });
+    at_once(kills).await;
+}
