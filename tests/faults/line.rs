@@ -15,8 +15,9 @@ pub(crate) const BEFORE_READY: [Point; 6] = [
     Point::Claimed,
 ];
 
-/// What it passes from then on until it says that it has settled.
-pub(crate) const ON_PROBATION: [Point; 4] = [Point::Told, Point::Accepting, Point::Probation, Point::Passed];
+/// What it passes from then on until it says that it has settled. The predecessor may commit at any moment.
+pub(crate) const AFTER_READY: [Point; 5] =
+    [Point::Waiting, Point::Told, Point::Accepting, Point::Probation, Point::Passed];
 
 /// Goes through all cases at the same time: for those that wait for deadlines.
 pub(crate) async fn at_once(cases: impl IntoIterator<Item = impl Future<Output = ()> + 'static>) {
@@ -39,6 +40,12 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) async fn start(echo: Echo) -> Self {
         let (echo, faults) = echo.faults();
+        Self { server: echo.start().await, faults, failed: 0 }
+    }
+
+    /// One of which no faults can be ordered: looking for them takes descriptors.
+    pub(crate) async fn unarmed(echo: Echo) -> Self {
+        let faults = Faults::at(echo.place().path("faults"));
         Self { server: echo.start().await, faults, failed: 0 }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
@@ -27,6 +28,7 @@ pub(crate) struct Echo {
     probation: Option<String>,
     variables: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    stdin: Option<OwnedFd>,
 }
 
 /// What clients of the server speak.
@@ -106,6 +108,7 @@ impl Echo {
             probation: None,
             variables: Vec::new(),
             directory: None,
+            stdin: None,
             place: Arc::new(place),
         }
     }
@@ -158,6 +161,14 @@ impl Echo {
     /// The path that [`controlled`](Self::controlled) gives it.
     pub(crate) fn control(&self) -> PathBuf {
         ctl::path_in(self.place.directory())
+    }
+
+    /// Its standard input; nothing unless this is called.
+    pub(crate) fn stdin(mut self, descriptor: OwnedFd) -> Self {
+        self.stdin = Some(descriptor);
+        self
+    }
+
     /// All generations of it carry out the faults that are ordered.
     pub(crate) fn faults(self) -> (Self, Faults) {
         let faults = Faults::at(self.place.path("faults"));
@@ -174,7 +185,7 @@ impl Echo {
     }
 
     /// The line of a shell script that becomes this server.
-    fn exec_line(&self) -> String {
+    pub(crate) fn exec_line(&self) -> String {
         let words = [self.program.clone().into()].into_iter().chain(self.all_arguments());
         let words = words.map(|word: OsString| word.into_string().expect("a script is text"));
         format!("exec {}", shell_words::join(words))
@@ -252,12 +263,13 @@ impl Echo {
     fn run(&self, arguments: Vec<OsString>) -> Running {
         let mark = descendants::mark();
         let (reader, writer) = std::io::pipe().expect("a pipe");
+        let stdin = self.stdin.as_ref().map(|stdin| stdin.try_clone().expect("a descriptor of ours"));
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env(descendants::VARIABLE, &mark)
-            .stdin(Stdio::null())
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(writer.try_clone().expect("a pipe"))
             .stderr(writer);
         for name in VARIABLES.into_iter().filter(|name| self.variables.iter().all(|(given, _)| given != name))

@@ -16,7 +16,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(super) fn at(directory: PathBuf) -> Self {
+    pub(crate) fn at(directory: PathBuf) -> Self {
         fs::create_dir(&directory).expect("a directory of ours");
         Self { directory }
     }

@@ -10,7 +10,8 @@ use std::{
 };
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, pidfd_open,
+    pidfd_send_signal, prlimit, waitid,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -165,6 +166,28 @@ impl Process {
 
     pub(crate) fn environment(&self) -> Vec<(OsString, OsString)> {
         descendants::environment(self.pid)
+    }
+
+    /// The memory that it has in RAM, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        // Kilobytes, proc_pid_status(5).
+        let status = fs::read_to_string(self.proc("status")).expect("the process is there");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        1024 * size.and_then(|size| size.trim().parse::<usize>().ok()).expect("a size")
+    }
+
+    /// Lets it open so many descriptors more than it has now; `None`: as many as we may.
+    pub(crate) fn limit_descriptors(&self, more: Option<usize>) {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let current = more.map_or(current, |more| {
+            let used = self.descriptors();
+            // The lowest free number is always taken first.
+            let mut free = (0..).filter(|number| !used.contains_key(number));
+            free.nth(more).map(u64::from)
+        });
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).expect("a pid");
+        // Only the soft limit: the hard one, which it has from us, stays as it is.
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current, maximum }).expect("our own process");
     }
 
     pub(crate) fn threads(&self) -> usize {
