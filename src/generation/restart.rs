@@ -98,6 +98,8 @@ pub(super) async fn restart(
         }
     }
     let listeners = shared.with_roster(|roster| roster.unclaimed(&claim));
+    // Nobody has accepted there since the commit, and nobody else will.
+    listeners.iter().for_each(|listener| listener.set_unclaimed());
     // It may wait for a lock. It does not panic; what could not be removed is in the log.
     _ = tokio::task::spawn_blocking(move || unlink(&listeners)).await;
     Ok(restarted)

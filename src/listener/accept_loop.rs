@@ -74,6 +74,11 @@ impl<S, E> AcceptLoop<S, E> {
         }
     }
 
+    /// Whether a successor serves that does not go on with the socket.
+    pub(super) fn is_unclaimed(&self) -> bool {
+        self.seat.acceptor.is_unclaimed()
+    }
+
     /// Closes this process' copy of the socket.
     ///
     /// `last`: nobody goes on with it. What the kernel has completed before is then served, for closing the socket would

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use portcullis::faults::Point;
 
 use crate::{
-    harness::{Client, Fault, Load, Signal, StartScript, Target},
+    harness::{Client, Echo, Fault, Load, Signal, StartScript, Target, until},
     line::Line,
     queue::Queue,
 };
@@ -25,7 +25,7 @@ struct Places {
     path: PathBuf,
 }
 
-fn places(echo: &crate::harness::Echo) -> Places {
+fn places(echo: &Echo) -> Places {
     let (address, path) = (echo.place().address(6790), echo.place().path("other.sock"));
     Places {
         tcp: (format!("tcp://{address}"), Target::tcp(address)),
@@ -69,8 +69,11 @@ async fn serves(target: &Target) {
 }
 
 async fn is_gone(target: &Target) {
-    let refused = target.connect().await.map(drop);
-    assert!(matches!(refused, Err(Fault::Refused(_))), "nobody listens there any more: {refused:?}");
+    until("nobody listens there any more", async || match target.connect().await {
+        Err(Fault::Refused(_)) => Ok(()),
+        other => Err(other.map(drop)),
+    })
+    .await;
 }
 
 async fn client(target: &Target) -> Client {
@@ -128,6 +131,22 @@ async fn moved_to_another_address_or_kind() {
         before = target;
     }
     assert!(!places.path.exists());
+}
+
+/// Nobody accepts there while the successor is on probation, and then nobody ever will: but who was let in is served.
+#[tokio::test]
+async fn removed_with_clients_that_wait() {
+    let (mut changing, places) =
+        Changing::start(|places| vec![places.tcp.0.clone(), places.unix.0.clone()]).await;
+    changing.next_has(&[]);
+    let successor = changing.line.stop(Point::Probation).await;
+    let (tcp, unix) = (Queue::up(&places.tcp.1).await, Queue::up(&places.unix.1).await);
+    successor.signal(Signal::CONT);
+    changing.line.server.follow().await;
+    tcp.is_served().await;
+    unix.is_served().await;
+    is_gone(&places.tcp.1).await;
+    is_gone(&places.unix.1).await;
 }
 
 /// Until the successor has settled, what it does not want any more is kept for the predecessor.
