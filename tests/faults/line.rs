@@ -71,17 +71,24 @@ impl Line {
         self.is_as_before(&result).await;
     }
 
-    /// The restart that was asked for comes to nothing.
-    pub(crate) async fn comes_to_nothing(&mut self, start: usize, result: &str) {
+    /// The restart that was asked for comes to nothing, with one of these results.
+    pub(crate) async fn comes_to_nothing(&mut self, start: usize, results: &[&str]) {
         let failed = |line: &str| line.contains("restart failed");
         let line = self.server.log().wait_from(start, "restart failed", failed).await;
-        assert!(line.contains(&format!("result=\"{result}\"")), "not {result}: {line}");
+        let said = |result: &&&str| line.contains(&format!("result=\"{result}\""));
+        let result = results.iter().find(said).unwrap_or_else(|| panic!("none of {results:?}: {line}"));
         self.is_as_before(result).await;
     }
 
     /// Asks for a restart, whose successor stands still at this point.
     pub(crate) async fn stop(&self, point: Point) -> Process {
         self.faults.stop(point, || self.server.serving().signal(Signal::USR1)).await
+    }
+
+    /// The same; and when it goes on, there is time to hear of signals.
+    pub(crate) async fn stop_awhile(&self, point: Point) -> Process {
+        let come = || self.server.serving().signal(Signal::USR1);
+        self.faults.stop_and(point, "delay=100", come).await
     }
 
     /// A restart came to nothing, with this result: the one that served serves, and nothing else is left of it.

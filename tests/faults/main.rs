@@ -7,6 +7,7 @@ mod harness;
 mod line;
 mod points;
 mod queue;
+mod table;
 
 mod r01_a_successor_that_crashes_changes_nothing;
 mod r02_a_successor_that_hangs_is_killed;

@@ -2,7 +2,9 @@
 
 use std::{io, time::Duration};
 
-use portcullis::{Accepted, Generation, RestartError, StartCommand, Step, layers::LocalAddress};
+use portcullis::{
+    Accepted, Generation, RestartError, StartCommand, Step, faults::Point, layers::LocalAddress,
+};
 
 use crate::{
     harness::{Process, Target, within},
@@ -24,13 +26,26 @@ async fn at_every_point() {
             held.echo(1000).await.expect("it is served meanwhile");
             line.server.target().visit(1000).await.expect("and so are others");
         }
-        line.comes_to_nothing(start, "timed_out").await;
+        line.comes_to_nothing(start, &["timed_out"]).await;
         assert!(successor.is_over(), "it was killed");
         line.restarts().await;
         held.echo(1000).await.expect("its own generation goes on with it");
         held.finish().await.expect("an orderly end");
     });
     at_once(hangs).await;
+}
+
+/// Nobody is killed for being slow, on either side.
+#[tokio::test]
+async fn unless_it_is_only_slow() {
+    let mut line = Line::start(Line::echo()).await;
+    let load = line.load().await;
+    for point in Point::ALL {
+        line.faults.order(*point, "delay=20");
+    }
+    line.restarts().await;
+    load.more(10).await;
+    load.stop().await.assert_clean(30);
 }
 
 /// What is handed over is more than the socket holds, and the successor does not read it.

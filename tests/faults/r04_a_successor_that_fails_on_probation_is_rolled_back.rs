@@ -58,7 +58,7 @@ async fn what_queued_while_nobody_accepted_is_served() {
         let queue = Queue::up(line.server.target()).await;
         successor.signal(Signal::KILL);
         queue.is_served().await;
-        line.comes_to_nothing(start, "rolled_back").await;
+        line.comes_to_nothing(start, &["rolled_back"]).await;
         held.echo(1000).await.expect("the old one goes on with it");
         held.finish().await.expect("an orderly end");
     }
@@ -75,7 +75,7 @@ async fn hanging() {
         let successor = line.stop(point).await;
         let queue = Queue::up(line.server.target()).await;
         queue.is_served().await;
-        line.comes_to_nothing(start, "rolled_back").await;
+        line.comes_to_nothing(start, &["rolled_back"]).await;
         assert!(successor.is_over(), "it was killed");
         line.restarts().await;
     });
@@ -102,7 +102,7 @@ async fn sick_with_a_client() {
     client.echo(1000).await.expect("the sick one goes on with its client");
     client.finish().await.expect("an orderly end");
     successor.ended().await;
-    line.comes_to_nothing(start, "rolled_back").await;
+    line.comes_to_nothing(start, &["rolled_back"]).await;
     let said = |line: &str| line.contains("not fit to serve, and its predecessor serves again");
     assert_eq!(line.server.log().count_from(start, said), 1, "it says why it ends");
     line.restarts().await;

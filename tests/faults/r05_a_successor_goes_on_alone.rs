@@ -56,6 +56,33 @@ async fn whatever_the_successor_was_at() {
     line.restarts().await;
 }
 
+/// One that stands still is not dead: whatever the successor makes of it, both agree on who serves once it goes on.
+#[tokio::test]
+async fn but_not_for_one_that_stood_still() {
+    let cases = WITH_A_SUCCESSOR.map(|point| async move {
+        let mut line = Line::start(Line::echo().option("--ready-timeout", "1s")).await;
+        let start = line.server.log().len();
+        let predecessor = line.stop(point).await;
+        let queue = Queue::up(line.server.target()).await;
+        // One that was told to serve does, and settles; another gives up.
+        let told = [Point::Committed, Point::StandingBy, Point::Over].contains(&point);
+        let said = if told { "settled generation=2" } else { "may not serve" };
+        line.server.log().wait_from(start, said, |line| line.contains(said)).await;
+        predecessor.signal(Signal::CONT);
+        queue.is_served().await;
+        if told {
+            line.server.follow().await;
+            predecessor.ended().await;
+        } else {
+            // It may have found its successor ready, and have told a dead one to serve.
+            line.comes_to_nothing(start, &["crashed", "rolled_back"]).await;
+        }
+        line.server.alone().await;
+        line.restarts().await;
+    });
+    at_once(cases).await;
+}
+
 /// A sick generation is better than none.
 #[tokio::test]
 async fn also_if_it_is_sick() {

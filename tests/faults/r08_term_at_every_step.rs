@@ -4,7 +4,7 @@
 use portcullis::faults::Point;
 
 use crate::{
-    harness::{Exit, Fault, Process, Signal},
+    harness::{Exit, Fault, Signal, until},
     line::{AFTER_READY, Line, at_once},
 };
 
@@ -75,6 +75,36 @@ async fn to_the_predecessor_after_the_commit() {
     at_once(cases).await;
 }
 
+/// A second signal at once ends it without waiting; the successor is ended with it, or was told to serve before.
+#[tokio::test]
+async fn twice_to_the_predecessor() {
+    let cases =
+        [Point::Spawned, Point::Hello, Point::Claim, Point::Ready, Point::Committed, Point::StandingBy];
+    let cases = cases.map(|point| async move {
+        let mut line = Line::start(Line::echo()).await;
+        let mut held = line.server.target().connect().await.expect("a connection");
+        held.echo(1000).await.expect("an echo");
+        let predecessor = line.stop_awhile(point).await;
+        for signal in [Signal::TERM, Signal::INT, Signal::CONT] {
+            predecessor.signal(signal);
+        }
+        assert_eq!(predecessor.ended().await, Exit::Code(1), "at {point:?}");
+        if AFTER_THE_COMMIT.contains(&point) {
+            line.server.follow().await;
+            line.server.target().visit(1000).await.expect("the successor serves");
+            line.server.alone().await;
+        } else {
+            until("nobody is left", async || match line.server.processes() {
+                none if none.is_empty() => Ok(()),
+                left => Err(left),
+            })
+            .await;
+            nobody_is_left(&line).await;
+        }
+    });
+    at_once(cases).await;
+}
+
 /// That is a restart which fails, as any in which the successor ends.
 #[tokio::test]
 async fn to_the_successor_before_it_was_told_to_serve() {
@@ -99,9 +129,9 @@ async fn to_the_successor_on_probation() {
         let line = Line::start(Line::echo()).await;
         let mut held = line.server.target().connect().await.expect("a connection");
         held.echo(1000).await.expect("an echo");
-        line.faults.order(point, TERM);
-        line.server.serving().signal(Signal::USR1);
-        let successor = Process::new(line.server.serving().only_child().await);
+        let successor = line.stop_awhile(point).await;
+        successor.signal(Signal::TERM);
+        successor.signal(Signal::CONT);
         assert!(matches!(successor.ended().await, Exit::Code(0) | Exit::Unknown), "at {point:?}");
         held.echo(1000).await.expect("the predecessor finishes what it has");
         held.finish().await.expect("an orderly end");

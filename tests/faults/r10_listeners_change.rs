@@ -161,7 +161,7 @@ async fn rolled_back() {
         let successor = changing.line.stop(Point::Probation).await;
         let (tcp, unix) = (Queue::up(&places.tcp.1).await, Queue::up(&places.unix.1).await);
         successor.signal(Signal::KILL);
-        changing.line.comes_to_nothing(start, "rolled_back").await;
+        changing.line.comes_to_nothing(start, &["rolled_back"]).await;
         tcp.is_served().await;
         unix.is_served().await;
         serves(&places.tcp.1).await;

@@ -33,7 +33,7 @@ async fn of_the_predecessor() {
                 line.server.serving().limit_descriptors(None);
                 let reason = |line: &str| line.contains("restart failed") && line.contains("os error 24");
                 assert_eq!(line.server.log().count_from(start, reason), 1, "with {spare} to spare");
-                line.comes_to_nothing(start, &result).await;
+                line.comes_to_nothing(start, &[&result]).await;
             }
         }
     }
@@ -54,11 +54,13 @@ async fn of_the_successor() {
         let start = line.server.log().len();
         match line.server.try_restart().await {
             Outcome::Succeeded(_) => break,
-            Outcome::Failed(result) => line.comes_to_nothing(start, &result).await,
+            Outcome::Failed(result) => line.comes_to_nothing(start, &[&result]).await,
         }
         failures += 1;
     }
     assert!(failures > 5, "it needs some: {failures}");
+    let lost = |line: &str| line.contains("descriptors were lost on the way");
+    assert!(line.server.log().count_from(0, lost) > 0, "the sockets are among what it has no room for");
     line.server.serving().limit_descriptors(None);
     load.more(10).await;
     load.stop().await.assert_clean(50);

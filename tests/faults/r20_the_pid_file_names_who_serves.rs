@@ -19,7 +19,7 @@ async fn amid_and_after_a_rollback() {
         let named = if names_the_successor { successor.pid() } else { predecessor };
         assert_eq!(line.server.pid_in_file(), named, "at {point:?}");
         successor.signal(Signal::KILL);
-        line.comes_to_nothing(start, "rolled_back").await;
+        line.comes_to_nothing(start, &["rolled_back"]).await;
         assert_eq!(line.server.pid_in_file(), predecessor);
     }
     line.fails(Point::Told, "sick", &["rolled_back"]).await;

@@ -35,8 +35,13 @@ impl Faults {
 
     /// Orders that it stands still there, has it come there, and waits until it has.
     pub(crate) async fn stop(&self, point: Point, come: impl FnOnce()) -> Process {
+        self.stop_and(point, "", come).await
+    }
+
+    /// The same; when it goes on, it does `then`.
+    pub(crate) async fn stop_and(&self, point: Point, then: &str, come: impl FnOnce()) -> Process {
         let start = self.passed().len();
-        self.order(point, "stop");
+        self.order(point, &format!("stop {then}"));
         come();
         until(&format!("a process stands still at {point:?}"), async || {
             let passed = self.passed();
