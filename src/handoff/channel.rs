@@ -160,10 +160,16 @@ impl Sender<'_> {
         crate::faults::tamper(&mut frame[HEADER..], self.stream)?;
 
         let stream = self.stream;
-        let mut sent = stream
-            .async_io(Interest::WRITABLE, || crossing::send(stream.as_fd(), &frame, descriptors))
-            .await
-            .map_err(closed_or_io)?;
+        let write = || crossing::send(stream.as_fd(), &frame, descriptors);
+        // At once, if there is room. The runtime hears a moment later that a new socket has some; meanwhile the successor would be
+        // started, and if we died then, it would have nothing.
+        let sent = match write() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.async_io(Interest::WRITABLE, write).await
+            }
+            sent => sent,
+        };
+        let mut sent = sent.map_err(closed_or_io)?;
         while sent < frame.len() {
             let write = || crossing::send(stream.as_fd(), &frame[sent..], &[]);
             sent += stream.async_io(Interest::WRITABLE, write).await.map_err(closed_or_io)?;
@@ -314,6 +320,19 @@ mod tests {
             arrived.into_iter().map(|fd| TcpListener::from(fd).local_addr().unwrap()).collect();
         let expected: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
         assert_eq!(addresses, expected);
+    }
+
+    /// A successor is started as soon as sending waits, and must find the manifest.
+    #[tokio::test]
+    async fn what_fits_into_a_new_socket_is_sent_without_waiting() {
+        let (mut channel, theirs) = pair();
+        let descriptors = [theirs.as_fd()];
+        let sending = std::pin::pin!(async {
+            channel.send(&Message::Ready).await?;
+            channel.split().0.send_descriptors(&descriptors).await
+        });
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(sending.poll(&mut context).is_ready());
     }
 
     #[tokio::test]

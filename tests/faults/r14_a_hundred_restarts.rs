@@ -54,6 +54,8 @@ fn footprint(server: &Server) -> Footprint {
 async fn at_rest(server: &Server) -> (Footprint, Size) {
     server.alone().await;
     until("it is at rest", async || {
+        // Whoever looks at the older generations lets go of those that are gone.
+        server.metrics().await;
         let before = footprint(server);
         tokio::task::yield_now().await;
         let no_clients = server.get("/connections").await.body == "[]";
