@@ -91,6 +91,12 @@ impl Line {
         self.faults.stop_and(point, "delay=100", come).await
     }
 
+    /// Whether a line says that the generation that serves has settled.
+    pub(crate) fn settled(&self) -> impl Fn(&str) -> bool + use<> {
+        let settled = format!("settled generation={}", self.server.generation());
+        move |line| line.ends_with(&settled)
+    }
+
     /// A restart came to nothing, with this result: the one that served serves, and nothing else is left of it.
     async fn is_as_before(&mut self, result: &str) {
         let Self { server, failed, .. } = self;

@@ -56,6 +56,10 @@ async fn what_queued_while_nobody_accepted_is_served() {
         let start = line.server.log().len();
         let successor = line.stop(point).await;
         let queue = Queue::up(line.server.target()).await;
+        if point != Point::Waiting {
+            // The predecessor stands by: two must not accept at once.
+            queue.is_whole(line.server.target());
+        }
         successor.signal(Signal::KILL);
         queue.is_served().await;
         line.comes_to_nothing(start, &["rolled_back"]).await;

@@ -47,6 +47,7 @@ async fn whatever_the_successor_was_at() {
         line.server.serving().signal(Signal::KILL);
         line.server.serving().ended().await;
         let queue = Queue::up(line.server.target()).await;
+        queue.is_whole(line.server.target());
         successor.signal(Signal::CONT);
         line.server.follow().await;
         assert_eq!(line.server.serving().pid(), successor.pid());
@@ -95,6 +96,7 @@ async fn also_if_it_is_sick() {
         line.server.serving().signal(Signal::KILL);
         line.server.serving().ended().await;
         let queue = Queue::up(line.server.target()).await;
+        queue.is_whole(line.server.target());
         successor.signal(Signal::CONT);
         line.server.follow().await;
         queue.is_served().await;

@@ -150,6 +150,27 @@ impl Process {
         Some(u32::from_str_radix(flags.trim(), 8).ok()? & CLOSE_ON_EXEC != 0)
     }
 
+    /// What whoever runs this test has left open, and every process from here on inherits. None of it is the server's.
+    pub(crate) fn left_open() -> BTreeMap<u32, PathBuf> {
+        let this = Self::new(std::process::id());
+        let mut descriptors = this.descriptors();
+        descriptors.retain(|descriptor, _| this.is_close_on_exec(*descriptor) == Some(false));
+        descriptors
+    }
+
+    /// A child that it had now would inherit the standard descriptors alone.
+    #[track_caller]
+    pub(crate) fn assert_nothing_inheritable(&self) {
+        let left_open = Self::left_open();
+        for (descriptor, what) in self.descriptors() {
+            if descriptor > 2 && left_open.get(&descriptor) != Some(&what) {
+                // `None`: it was closed since.
+                let closed = self.is_close_on_exec(descriptor).unwrap_or(true);
+                assert!(closed, "descriptor {descriptor} ({}) would be inherited", what.display());
+            }
+        }
+    }
+
     /// The program that it runs.
     pub(crate) fn program(&self) -> PathBuf {
         fs::read_link(self.proc("exe")).expect("the process is there")

@@ -123,6 +123,11 @@ impl Server {
         &self.serving
     }
 
+    /// The number of the generation that serves.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     pub(crate) const fn log(&self) -> &Log {
         &self.log
     }
