@@ -5,6 +5,7 @@ mod harness;
 
 use harness::{Echo, Exit, Kind, Load, Server, Signal, StartScript, example};
 use nix::{sys::stat::Mode, unistd::mkfifo};
+use portcullis::faults::Point;
 
 /// The server serves, as the same process and generation, and restarts.
 async fn is_whole(server: &mut Server, generation: u64) {
@@ -46,14 +47,14 @@ async fn by_one_with_a_bad_key() {
 /// One that hangs is killed, though it is not the server's child.
 #[tokio::test]
 async fn by_one_that_hangs() {
-    for mode in ["hang-after-sockets", "hang-before-ready"] {
+    for point in [Point::Inherited, Point::Initialised] {
         let echo = Echo::new(Kind::Tcp).controlled().option("--ready-timeout", "500ms");
-        let control = echo.control();
-        let mut server = echo.start().await;
+        let mut server = echo.clone().start().await;
         let load = Load::on(server.target());
-        let hanging = Echo::bare().program(example("faulty_successor")).flag(mode);
-        let (exit, said) = hanging.variable("TAKEOVER_PATH", &control).fail_to_start().await;
-        assert_eq!(exit, Exit::Signal(9), "{mode}: {said}");
+        let (hanging, faults) = echo.faults();
+        faults.order(point, "stop");
+        let (exit, said) = hanging.fail_to_start().await;
+        assert_eq!(exit, Exit::Signal(9), "{point:?}: {said}");
         server.log().wait_from(0, "restart failed", |line| line.contains("result=\"timed_out\"")).await;
         is_whole(&mut server, 1).await;
         load.more(10).await;
@@ -137,8 +138,9 @@ mod in_another_pid_namespace {
         let echo = Echo::new(Kind::Tcp).controlled().option("--ready-timeout", "500ms");
         let server = contained(echo.clone(), "contained").start().await;
         let load = Load::on(server.target());
-        let hanging = Echo::bare().program(example("faulty_successor")).flag("hang-after-sockets");
-        let hanging = tokio::spawn(hanging.variable("TAKEOVER_PATH", echo.control()).fail_to_start());
+        let (hanging, faults) = echo.faults();
+        faults.order(Point::Inherited, "stop");
+        let hanging = tokio::spawn(hanging.fail_to_start());
         server.log().wait_from(0, "restart failed", |line| line.contains("result=\"timed_out\"")).await;
         assert!(!hanging.is_finished(), "nobody can kill it from there");
         assert!(server.ctl(&["status"]).await.done().contains("serving: generation 1"));

@@ -28,7 +28,7 @@ pub(crate) struct Echo {
     probation: Option<String>,
     variables: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
-    stdin: Option<OwnedFd>,
+    stdin: Option<Arc<OwnedFd>>,
 }
 
 /// What clients of the server speak.
@@ -165,7 +165,7 @@ impl Echo {
 
     /// Its standard input; nothing unless this is called.
     pub(crate) fn stdin(mut self, descriptor: OwnedFd) -> Self {
-        self.stdin = Some(descriptor);
+        self.stdin = Some(Arc::new(descriptor));
         self
     }
 

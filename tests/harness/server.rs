@@ -113,11 +113,6 @@ impl Server {
         self.admin
     }
 
-    /// The number of the generation that serves.
-    pub(crate) const fn generation(&self) -> u64 {
-        self.generation
-    }
-
     /// The process that serves.
     pub(crate) const fn serving(&self) -> &Process {
         &self.serving
