@@ -40,13 +40,18 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) async fn start(echo: Echo) -> Self {
         let (echo, faults) = echo.faults();
-        Self { server: echo.start().await, faults, failed: 0 }
+        Self::of(echo.start().await, faults)
+    }
+
+    /// One that was started with these faults.
+    pub(crate) const fn of(server: Server, faults: Faults) -> Self {
+        Self { server, faults, failed: 0 }
     }
 
     /// One of which no faults can be ordered: looking for them takes descriptors.
     pub(crate) async fn unarmed(echo: Echo) -> Self {
         let faults = Faults::at(echo.place().path("faults"));
-        Self { server: echo.start().await, faults, failed: 0 }
+        Self::of(echo.start().await, faults)
     }
 
     /// Over TCP, with a probation that is long enough to be something, and short enough to be waited for.

@@ -8,6 +8,7 @@ mod line;
 mod points;
 mod queue;
 mod table;
+mod takeover;
 
 mod r01_a_successor_that_crashes_changes_nothing;
 mod r02_a_successor_that_hangs_is_killed;
