@@ -7,7 +7,6 @@ mod harness;
 mod line;
 mod points;
 mod queue;
-mod table;
 mod takeover;
 
 mod r01_a_successor_that_crashes_changes_nothing;

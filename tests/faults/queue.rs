@@ -37,7 +37,7 @@ impl Queue {
     }
 
     /// Every one of them is served.
-    pub(crate) async fn is_served(self) {
+    pub(crate) async fn gets_served(self) {
         for (number, (mut client, sent)) in self.0.into_iter().enumerate() {
             let served = async {
                 client.expect(&sent).await?;

@@ -61,7 +61,7 @@ async fn what_queued_while_nobody_accepted_is_served() {
             queue.is_whole(line.server.target());
         }
         successor.signal(Signal::KILL);
-        queue.is_served().await;
+        queue.gets_served().await;
         line.comes_to_nothing(start, &["rolled_back"]).await;
         held.echo(1000).await.expect("the old one goes on with it");
         held.finish().await.expect("an orderly end");
@@ -78,7 +78,7 @@ async fn hanging() {
         let start = line.server.log().len();
         let successor = line.stop(point).await;
         let queue = Queue::up(line.server.target()).await;
-        queue.is_served().await;
+        queue.gets_served().await;
         line.comes_to_nothing(start, &["rolled_back"]).await;
         assert!(successor.is_over(), "it was killed");
         line.restarts().await;

@@ -33,7 +33,7 @@ async fn whatever_the_old_one_was_at() {
         let queue = Queue::up(line.server.target()).await;
         predecessor.signal(Signal::KILL);
         line.server.follow().await;
-        queue.is_served().await;
+        queue.gets_served().await;
         line.server.alone().await;
     }
     line.restarts().await;
@@ -51,7 +51,7 @@ async fn whatever_the_successor_was_at() {
         successor.signal(Signal::CONT);
         line.server.follow().await;
         assert_eq!(line.server.serving().pid(), successor.pid());
-        queue.is_served().await;
+        queue.gets_served().await;
         line.server.alone().await;
     }
     line.restarts().await;
@@ -70,7 +70,7 @@ async fn but_not_for_one_that_stood_still() {
         let said = if told { "settled generation=2" } else { "may not serve" };
         line.server.log().wait_from(start, said, |line| line.contains(said)).await;
         predecessor.signal(Signal::CONT);
-        queue.is_served().await;
+        queue.gets_served().await;
         if told {
             line.server.follow().await;
             predecessor.ended().await;
@@ -99,7 +99,7 @@ async fn also_if_it_is_sick() {
         queue.is_whole(line.server.target());
         successor.signal(Signal::CONT);
         line.server.follow().await;
-        queue.is_served().await;
+        queue.gets_served().await;
         line.server.alone().await;
         if !line.faults.all_done() {
             line.faults.withdraw(Point::RollingBack);

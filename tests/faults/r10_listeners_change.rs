@@ -143,8 +143,8 @@ async fn removed_with_clients_that_wait() {
     let (tcp, unix) = (Queue::up(&places.tcp.1).await, Queue::up(&places.unix.1).await);
     successor.signal(Signal::CONT);
     changing.line.server.follow().await;
-    tcp.is_served().await;
-    unix.is_served().await;
+    tcp.gets_served().await;
+    unix.gets_served().await;
     is_gone(&places.tcp.1).await;
     is_gone(&places.unix.1).await;
 }
@@ -162,8 +162,8 @@ async fn rolled_back() {
         let (tcp, unix) = (Queue::up(&places.tcp.1).await, Queue::up(&places.unix.1).await);
         successor.signal(Signal::KILL);
         changing.line.comes_to_nothing(start, &["rolled_back"]).await;
-        tcp.is_served().await;
-        unix.is_served().await;
+        tcp.gets_served().await;
+        unix.gets_served().await;
         serves(&places.tcp.1).await;
         serves(&places.unix.1).await;
     }

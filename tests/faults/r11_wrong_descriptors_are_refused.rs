@@ -69,7 +69,7 @@ impl Predecessor {
     }
 
     /// The successor ends with an error that says these.
-    async fn is_refused(self, named: &[&str]) {
+    async fn must_be_refused(self, named: &[&str]) {
         let Self { echo, socket } = self;
         let (exit, said) = echo.run_to_its_end().await;
         assert_eq!(exit, Exit::Code(1), "{said}");
@@ -83,7 +83,7 @@ impl Predecessor {
     async fn hands_down(self, descriptor: impl Into<OwnedFd>, named: &str) {
         self.announce(1);
         self.send(&json!({"type": "descriptors", "count": 1}), &[descriptor.into()]);
-        self.is_refused(&["listener `echo`", named]).await;
+        self.must_be_refused(&["listener `echo`", named]).await;
     }
 }
 
@@ -121,16 +121,16 @@ async fn that_is_not_there() {
     let predecessor = Predecessor::new();
     predecessor.announce(1);
     predecessor.send(&json!({"type": "descriptors", "count": 1}), &[]);
-    predecessor.is_refused(&["descriptors were lost on the way"]).await;
+    predecessor.must_be_refused(&["descriptors were lost on the way"]).await;
 
     let predecessor = Predecessor::new();
     predecessor.announce(0);
-    predecessor.is_refused(&["manifest does not fit 0 descriptors"]).await;
+    predecessor.must_be_refused(&["manifest does not fit 0 descriptors"]).await;
 }
 
 #[tokio::test]
 async fn and_garbage_instead_of_a_manifest() {
     let mut predecessor = Predecessor::new();
     predecessor.socket.write_all(b"\0\0\0\x05hello").expect("it is open");
-    predecessor.is_refused(&["the predecessor was not understood in step `manifest`"]).await;
+    predecessor.must_be_refused(&["the predecessor was not understood in step `manifest`"]).await;
 }

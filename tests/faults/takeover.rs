@@ -53,7 +53,7 @@ async fn from_one_that_is_killed_at_every_point() {
         predecessor.signal(Signal::KILL);
         let taking_over = taking_over.into_inner().expect("it was started");
         server = taking_over.await.expect("no panic");
-        queue.is_served().await;
+        queue.gets_served().await;
         assert_eq!(server.pid_in_file(), server.serving().pid());
         server.alone().await;
     }
