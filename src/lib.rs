@@ -78,6 +78,7 @@ mod phase;
 mod pid_file;
 mod signals;
 mod statistics;
+mod systemd;
 
 pub use bind::{Bind, BindError, InheritError};
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
@@ -87,6 +88,7 @@ pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListe
 pub use phase::Phase;
 pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
+pub use systemd::ActivationError;
 
 /// The code in the README compiles.
 #[cfg(doctest)]
