@@ -42,26 +42,33 @@ const PORT: u16 = 6789;
 const ADMIN_PORT: u16 = 9100;
 
 /// Variables that the server reads, and that a test must not inherit from whoever runs it.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 27] = [
     "ADMIN_BIND",
     "ALLOWED_NETWORKS",
     "BIND",
     "CLIENT_TLS_CERTIFICATE_CA",
     "DRAINING_LIMIT",
     "DRAIN_TIMEOUT",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
     "LOG_LEVEL",
     "LOG_PATH",
+    "NOTIFY_SOCKET",
     "PID_FILE",
     "PORT",
     "PROBATION",
     "READY_TIMEOUT",
     "START_COMMAND",
+    "SYSTEMD_EXEC_PID",
     "TAKEOVER_PATH",
     "TLS_CERTIFICATE",
     "TLS_KEY",
     "TLS_SELF_SIGNED",
     "TLS_VERSION",
     "VERIFY_CLIENT_TLS_CERTIFICATE",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "WORKER_THREADS",
 ];
 

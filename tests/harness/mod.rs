@@ -16,6 +16,7 @@ mod echo;
 mod http;
 mod load;
 mod log;
+mod manager;
 mod metrics;
 mod noise;
 mod place;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     http::{Answer, HttpConnection, get},
     load::{Load, Tally},
     log::Log,
+    manager::{Manager, Notice, identity},
     metrics::Metrics,
     place::Place,
     process::{Exit, Process},
