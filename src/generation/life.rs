@@ -18,6 +18,7 @@ use super::{
     metrics::LineMetrics,
     probation::{Settled, Trial, on_probation},
     restart::{RestartRequest, refuse, restart},
+    roster::Roster,
     shared::{End, Shared},
 };
 use crate::{
@@ -118,6 +119,7 @@ impl Life {
             self.metrics().committed(Duration::try_from_secs_f64(took_seconds).unwrap_or_default());
             self.metrics().restarted(RestartResult::Succeeded);
             tracing::info!(generation = self.shared.number, "settled");
+            self.tell_of_serving().await;
         }
         Ok(proved)
     }
@@ -130,7 +132,10 @@ impl Life {
                 biased;
                 () = self.shared.drain_requested.cancelled() => Ok(Started::Over(Over::Asked { last: true })),
                 () = self.ready() => {
+                    // What the service manager passed and nobody asked for is closed.
+                    _ = self.shared.with_roster(Roster::claim);
                     self.enter_serving();
+                    self.tell_of_serving().await;
                     Ok(Started::Alone)
                 }
             },
@@ -181,10 +186,12 @@ impl Life {
                     "the predecessor died during the handoff; this generation serves alone"
                 );
                 self.enter_serving();
+                self.tell_of_serving().await;
                 Ok(Started::Alone)
             }
             Verdict::Commit(commit) => {
                 self.enter_serving();
+                self.shared.notifier.on_probation(self.shared.number).await;
                 // The predecessor does not wait for ever for them.
                 self.shared.accept_loops(|accepting| accepting >= served).await;
                 succession.serving(self.settings.trial.lasts()).await?;
@@ -218,6 +225,12 @@ impl Life {
         tracing::info!(generation = self.shared.number, pid = std::process::id(), "serving");
     }
 
+    /// Tells the service manager that this generation serves, and is not on probation.
+    async fn tell_of_serving(&self) {
+        let (sockets, gone) = self.shared.with_roster(|roster| (roster.acceptors(), roster.gone()));
+        self.shared.notifier.serves(self.shared.number, &sockets, &gone).await;
+    }
+
     /// Serves, and restarts when asked to, until serving is over.
     async fn serve(&self, requests: &mut Requests, mut settled: Settled) -> Over {
         loop {
@@ -226,9 +239,13 @@ impl Life {
                 () = self.shared.drain_requested.cancelled() => return Over::Asked { last: true },
                 over = settled.called_off(&self.shared) => return over,
                 Some(request) = requests.recv() => {
+                    self.shared.notifier.restarting(self.shared.number).await;
                     let restarting = restart(&self.shared, &self.settings, request.candidate);
                     let outcome = self.refusing(requests, Refusal::AlreadyRestarting, restarting).await;
                     self.tell(&outcome);
+                    if let Err(error) = &outcome {
+                        self.shared.notifier.restart_failed(self.shared.number, error).await;
+                    }
                     let succeeded = outcome.is_ok();
                     // Whoever asked may have gone; the log and the metric have it, too.
                     _ = request.outcome.send(outcome);
@@ -274,6 +291,9 @@ impl Life {
                     let RestartRequest { candidate, outcome } = request;
                     let refused = Err(RestartError::Refused(refusal));
                     self.tell(&refused);
+                    if refusal != Refusal::NotServing {
+                        self.shared.notifier.restart_under_way().await;
+                    }
                     // Whoever asked may have gone.
                     _ = outcome.send(refused);
                     // It may take a moment, and the work goes on meanwhile.

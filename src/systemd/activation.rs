@@ -18,7 +18,7 @@ use portcullis_layers::LocalAddress;
 
 use super::{ActivationError, names, names_this_process};
 use crate::{
-    bind::{ListeningSocket, UnixPath},
+    bind::{Bind, ListeningSocket, UnixPath},
     chain::Chain,
     handoff::take_activated,
 };
@@ -117,6 +117,18 @@ fn check(name: &str, descriptor: OwnedFd) -> Option<Activated> {
 }
 
 impl Activated {
+    /// What is wrong with one that has the listener's name and is not what it asks for.
+    pub(crate) fn misfit(self, wanted: &Bind) -> ActivationError {
+        let Self { name, socket, .. } = self;
+        match socket {
+            Ok(socket) => {
+                let (found, wanted) = (socket.local_address().to_string(), wanted.to_string());
+                ActivationError::WrongAddress { name, found, wanted }
+            }
+            Err(error) => error,
+        }
+    }
+
     /// Closes one that nobody asked for, and says so.
     pub(crate) fn close(self) {
         let Self { name, stored, socket } = self;

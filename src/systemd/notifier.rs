@@ -90,6 +90,11 @@ impl Notifier {
         }
     }
 
+    /// Whether somebody is told.
+    pub(crate) const fn is_heard(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether a socket outlives this process in the manager's hands; then a Unix path stays with it.
     pub(crate) fn keeps(&self, listener: &str) -> bool {
         self.0.is_some() && names::stored(listener).is_some()
@@ -139,6 +144,12 @@ impl Notifier {
     pub(crate) async fn restarting(&self, generation: u64) {
         let status = format!("generation {generation} serves; its successor starts");
         self.tell(|| Message::new().reloading().status(status)).await;
+    }
+
+    /// Another restart was asked for while one is under way. Whoever waits for the second is content with the first: the manager
+    /// waits for the end of a restart that began after it had asked.
+    pub(crate) async fn restart_under_way(&self) {
+        self.tell(|| Message::new().reloading()).await;
     }
 
     /// A restart came to nothing, and this generation serves as before. What its successor may have said is revoked.
