@@ -25,7 +25,7 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
     let (connections, deadline) = (shared.open.connections(), settings.drain_timeout);
     tracing::info!(generation = shared.number, connections, ?deadline, "draining");
     if last {
-        shared.notifier.stopping(shared.number, settings.drain_timeout).await;
+        shared.notifier.stopping(shared.number, settings.drain_timeout);
     }
 
     let forced = match timeout(settings.drain_timeout, shared.connections_over()).await {

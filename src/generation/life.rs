@@ -119,7 +119,9 @@ impl Life {
             self.metrics().committed(Duration::try_from_secs_f64(took_seconds).unwrap_or_default());
             self.metrics().restarted(RestartResult::Succeeded);
             tracing::info!(generation = self.shared.number, "settled");
-            self.tell_of_serving().await;
+        }
+        if proved.is_ok() {
+            self.tell_of_serving();
         }
         Ok(proved)
     }
@@ -135,7 +137,7 @@ impl Life {
                     // What the service manager passed and nobody asked for is closed.
                     _ = self.shared.with_roster(Roster::claim);
                     self.enter_serving();
-                    self.tell_of_serving().await;
+                    self.tell_of_serving();
                     Ok(Started::Alone)
                 }
             },
@@ -186,12 +188,12 @@ impl Life {
                     "the predecessor died during the handoff; this generation serves alone"
                 );
                 self.enter_serving();
-                self.tell_of_serving().await;
+                self.tell_of_serving();
                 Ok(Started::Alone)
             }
             Verdict::Commit(commit) => {
                 self.enter_serving();
-                self.shared.notifier.on_probation(self.shared.number).await;
+                self.shared.notifier.on_probation(self.shared.number);
                 // The predecessor does not wait for ever for them.
                 self.shared.accept_loops(|accepting| accepting >= served).await;
                 succession.serving(self.settings.trial.lasts()).await?;
@@ -226,9 +228,9 @@ impl Life {
     }
 
     /// Tells the service manager that this generation serves, and is not on probation.
-    async fn tell_of_serving(&self) {
+    fn tell_of_serving(&self) {
         let (sockets, gone) = self.shared.with_roster(|roster| (roster.acceptors(), roster.gone()));
-        self.shared.notifier.serves(self.shared.number, &sockets, &gone).await;
+        self.shared.notifier.serves(self.shared.number, sockets, &gone);
     }
 
     /// Serves, and restarts when asked to, until serving is over.
@@ -239,12 +241,12 @@ impl Life {
                 () = self.shared.drain_requested.cancelled() => return Over::Asked { last: true },
                 over = settled.called_off(&self.shared) => return over,
                 Some(request) = requests.recv() => {
-                    self.shared.notifier.restarting(self.shared.number).await;
+                    self.shared.notifier.restarting(self.shared.number);
                     let restarting = restart(&self.shared, &self.settings, request.candidate);
                     let outcome = self.refusing(requests, Refusal::AlreadyRestarting, restarting).await;
                     self.tell(&outcome);
                     if let Err(error) = &outcome {
-                        self.shared.notifier.restart_failed(self.shared.number, error).await;
+                        self.shared.notifier.restart_failed(self.shared.number, error);
                     }
                     let succeeded = outcome.is_ok();
                     // Whoever asked may have gone; the log and the metric have it, too.
@@ -292,7 +294,7 @@ impl Life {
                     let refused = Err(RestartError::Refused(refusal));
                     self.tell(&refused);
                     if refusal != Refusal::NotServing {
-                        self.shared.notifier.restart_under_way().await;
+                        self.shared.notifier.restart_under_way();
                     }
                     // Whoever asked may have gone.
                     _ = outcome.send(refused);

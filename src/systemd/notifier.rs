@@ -5,24 +5,23 @@
 //! says nothing any more.
 
 use std::{
+    collections::VecDeque,
     io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixDatagram,
-    },
+    os::{fd::AsFd, unix::net::UnixDatagram},
+    slice,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{io::Interest, sync::watch, time::timeout};
+use tokio::{io::Interest, sync::watch};
 
 use super::{address::Address, message::Message, names, names_this_process, watchdog};
 use crate::{RestartError, chain::Chain, handoff, listener::Acceptor, phase::Phase};
 
-/// Tells the service manager, if there is one.
+/// Tells the service manager, if there is one. Nobody waits for it, and nothing fails if it cannot be told.
 #[derive(Clone, Debug)]
 pub(crate) struct Notifier(Option<Arc<Manager>>);
 
@@ -32,12 +31,11 @@ pub(super) struct Manager {
     address: Address,
     /// Time between two signs of life, if it wants any.
     watchdog: Option<Duration>,
+    /// What it could not be told yet, for its queue is full. A task sends it in its order.
+    waiting: Mutex<VecDeque<(Message, Option<Arc<Acceptor>>)>>,
     /// It could not be told the last time.
     unheard: AtomicBool,
 }
-
-/// The manager reads at once; one whose queue stays full for so long does not read at all. Nobody waits longer for it.
-const LIMIT: Duration = Duration::from_secs(1);
 
 /// A drain takes a moment longer than its limit, until what is cut off has ended.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
@@ -67,7 +65,8 @@ impl Notifier {
         match Address::parse(&value) {
             Ok(address) => {
                 let watchdog = watchdog::interval(|name| std::env::var_os(name), spawned);
-                Self(Some(Arc::new(Manager { address, watchdog, unheard: AtomicBool::new(false) })))
+                let (waiting, unheard) = (Mutex::default(), AtomicBool::new(false));
+                Self(Some(Arc::new(Manager { address, watchdog, waiting, unheard })))
             }
             Err(reason) => {
                 tracing::warn!(
@@ -101,106 +100,138 @@ impl Notifier {
     }
 
     /// This generation accepts, but its predecessor may still take its place again.
-    pub(crate) async fn on_probation(&self, generation: u64) {
+    pub(crate) fn on_probation(&self, generation: u64) {
         let status = format!("generation {generation} serves, on probation");
-        self.tell(|| Message::new().main_pid().status(status)).await;
+        self.tell(|| Message::new().main_pid().status(status));
     }
 
     /// This generation serves, for good. From now on the manager keeps these sockets, and no longer those of listeners that
     /// are gone.
-    pub(crate) async fn serves(
-        &self,
-        generation: u64,
-        sockets: &[(Arc<str>, Arc<Acceptor>)],
-        gone: &[String],
-    ) {
-        let status = format!("generation {generation} serves");
+    pub(crate) fn serves(&self, generation: u64, sockets: Vec<(Arc<str>, Arc<Acceptor>)>, gone: &[String]) {
         let Some(manager) = &self.0 else { return };
-        if !manager.send(&Message::new().ready().main_pid().status(status), None).await {
-            return;
-        }
+        let status = format!("generation {generation} serves");
+        manager.tell(Message::new().ready().main_pid().status(status), None);
         for name in gone.iter().filter_map(|listener| names::stored(listener)) {
-            if !manager.send(&Message::new().forget(&name), None).await {
-                return;
-            }
+            manager.tell(Message::new().forget(&name), None);
         }
         for (listener, socket) in sockets {
-            // One that it has already is not taken twice.
-            let Some(name) = names::stored(listener) else {
-                tracing::warn!(
-                    listener = &**listener,
+            // A socket that it has already is not taken twice.
+            match names::stored(&listener) {
+                Some(name) => manager.tell(Message::new().store(&name), Some(socket)),
+                None => tracing::warn!(
+                    listener = &*listener,
                     "not given to the service manager: a name to keep a socket under has at most 244 printable ASCII \
                      characters and no colon"
-                );
-                continue;
-            };
-            if !manager.send(&Message::new().store(&name), Some(socket.as_fd())).await {
-                return;
+                ),
             }
         }
     }
 
     /// A restart begins.
-    pub(crate) async fn restarting(&self, generation: u64) {
+    pub(crate) fn restarting(&self, generation: u64) {
         let status = format!("generation {generation} serves; its successor starts");
-        self.tell(|| Message::new().reloading().status(status)).await;
+        self.tell(|| Message::new().reloading().status(status));
     }
 
     /// Another restart was asked for while one is under way. Whoever waits for the second is content with the first: the manager
     /// waits for the end of a restart that began after it had asked.
-    pub(crate) async fn restart_under_way(&self) {
-        self.tell(|| Message::new().reloading()).await;
+    pub(crate) fn restart_under_way(&self) {
+        self.tell(|| Message::new().reloading());
     }
 
     /// A restart came to nothing, and this generation serves as before. What its successor may have said is revoked.
-    pub(crate) async fn restart_failed(&self, generation: u64, error: &RestartError) {
+    pub(crate) fn restart_failed(&self, generation: u64, error: &RestartError) {
         let status = format!("generation {generation} serves; restart failed: {}", Chain(error));
-        self.tell(|| Message::new().ready().main_pid().status(status)).await;
+        self.tell(|| Message::new().ready().main_pid().status(status));
     }
 
     /// The last generation drains, for so long at most.
-    pub(crate) async fn stopping(&self, generation: u64, limit: Duration) {
+    pub(crate) fn stopping(&self, generation: u64, limit: Duration) {
         let status = format!("generation {generation} drains, and is the last");
         let limit = limit.saturating_add(LAST_MOMENT);
-        self.tell(|| Message::new().stopping().extend_timeout(limit).status(status)).await;
+        self.tell(|| Message::new().stopping().extend_timeout(limit).status(status));
     }
 
-    async fn tell(&self, message: impl FnOnce() -> Message) {
+    fn tell(&self, message: impl FnOnce() -> Message) {
         if let Some(manager) = &self.0 {
-            manager.send(&message(), None).await;
+            manager.tell(message(), None);
         }
     }
 }
 
 impl Manager {
-    /// Sends one message, and says whether that was possible. If not, that is logged once: a service must not fail
-    /// because nobody watches it.
-    pub(super) async fn send(&self, message: &Message, descriptor: Option<BorrowedFd<'_>>) -> bool {
-        let sent = timeout(LIMIT, self.try_send(message, descriptor)).await;
-        let sent = sent.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it does not read")));
+    /// Sends a message now, or as soon as the manager takes it, after those that wait already.
+    fn tell(self: &Arc<Self>, message: Message, socket: Option<Arc<Acceptor>>) {
+        let mut waiting = self.waiting();
+        if waiting.is_empty() {
+            match self.send(&message, socket.as_deref()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.heard(&Err(error));
+                    tokio::spawn(self.clone().tell_waiting());
+                }
+                sent => return self.heard(&sent),
+            }
+        }
+        waiting.push_back((message, socket));
+    }
+
+    /// Gives a sign of life, unless more important things wait.
+    pub(super) fn sign_of_life(&self) {
+        if self.waiting().is_empty() {
+            self.heard(&self.send(&Message::new().watchdog(), None));
+        }
+    }
+
+    async fn tell_waiting(self: Arc<Self>) {
+        loop {
+            let front = self.waiting().front().cloned();
+            let Some((message, socket)) = front else { return };
+            let sent = self.send_when_possible(&message, socket.as_deref()).await;
+            self.heard(&sent);
+            let mut waiting = self.waiting();
+            waiting.pop_front();
+            // Under the lock: whoever finds it empty sends by itself.
+            if waiting.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<(Message, Option<Arc<Acceptor>>)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends without waiting.
+    fn send(&self, message: &Message, socket: Option<&Acceptor>) -> io::Result<()> {
+        send(&self.connect()?, message, socket)
+    }
+
+    async fn send_when_possible(&self, message: &Message, socket: Option<&Acceptor>) -> io::Result<()> {
+        let connected = tokio::net::UnixDatagram::from_std(self.connect()?)?;
+        connected.async_io(Interest::WRITABLE, || send(&connected, message, socket)).await
+    }
+
+    /// A socket for each message: a manager that was restarted listens on another one.
+    fn connect(&self) -> io::Result<UnixDatagram> {
+        let socket = UnixDatagram::unbound()?;
+        socket.set_nonblocking(true)?;
+        socket.connect_addr(self.address.as_ref())?;
+        Ok(socket)
+    }
+
+    /// Whether it worked, which is logged when it begins to fail.
+    fn heard(&self, sent: &io::Result<()>) {
         let unheard = self.unheard.swap(sent.is_err(), Ordering::Relaxed);
-        if let Err(error) = &sent
+        if let Err(error) = sent
             && !unheard
         {
             tracing::warn!(address = %self.address, %error, "the service manager cannot be told what happens");
         }
-        sent.is_ok()
     }
+}
 
-    async fn try_send(&self, message: &Message, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        // A socket for each message: a manager that was restarted listens on another one.
-        let socket = UnixDatagram::unbound()?;
-        socket.set_nonblocking(true)?;
-        socket.connect_addr(self.address.as_ref())?;
-        let send = |socket: BorrowedFd<'_>| {
-            handoff::send(socket, message.as_bytes(), descriptor.as_slice()).map(drop)
-        };
-        match send(socket.as_fd()) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            sent => return sent,
-        }
-        // Its queue is full.
-        let socket = tokio::net::UnixDatagram::from_std(socket)?;
-        socket.async_io(Interest::WRITABLE, || send(socket.as_fd())).await
-    }
+fn send(connected: &impl AsFd, message: &Message, socket: Option<&Acceptor>) -> io::Result<()> {
+    let descriptor = socket.map(AsFd::as_fd);
+    handoff::send(connected.as_fd(), message.as_bytes(), descriptor.as_ref().map_or(&[], slice::from_ref))
+        .map(drop)
 }

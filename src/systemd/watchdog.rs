@@ -10,7 +10,7 @@ use tokio::{
     time::{MissedTickBehavior, interval as ticks},
 };
 
-use super::{message::Message, names_this_process, notifier::Manager};
+use super::{names_this_process, notifier::Manager};
 use crate::phase::Phase;
 
 /// The time between two signs of life: half of what the manager waits, as the manual page recommends. `None`: it does not
@@ -31,7 +31,7 @@ pub(super) async fn keep_alive(manager: Arc<Manager>, every: Duration, mut phase
         let signs = async {
             loop {
                 ticks.tick().await;
-                manager.send(&Message::new().watchdog(), None).await;
+                manager.sign_of_life();
             }
         };
         tokio::select! {

@@ -3,8 +3,9 @@
 use std::{
     ffi::{OsStr, OsString},
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::Arc,
     thread::JoinHandle,
 };
@@ -12,10 +13,10 @@ use std::{
 use super::{
     Authority, Exit, Log, Place, Process, Server, StartScript, Target,
     certificates::{IdentityFiles, Versions},
-    ctl, descendants,
+    ctl, descendants, passing,
 };
 
-/// An echo server that is not started yet.
+/// An echo server that is not started yet. One that was started can be started again, if it is cloned before.
 #[derive(Clone)]
 pub(crate) struct Echo {
     pub(super) place: Arc<Place>,
@@ -27,6 +28,7 @@ pub(crate) struct Echo {
     probation: Option<String>,
     variables: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    passed: Vec<(String, Arc<OwnedFd>)>,
 }
 
 /// What clients of the server speak.
@@ -113,6 +115,7 @@ impl Echo {
             probation: None,
             variables: Vec::new(),
             directory: None,
+            passed: Vec::new(),
             place: Arc::new(place),
         }
     }
@@ -133,6 +136,12 @@ impl Echo {
         self
     }
 
+    /// The service manager passes a descriptor, and calls it this.
+    pub(crate) fn pass(mut self, name: &str, descriptor: impl Into<OwnedFd>) -> Self {
+        self.passed.push((name.to_owned(), Arc::new(descriptor.into())));
+        self
+    }
+
     /// How long a successor is on probation; not at all unless this is called.
     pub(crate) fn probation(mut self, time: &str) -> Self {
         self.probation = Some(time.to_owned());
@@ -141,6 +150,23 @@ impl Echo {
 
     pub(crate) fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pid_file = path.into();
+        self
+    }
+
+    /// Started by another program, which is given these arguments and then its own; it must become the server in the end.
+    pub(crate) fn started_by(mut self, program: &str, arguments: &[&str]) -> Self {
+        let mark = ["-E", descendants::VARIABLE];
+        let before = arguments.iter().chain(&mark).map(Into::into).chain([self.program.into()]);
+        self.arguments = before.chain(self.arguments).collect();
+        self.program = program.into();
+        self
+    }
+
+    /// At another address.
+    pub(crate) fn moved(mut self, to: SocketAddr) -> Self {
+        let bind = self.arguments.iter().position(|argument| argument == "--bind").expect("it is bound");
+        self.arguments[bind + 1] = format!("tcp://{to}").into();
+        self.target = Target::tcp(to);
         self
     }
 
@@ -191,6 +217,11 @@ impl Echo {
 
     pub(crate) fn place(&self) -> &Arc<Place> {
         &self.place
+    }
+
+    /// Where its clients will connect.
+    pub(crate) const fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(crate) fn admin(&self) -> SocketAddr {
@@ -255,26 +286,25 @@ impl Echo {
     fn run(&self, arguments: Vec<OsString>) -> Running {
         let mark = descendants::mark();
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        let mut command = Command::new(&self.program);
+        let forking = descendants::forking();
+        let (mut command, passed) = passing::command(&self.program, &arguments, &self.passed);
         command
-            .args(arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env(descendants::VARIABLE, &mark)
             .stdin(Stdio::null())
             .stdout(writer.try_clone().expect("a pipe"))
             .stderr(writer);
-        for name in VARIABLES.into_iter().filter(|name| self.variables.iter().all(|(given, _)| given != name))
-        {
+        let given: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+        for name in VARIABLES.into_iter().filter(|name| given.iter().all(|given| given != name)) {
             command.env_remove(name);
         }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        let forking = descendants::forking();
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
-        drop(forking);
+        drop((passed, forking));
         let (log, reading) = Log::read(reader);
         Running { process: Process::new(child.id()), log, reading, mark }
     }

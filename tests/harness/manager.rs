@@ -19,6 +19,7 @@ use super::{Process, within};
 /// Listens as the service manager does, and keeps what it is told.
 pub(crate) struct Manager {
     notices: Arc<Mutex<Vec<Notice>>>,
+    kept: Arc<Mutex<Vec<(String, OwnedFd)>>>,
     length: watch::Receiver<usize>,
     reading: JoinHandle<()>,
 }
@@ -30,8 +31,6 @@ pub(crate) struct Notice {
     pub(crate) sender: u32,
     /// Its lines.
     pub(crate) fields: Vec<(String, String)>,
-    /// What came with it.
-    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 impl Notice {
@@ -77,17 +76,20 @@ impl Manager {
         setsockopt(&socket, sockopt::PassCred, &true).expect("a socket of ours");
         socket.set_nonblocking(true).expect("a socket of ours");
         let socket = tokio::net::UnixDatagram::from_std(socket).expect("within a runtime");
-        let notices: Arc<Mutex<Vec<Notice>>> = Arc::default();
         let (sender, length) = watch::channel(0);
-        let kept = notices.clone();
+        let notices: Arc<Mutex<Vec<Notice>>> = Arc::default();
+        let kept: Arc<Mutex<Vec<(String, OwnedFd)>>> = Arc::default();
+        let (all, store) = (notices.clone(), kept.clone());
         let reading = tokio::spawn(async move {
             loop {
-                let notice = socket.async_io(Interest::READABLE, || receive(&socket)).await;
-                lock(&kept).push(notice.expect("a message with its sender"));
+                let message = socket.async_io(Interest::READABLE, || receive(&socket)).await;
+                let (notice, descriptors) = message.expect("a message with its sender");
+                keep(&mut lock(&store), &notice, descriptors);
+                lock(&all).push(notice);
                 sender.send_modify(|length| *length += 1);
             }
         });
-        Self { notices, length, reading }
+        Self { notices, kept, length, reading }
     }
 
     fn notices(&self) -> MutexGuard<'_, Vec<Notice>> {
@@ -137,22 +139,10 @@ impl Manager {
         .await
     }
 
-    /// The descriptors that it was given to keep by now, with the names to keep them under, as it would hold them: a socket
-    /// that it has is not taken twice (`FDSTORE=1`), and a name that is removed takes all of its own away.
+    /// What it keeps now, each with its name.
     pub(crate) fn kept(&self) -> Vec<(String, OwnedFd)> {
-        let mut kept: Vec<(String, OwnedFd)> = Vec::new();
-        for notice in self.notices().iter() {
-            let name = notice.field("FDNAME").unwrap_or("stored");
-            if notice.has("FDSTOREREMOVE") {
-                kept.retain(|(other, _)| other != name);
-            }
-            for descriptor in notice.descriptors.iter().filter(|_| notice.has("FDSTORE")) {
-                if kept.iter().all(|(_, other)| identity(other) != identity(descriptor)) {
-                    kept.push((name.to_owned(), descriptor.try_clone().expect("a descriptor")));
-                }
-            }
-        }
-        kept
+        let kept = lock(&self.kept);
+        kept.iter().map(|(name, it)| (name.clone(), it.try_clone().expect("a descriptor"))).collect()
     }
 
     /// Waits until it keeps sockets under these names, and gives them.
@@ -183,8 +173,21 @@ impl Drop for Manager {
     }
 }
 
-fn lock(notices: &Mutex<Vec<Notice>>) -> MutexGuard<'_, Vec<Notice>> {
-    notices.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As the manager does it: a socket that it has is not taken twice, and a name that is removed takes all of its own away.
+fn keep(kept: &mut Vec<(String, OwnedFd)>, notice: &Notice, descriptors: Vec<OwnedFd>) {
+    let name = notice.field("FDNAME").unwrap_or("stored");
+    if notice.has("FDSTOREREMOVE") {
+        kept.retain(|(other, _)| other != name);
+    }
+    for descriptor in descriptors.into_iter().filter(|_| notice.has("FDSTORE")) {
+        if kept.iter().all(|(_, other)| identity(other) != identity(&descriptor)) {
+            kept.push((name.to_owned(), descriptor));
+        }
+    }
 }
 
 /// Which socket it is, whatever its number.
@@ -192,7 +195,7 @@ pub(crate) fn identity(descriptor: impl AsFd) -> u64 {
     nix::sys::stat::fstat(descriptor).expect("an open descriptor").st_ino
 }
 
-fn receive(socket: &tokio::net::UnixDatagram) -> io::Result<Notice> {
+fn receive(socket: &tokio::net::UnixDatagram) -> io::Result<(Notice, Vec<OwnedFd>)> {
     let mut buffer = [0; 4096];
     let mut control = nix::cmsg_space!(UnixCredentials, [i32; 64]);
     let mut slices = [io::IoSliceMut::new(&mut buffer)];
@@ -214,5 +217,5 @@ fn receive(socket: &tokio::net::UnixDatagram) -> io::Result<Notice> {
     let fields = text.lines().map(|line| line.split_once('=').unwrap_or((line, "")));
     let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let sender = sender.and_then(|pid| u32::try_from(pid).ok());
-    Ok(Notice { sender: sender.ok_or(io::ErrorKind::InvalidData)?, fields, descriptors })
+    Ok((Notice { sender: sender.ok_or(io::ErrorKind::InvalidData)?, fields }, descriptors))
 }

@@ -19,6 +19,7 @@ mod log;
 mod manager;
 mod metrics;
 mod noise;
+mod passing;
 mod place;
 mod process;
 mod script;
