@@ -54,6 +54,11 @@
 //! probation after that, the predecessor accepts again; when it has settled, the predecessor closes its copies of the sockets
 //! and drains. If the predecessor dies, the successor goes on alone.
 //!
+//! # systemd
+//!
+//! What the service manager gives is taken, and it is told what happens, without a word of yours: see
+//! [`GenerationBuilder::systemd`].
+//!
 //! # Features
 //!
 //! - `http` (in `admin`): [`http`].

@@ -100,7 +100,7 @@ async fn after_a_failed_restart_why_and_that_it_still_serves() {
 /// R20, second half.
 #[tokio::test]
 async fn after_a_rollback_who_serves_in_truth() {
-    let (manager, mut server) = watched(Echo::new(Kind::Tcp).probation("600s")).await;
+    let (manager, server) = watched(Echo::new(Kind::Tcp).probation("600s")).await;
     let start = manager.len();
     server.serving().signal(Signal::USR1);
     let successor = manager
@@ -243,7 +243,7 @@ async fn what_is_meant_for_another_process_is_not_used() {
 #[tokio::test]
 async fn a_restart_that_is_cancelled_ends_in_the_stop() {
     let (echo, script, _) = Echo::new(Kind::Tcp).start_script();
-    let (manager, mut server) = watched(echo).await;
+    let (manager, server) = watched(echo).await;
     script.write("exec sleep 600");
     let start = manager.len();
     let (exit, outcome) = within("both", async {
