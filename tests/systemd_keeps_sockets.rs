@@ -153,3 +153,19 @@ async fn a_kept_socket_whose_path_is_gone_is_not_used() {
     next.log().wait_from(0, "its path is gone", |line| line.contains("whose path is gone")).await;
     next.target().visit(1000).await.expect("it serves");
 }
+
+/// Who starts next asks there whether somebody serves, and must not wait for an answer from a socket that is merely kept.
+#[tokio::test]
+async fn the_control_socket_is_not_kept() {
+    for end in [Signal::KILL, Signal::TERM] {
+        let echo = Echo::new(Kind::Tcp);
+        let path = echo.place().path("control");
+        let watched = Watched::new(echo.option("--takeover", path));
+        let server = watched.echo.clone().start().await;
+        watched.manager.keeps(&[ADMIN, ECHO]).await;
+        server.serving().signal(end);
+        server.serving().ended().await;
+        let next = watched.again().start().await;
+        next.target().visit(1000).await.expect("it serves");
+    }
+}

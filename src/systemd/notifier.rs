@@ -19,7 +19,7 @@ use std::{
 use tokio::{io::Interest, sync::watch};
 
 use super::{address::Address, message::Message, names, names_this_process, watchdog};
-use crate::{RestartError, chain::Chain, handoff, listener::Acceptor, phase::Phase};
+use crate::{RestartError, chain::Chain, control, handoff, listener::Acceptor, phase::Phase};
 
 /// Tells the service manager, if there is one. Nobody waits for it, and nothing fails if it cannot be told.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ impl Notifier {
 
     /// Whether a socket outlives this process in the manager's hands; then a Unix path stays with it.
     pub(crate) fn keeps(&self, listener: &str) -> bool {
-        self.0.is_some() && names::stored(listener).is_some()
+        self.0.is_some() && listener != control::NAME && names::stored(listener).is_some()
     }
 
     /// This generation accepts, but its predecessor may still take its place again.
@@ -114,7 +114,9 @@ impl Notifier {
         for name in gone.iter().filter_map(|listener| names::stored(listener)) {
             manager.tell(Message::new().forget(&name), None);
         }
-        for (listener, socket) in sockets {
+        // The next first generation asks on the control path whether anybody serves: it must not find a socket there that
+        // somebody holds and nobody accepts from.
+        for (listener, socket) in sockets.into_iter().filter(|(listener, _)| **listener != *control::NAME) {
             // A socket that it has already is not taken twice.
             match names::stored(&listener) {
                 Some(name) => manager.tell(Message::new().store(&name), Some(socket)),
