@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
 };
 
-use harness::{Client, Echo, Exit, Kind, Server, Signal, Target, identity, until};
+use harness::{Client, Echo, Exit, Kind, MARK, Server, Signal, Target, identity, until};
 
 fn listener(echo: &Echo) -> TcpListener {
     TcpListener::bind(echo.place().address(6789)).expect("an address of ours")
@@ -106,9 +106,12 @@ async fn what_nobody_asks_for_is_closed_and_told() {
 #[tokio::test]
 async fn what_is_meant_for_another_process_is_left_alone() {
     let echo = Echo::new(Kind::Tcp);
-    let echo = echo.variable("LISTEN_FDS", "2").variable("LISTEN_PID", "1").variable("LISTEN_FDNAMES", "a:b");
-    let server = echo.start().await;
+    // Under the name of a listener, and it would be an error to take it.
+    let stray = TcpListener::bind(echo.place().address(6790)).expect("an address of ours");
+    let inode = identity(&stray);
+    let server = echo.pass("echo", stray).started_by("env", &["LISTEN_PID=1"]).start().await;
     server.target().visit(1000).await.expect("it serves");
+    assert_eq!(held(&server, inode), 1, "it is not the server's to close");
     assert_eq!(server.terminate().await, Exit::Code(0));
 }
 
@@ -159,7 +162,9 @@ async fn neither_children_nor_the_successor_are_activated() {
 /// systemd-socket-activate(1) starts the program at the first connection.
 async fn is_activated(echo: Echo, options: &[&str]) {
     let target = echo.target().clone();
-    let echo = echo.started_by("systemd-socket-activate", options);
+    // It hands on a few variables, and those that it is told to.
+    let options: Vec<&str> = ["-E", MARK].iter().chain(options).copied().collect();
+    let echo = echo.started_by("systemd-socket-activate", &options);
     let arriving = until("systemd-socket-activate listens", async || target.connect().await);
     let (mut server, mut first) = tokio::join!(echo.start(), arriving);
     first.echo(1000).await.expect("it is served");

@@ -153,10 +153,9 @@ impl Echo {
         self
     }
 
-    /// Started by another program, which is given these arguments and then its own; it must become the server in the end.
+    /// Started by another program, which is given these arguments and then what it shall become.
     pub(crate) fn started_by(mut self, program: &str, arguments: &[&str]) -> Self {
-        let mark = ["-E", descendants::VARIABLE];
-        let before = arguments.iter().chain(&mark).map(Into::into).chain([self.program.into()]);
+        let before = arguments.iter().map(Into::into).chain([self.program.into()]);
         self.arguments = before.chain(self.arguments).collect();
         self.program = program.into();
         self

@@ -32,6 +32,7 @@ pub(crate) use self::{
     certificates::Authority,
     client::{Client, Fault, reset},
     ctl::{Ctl, Told},
+    descendants::VARIABLE as MARK,
     echo::{Echo, Kind, example},
     http::{Answer, HttpConnection, get},
     load::{Load, Tally},
