@@ -54,6 +54,11 @@
 //! probation after that, the predecessor accepts again; when it has settled, the predecessor closes its copies of the sockets
 //! and drains. If the predecessor dies, the successor goes on alone.
 //!
+//! # systemd
+//!
+//! What the service manager gives is taken, and it is told what happens, without a word of yours: see
+//! [`GenerationBuilder::systemd`].
+//!
 //! # Features
 //!
 //! - `http` (in `admin`): [`http`].
@@ -89,6 +94,7 @@ mod phase;
 mod pid_file;
 mod signals;
 mod statistics;
+mod systemd;
 
 pub use bind::{Bind, BindError, InheritError};
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
@@ -98,6 +104,7 @@ pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListe
 pub use phase::Phase;
 pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
+pub use systemd::ActivationError;
 
 /// The code in the README compiles.
 #[cfg(doctest)]

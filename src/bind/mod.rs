@@ -23,7 +23,7 @@ use portcullis_layers::LocalAddress;
 use self::address::Address;
 pub use self::error::{BindError, InheritError};
 pub(crate) use self::{
-    inherit::SocketDescription,
+    inherit::{SocketDescription, Unfit},
     socket::ListeningSocket,
     unix::{Inode, UnixPath},
 };

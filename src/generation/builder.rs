@@ -25,6 +25,7 @@ use crate::{
     pid_file::{PidFile, PidFileError},
     signals,
     statistics::Statistics,
+    systemd::{self, Notifier},
 };
 
 /// The settings of a [`Generation`], made by [`Generation::builder`].
@@ -41,6 +42,7 @@ pub struct GenerationBuilder {
     state_limit: usize,
     state_timeout: Duration,
     signals: bool,
+    systemd: bool,
     metrics_prefix: String,
 }
 
@@ -85,6 +87,7 @@ impl GenerationBuilder {
             state_limit: STATE_LIMIT,
             state_timeout: STATE_TIMEOUT,
             signals: true,
+            systemd: true,
             metrics_prefix: portcullis_layers::metrics::DEFAULT_PREFIX.to_owned(),
         }
     }
@@ -212,6 +215,28 @@ impl GenerationBuilder {
         self
     }
 
+    /// Whether to take the sockets that the service manager passes, and to tell it what happens; of use under systemd, and
+    /// nothing where its variables are absent. Default: true.
+    ///
+    /// - The first generation takes **every** descriptor that is passed to this process (`LISTEN_FDS`, `sd_listen_fds(3)`).
+    ///   [`listen`](Generation::listen) takes those that are bound to its address, one with its name first
+    ///   (`FileDescriptorName=`); what no listener asked for is closed when all are served, and the log says so. A program that
+    ///   reads `LISTEN_FDS` itself must say `false` here.
+    /// - The manager is told (`NOTIFY_SOCKET`, `sd_notify(3)`) which process serves, of restarts and their outcome, and of the
+    ///   last drain. Every generation speaks for itself: the unit needs `NotifyAccess=all`.
+    /// - It is given the listening sockets to keep, under `portcullis.` and the listener's name, so that they outlive a crash
+    ///   and `systemctl restart` if it is willing to (`FileDescriptorStoreMax=`). The path of a Unix socket is then
+    ///   left in place at the end.
+    /// - Its watchdog is answered (`WatchdogSec=`, `sd_watchdog_enabled(3)`) by the generation that serves, from the tokio
+    ///   runtime: a runtime that does not turn is found out.
+    /// - The last generation waits for older ones that still drain, for the manager kills them when it has left.
+    ///
+    /// Ready-made units are in `examples/systemd/`.
+    pub fn systemd(mut self, heed: bool) -> Self {
+        self.systemd = heed;
+        self
+    }
+
     /// What the names of the metrics of this generation begin with. Default: `portcullis`.
     pub fn metrics_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.metrics_prefix = prefix.into();
@@ -238,6 +263,11 @@ impl GenerationBuilder {
             self.control.map(|path| control::bind_to(&path).map_err(TakeoverError::from)).transpose()?;
         let mut bound = None;
         let mut taken = Succession::begin(self.ready_timeout).await?;
+        let (notifier, activated) = if self.systemd {
+            (Notifier::from_environment(taken.is_some()), systemd::activated())
+        } else {
+            (Notifier::silent(), Vec::new())
+        };
         if let (None, Some(control)) = (&taken, &control) {
             match control::find(control, self.ready_timeout).await? {
                 Found::Server(succession, inheritance) => taken = Some((succession, *inheritance)),
@@ -257,14 +287,16 @@ impl GenerationBuilder {
 
         let (restarts, requests) = mpsc::channel(16);
         let inherited = inherited.unwrap_or_default();
-        let roster = Roster::new(inherited.listeners);
+        let roster = Roster::new(inherited.listeners, activated);
         let state = State::new(self.state_limit, self.state_timeout, inherited.state);
         let statistics = Statistics::new();
         if succession.is_some() {
             statistics.inherit(inherited.generations, inherited.page);
         }
         let prefix = self.metrics_prefix;
-        let shared = Arc::new(Shared::new(number, prefix, pid_file, roster, state, statistics, restarts));
+        let shared =
+            Arc::new(Shared::new(number, prefix, pid_file, roster, state, statistics, notifier, restarts));
+        shared.notifier.keep_alive(shared.phase());
         let settings = Settings {
             start_command,
             ready_timeout: self.ready_timeout,

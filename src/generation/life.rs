@@ -18,6 +18,7 @@ use super::{
     metrics::LineMetrics,
     probation::{Settled, Trial, on_probation},
     restart::{RestartRequest, refuse, restart},
+    roster::Roster,
     shared::{End, Shared},
 };
 use crate::{
@@ -119,6 +120,9 @@ impl Life {
             self.metrics().restarted(RestartResult::Succeeded);
             tracing::info!(generation = self.shared.number, "settled");
         }
+        if proved.is_ok() {
+            self.tell_of_serving();
+        }
         Ok(proved)
     }
 
@@ -130,7 +134,10 @@ impl Life {
                 biased;
                 () = self.shared.drain_requested.cancelled() => Ok(Started::Over(Over::Asked { last: true })),
                 () = self.ready() => {
+                    // What the service manager passed and nobody asked for is closed.
+                    _ = self.shared.with_roster(Roster::claim);
                     self.enter_serving();
+                    self.tell_of_serving();
                     Ok(Started::Alone)
                 }
             },
@@ -184,11 +191,13 @@ impl Life {
                     "the predecessor died during the handoff; this generation serves alone"
                 );
                 self.enter_serving();
+                self.tell_of_serving();
                 Ok(Started::Alone)
             }
             Verdict::Commit(commit) => {
                 fault_point!(Told);
                 self.enter_serving();
+                self.shared.notifier.on_probation(self.shared.number);
                 // The predecessor does not wait for ever for them.
                 self.shared.accept_loops(|accepting| accepting >= served).await;
                 fault_point!(Accepting);
@@ -223,6 +232,12 @@ impl Life {
         tracing::info!(generation = self.shared.number, pid = std::process::id(), "serving");
     }
 
+    /// Tells the service manager that this generation serves, and is not on probation.
+    fn tell_of_serving(&self) {
+        let (sockets, gone) = self.shared.with_roster(|roster| (roster.acceptors(), roster.gone()));
+        self.shared.notifier.serves(self.shared.number, sockets, &gone);
+    }
+
     /// Serves, and restarts when asked to, until serving is over.
     async fn serve(&self, requests: &mut Requests, mut settled: Settled) -> Over {
         loop {
@@ -231,9 +246,13 @@ impl Life {
                 () = self.shared.drain_requested.cancelled() => return Over::Asked { last: true },
                 over = settled.called_off(&self.shared) => return over,
                 Some(request) = requests.recv() => {
+                    self.shared.notifier.restarting(self.shared.number);
                     let restarting = restart(&self.shared, &self.settings, request.candidate);
                     let outcome = self.refusing(requests, Refusal::AlreadyRestarting, restarting).await;
                     self.tell(&outcome);
+                    if let Err(error) = &outcome {
+                        self.shared.notifier.restart_failed(self.shared.number, error);
+                    }
                     let succeeded = outcome.is_ok();
                     // Whoever asked may have gone; the log and the metric have it, too.
                     _ = request.outcome.send(outcome);
@@ -279,6 +298,9 @@ impl Life {
                     let RestartRequest { candidate, outcome } = request;
                     let refused = Err(RestartError::Refused(refusal));
                     self.tell(&refused);
+                    if refusal != Refusal::NotServing {
+                        self.shared.notifier.restart_under_way();
+                    }
                     // Whoever asked may have gone.
                     _ = outcome.send(refused);
                     // It may take a moment, and the work goes on meanwhile.

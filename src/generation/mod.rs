@@ -31,7 +31,7 @@ pub(crate) use shared::{End, Shared};
 pub use state::StateError;
 
 use crate::{
-    GracefulListener, Refusal, RestartError,
+    ActivationError, GracefulListener, Refusal, RestartError,
     bind::{Bind, BindError, ListeningSocket},
     control,
     handoff::Arrival,
@@ -93,6 +93,15 @@ pub enum ListenError {
         #[source]
         source: BindError,
     },
+    /// The service manager passed a descriptor under this name that is not what the listener asks for.
+    #[error("listener {name:?}: cannot use what the service manager passed")]
+    Activation {
+        /// The name of the listener.
+        name: String,
+        /// What was wrong.
+        #[source]
+        source: ActivationError,
+    },
     /// The socket cannot be registered with the runtime.
     #[error("listener {name:?}: cannot be registered with the tokio runtime")]
     Register {
@@ -124,8 +133,8 @@ impl Generation {
 
     /// A listener on `bind`, known by `name` in metrics and logs and to the next generation.
     ///
-    /// If the predecessor handed down a socket that is bound to this address, one with this name first, it is taken as it
-    /// is; options of `bind` that concern the socket itself (backlog, mode) are then the predecessor's.
+    /// If the predecessor, or the service manager, handed down a socket that is bound to this address, one with this name
+    /// first, it is taken as it is; options of `bind` that concern the socket itself (backlog, mode) are then theirs.
     /// Otherwise the address is bound now. Blocks: a host name is resolved, and the directory of a Unix path is locked.
     ///
     /// ```no_run
@@ -139,8 +148,8 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// When the address cannot be understood or bound, when the name is taken or `control`, and when this generation hands over or
-    /// drains.
+    /// When the address cannot be understood or bound, when the name is taken or `control`, when the service manager passed
+    /// something else under this name, and when this generation hands over or drains.
     ///
     /// # Panics
     ///
@@ -181,7 +190,7 @@ impl Generation {
     ) -> Result<GracefulListener, ListenError> {
         let (socket, inherited) = match bound {
             Some(socket) => (socket, None),
-            None => self.take_or_bind(name, bind).map_err(|error| ListenError::bind(name, error))?,
+            None => self.take_or_bind(name, bind)?,
         };
         let acceptor = Acceptor::new(socket, self.shared.tracker.drain())
             .map_err(|source| ListenError::Register { name: name.to_string(), source })?;
@@ -193,15 +202,23 @@ impl Generation {
         Ok(GracefulListener::new(seat))
     }
 
-    /// The socket that was handed down, and the predecessor's name for it; or one that is bound now.
-    fn take_or_bind(&self, name: &str, bind: &Bind) -> Result<(ListeningSocket, Option<String>), BindError> {
+    /// The socket that was handed down, and what it was called; or one that is bound now.
+    fn take_or_bind(
+        &self,
+        name: &str,
+        bind: &Bind,
+    ) -> Result<(ListeningSocket, Option<String>), ListenError> {
         let candidates = self.shared.with_roster(|roster| roster.candidates(name));
         if let Some(found) = candidates.into_iter().find(|candidate| candidate.is(bind))
-            && let Some(socket) = self.shared.with_roster(|roster| roster.take_inherited(&found.name))
+            && let Some((inherited, socket)) =
+                self.shared.with_roster(|roster| roster.take_inherited(found.descriptor))
         {
-            return Ok((socket, Some(found.name)));
+            return Ok((socket, Some(inherited)));
         }
-        Ok((bind.bind()?, None))
+        if let Some(source) = self.shared.with_roster(|roster| roster.misfit(name, bind)) {
+            return Err(ListenError::Activation { name: name.to_owned(), source });
+        }
+        Ok((bind.bind().map_err(|error| ListenError::bind(name, error))?, None))
     }
 
     /// The registry of this generation's connections, for a [`TrackLayer`](portcullis_layers::track::TrackLayer).

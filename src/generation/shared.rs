@@ -18,7 +18,9 @@ use super::{
     roster::Roster,
     state::State,
 };
-use crate::{HandoffError, chain::Chain, phase::Phase, pid_file::PidFile, statistics::Statistics};
+use crate::{
+    HandoffError, chain::Chain, phase::Phase, pid_file::PidFile, statistics::Statistics, systemd::Notifier,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(super) pid_file: Mutex<Option<PidFile>>,
     pub(super) state: State,
     pub(super) statistics: Arc<Statistics>,
+    /// Whom to tell what happens.
+    pub(crate) notifier: Notifier,
     roster: Mutex<Roster>,
     /// Whether the roster is ready.
     ready: watch::Sender<bool>,
@@ -67,6 +71,7 @@ impl Shared {
         roster: Roster,
         state: State,
         statistics: Arc<Statistics>,
+        notifier: Notifier,
         restarts: mpsc::Sender<RestartRequest>,
     ) -> Self {
         Self {
@@ -80,6 +85,7 @@ impl Shared {
             pid_file: Mutex::new(pid_file),
             state,
             statistics,
+            notifier,
             roster: Mutex::new(roster),
             ready: watch::Sender::new(false),
             accepting: watch::Sender::new(0),
@@ -171,6 +177,13 @@ impl Shared {
         self.last.load(Ordering::Acquire)
     }
 
+    /// Removes the Unix paths that end with this generation. Blocks.
+    fn unlink(&self) {
+        let listeners = self.with_roster(|roster| roster.acceptors());
+        let ours = listeners.into_iter().filter(|(name, _)| !self.notifier.keeps(name));
+        unlink(&ours.map(|(_, listener)| listener).collect::<Vec<_>>());
+    }
+
     /// Makes the pid file name this process.
     pub(super) fn publish_pid_file(&self) {
         let mut file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +213,7 @@ impl Shared {
         let draining = phases.wait_for(|phase| *phase == Phase::Draining);
         _ = tokio::time::timeout(Duration::from_millis(500), draining).await;
         if self.is_last() {
-            unlink(&self.with_roster(|roster| roster.acceptors()));
+            self.unlink();
         }
         self.remove_pid_file();
         self.statistics.publish();

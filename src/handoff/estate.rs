@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
@@ -146,6 +147,11 @@ impl Elder {
     /// Whether its process is there.
     pub(crate) fn lives(&self) -> bool {
         !process::is_over(self.process.as_fd())
+    }
+
+    /// Waits until its process is gone. `false` if it is not within `limit`.
+    pub(crate) async fn over(&self, limit: Duration) -> bool {
+        process::over(self.process.clone(), limit).await
     }
 
     const fn entry(&self) -> GenerationEntry {

@@ -29,6 +29,7 @@ mod state;
 mod successor;
 
 pub(crate) use channel::{Channel, ChannelError, LONGEST_FRAME};
+pub(crate) use crossing::{send, take_activated};
 pub(crate) use error::RestartResult;
 pub use error::{HandoffError, Refusal, RestartError, Step};
 pub(crate) use estate::{Elder, Estate, Inheritance};

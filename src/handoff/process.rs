@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::ExitStatus,
+    sync::Arc,
     time::Duration,
 };
 
@@ -126,6 +127,11 @@ impl Process {
 /// Whether the process of this pidfd is over.
 pub(super) fn is_over(handle: BorrowedFd<'_>) -> bool {
     wait(handle, Duration::ZERO)
+}
+
+/// Waits until the process of this pidfd is over. `false` if it is not within `limit`.
+pub(super) async fn over(handle: Arc<OwnedFd>, limit: Duration) -> bool {
+    tokio::task::spawn_blocking(move || wait(handle.as_fd(), limit)).await.unwrap_or(false)
 }
 
 async fn kill(handle: OwnedFd) -> io::Result<bool> {

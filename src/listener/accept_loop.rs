@@ -97,8 +97,10 @@ impl<S, E> AcceptLoop<S, E> {
             self.run(std::pin::pin!(async move { _ = shared.drained().await })).await?;
         }
         // Before the last look into the queue, so that nobody comes after it.
-        let acceptor = self.seat.acceptor.clone();
-        _ = tokio::task::spawn_blocking(move || acceptor.unlink()).await;
+        if !self.seat.shared.notifier.keeps(&self.seat.name) {
+            let acceptor = self.seat.acceptor.clone();
+            _ = tokio::task::spawn_blocking(move || acceptor.unlink()).await;
+        }
         let queued = self.take_queue()?;
         let Self { seat, mut feed, .. } = self;
         drop(seat);

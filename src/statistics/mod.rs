@@ -130,6 +130,13 @@ impl Statistics {
         living.map(|other| (other.elder.generation, other.elder.pid)).collect()
     }
 
+    /// Other generations, which drain, as far as they live.
+    pub(crate) fn elders(&self) -> Vec<Elder> {
+        let mut line = self.line();
+        self.look(&mut line);
+        line.others.iter().filter(|known| !known.over).map(|known| known.elder.clone()).collect()
+    }
+
     /// Begins to hand over to a successor. `generation` is this one's number.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::Arc,
     thread::JoinHandle,
 };
@@ -13,10 +13,10 @@ use std::{
 use super::{
     Authority, Exit, Faults, Log, Place, Process, Server, StartScript, Target,
     certificates::{IdentityFiles, Versions},
-    ctl, descendants,
+    ctl, descendants, passing,
 };
 
-/// An echo server that is not started yet.
+/// An echo server that is not started yet. One that was started can be started again, if it is cloned before.
 #[derive(Clone)]
 pub(crate) struct Echo {
     pub(super) place: Arc<Place>,
@@ -29,6 +29,7 @@ pub(crate) struct Echo {
     variables: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
     stdin: Option<Arc<OwnedFd>>,
+    passed: Vec<(String, Arc<OwnedFd>)>,
 }
 
 /// What clients of the server speak.
@@ -44,26 +45,33 @@ const PORT: u16 = 6789;
 const ADMIN_PORT: u16 = 9100;
 
 /// Variables that the server reads, and that a test must not inherit from whoever runs it.
-const VARIABLES: [&str; 20] = [
+const VARIABLES: [&str; 27] = [
     "ADMIN_BIND",
     "ALLOWED_NETWORKS",
     "BIND",
     "CLIENT_TLS_CERTIFICATE_CA",
     "DRAINING_LIMIT",
     "DRAIN_TIMEOUT",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
     "LOG_LEVEL",
     "LOG_PATH",
+    "NOTIFY_SOCKET",
     "PID_FILE",
     "PORT",
     "PROBATION",
     "READY_TIMEOUT",
     "START_COMMAND",
+    "SYSTEMD_EXEC_PID",
     "TAKEOVER_PATH",
     "TLS_CERTIFICATE",
     "TLS_KEY",
     "TLS_SELF_SIGNED",
     "TLS_VERSION",
     "VERIFY_CLIENT_TLS_CERTIFICATE",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "WORKER_THREADS",
 ];
 
@@ -109,6 +117,7 @@ impl Echo {
             variables: Vec::new(),
             directory: None,
             stdin: None,
+            passed: Vec::new(),
             place: Arc::new(place),
         }
     }
@@ -129,6 +138,12 @@ impl Echo {
         self
     }
 
+    /// The service manager passes a descriptor, and calls it this.
+    pub(crate) fn pass(mut self, name: &str, descriptor: impl Into<OwnedFd>) -> Self {
+        self.passed.push((name.to_owned(), Arc::new(descriptor.into())));
+        self
+    }
+
     /// How long a successor is on probation; not at all unless this is called.
     pub(crate) fn probation(mut self, time: &str) -> Self {
         self.probation = Some(time.to_owned());
@@ -137,6 +152,22 @@ impl Echo {
 
     pub(crate) fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pid_file = path.into();
+        self
+    }
+
+    /// Started by another program, which is given these arguments and then what it shall become.
+    pub(crate) fn started_by(mut self, program: &str, arguments: &[&str]) -> Self {
+        let before = arguments.iter().map(Into::into).chain([self.program.into()]);
+        self.arguments = before.chain(self.arguments).collect();
+        self.program = program.into();
+        self
+    }
+
+    /// At another address.
+    pub(crate) fn moved(mut self, to: SocketAddr) -> Self {
+        let bind = self.arguments.iter().position(|argument| argument == "--bind").expect("it is bound");
+        self.arguments[bind + 1] = format!("tcp://{to}").into();
+        self.target = Target::tcp(to);
         self
     }
 
@@ -199,6 +230,11 @@ impl Echo {
 
     pub(crate) fn place(&self) -> &Arc<Place> {
         &self.place
+    }
+
+    /// Where its clients will connect.
+    pub(crate) const fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(crate) fn admin(&self) -> SocketAddr {
@@ -264,26 +300,25 @@ impl Echo {
         let mark = descendants::mark();
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let stdin = self.stdin.as_ref().map(|stdin| stdin.try_clone().expect("a descriptor of ours"));
-        let mut command = Command::new(&self.program);
+        let forking = descendants::forking();
+        let (mut command, passed) = passing::command(&self.program, &arguments, &self.passed);
         command
-            .args(arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env(descendants::VARIABLE, &mark)
             .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(writer.try_clone().expect("a pipe"))
             .stderr(writer);
-        for name in VARIABLES.into_iter().filter(|name| self.variables.iter().all(|(given, _)| given != name))
-        {
+        let given: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+        for name in VARIABLES.into_iter().filter(|name| given.iter().all(|given| given != name)) {
             command.env_remove(name);
         }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        let forking = descendants::forking();
         let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
-        drop(forking);
+        drop((passed, forking));
         let (log, reading) = Log::read(reader);
         Running { process: Process::new(child.id()), log, reading, mark }
     }

@@ -17,8 +17,10 @@ mod faults;
 mod http;
 mod load;
 mod log;
+mod manager;
 mod metrics;
 mod noise;
+mod passing;
 mod place;
 mod process;
 mod script;
@@ -31,11 +33,13 @@ pub(crate) use self::{
     certificates::Authority,
     client::{Client, Fault, reset},
     ctl::{Ctl, Told},
+    descendants::VARIABLE as MARK,
     echo::{Echo, Kind, example},
     faults::Faults,
     http::{Answer, HttpConnection, get},
     load::{Load, Tally},
     log::Log,
+    manager::{Manager, Notice, identity},
     metrics::Metrics,
     place::Place,
     process::{Exit, Process},

@@ -14,6 +14,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tokio::process::{Child, Command};
 
 use super::{super::StartCommand, VARIABLE};
+use crate::systemd::ACTIVATION;
 
 /// Starts `command` with `socket` as its handoff socket. Blocks until the new program runs or `exec` has failed.
 ///
@@ -66,7 +67,7 @@ impl Image {
 
     fn new(command: &StartCommand, descriptor: RawFd, nonce: &str) -> io::Result<Self> {
         let environment = std::env::vars_os()
-            .filter(|(name, _)| name != VARIABLE)
+            .filter(|(name, _)| name != VARIABLE && ACTIVATION.iter().all(|other| name != other))
             .map(|(name, value)| terminated([name.as_os_str(), OsStr::new("="), &value]))
             .collect::<io::Result<Vec<_>>>()?;
         let arguments = command

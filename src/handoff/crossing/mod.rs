@@ -1,17 +1,21 @@
 //! Where a descriptor crosses from one process into another: the only unsafe code of this crate.
 //!
-//! There are three crossings: a message with descriptors (`rights`), the handoff socket that a new process is given across
-//! `exec` (`exec`), and the new process taking that socket by its number (`inherit`).
+//! There are four crossings: a message with descriptors (`rights`), the handoff socket that a new process is given across
+//! `exec` (`exec`), the new process taking that socket by its number (`inherit`), and a process taking what the service
+//! manager passes (`activated`).
 
 #![allow(unsafe_code)]
 
+mod activated;
 mod exec;
 mod inherit;
 mod rights;
 
+pub(crate) use activated::take_activated;
 pub(super) use exec::spawn;
 pub(super) use inherit::{Inherited, inherit};
-pub(super) use rights::{MAX_DESCRIPTORS, Received, receive, send};
+pub(crate) use rights::send;
+pub(super) use rights::{MAX_DESCRIPTORS, Received, receive};
 
 /// The variable that names the handoff socket to a new process: `descriptor:pid:nonce`.
 ///

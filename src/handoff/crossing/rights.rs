@@ -11,7 +11,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 pub(in super::super) const MAX_DESCRIPTORS: usize = 253;
 
 /// Sends bytes, and descriptors with the first of them. Returns how many bytes were taken.
-pub(in super::super) fn send(
+pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
