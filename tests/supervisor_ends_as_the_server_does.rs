@@ -47,7 +47,7 @@ async fn drains(how: As, kind: Kind, signal: Signal) {
     early.finish().await.expect("an orderly end");
     assert_eq!(supervised.ended().await, Exit::Code(0));
     second.ended().await;
-    assert_eq!(supervised.processes(), []);
+    assert!(supervised.processes().is_empty(), "{:?}", supervised.processes());
     assert!(!supervised.pid_file().exists(), "the pid file goes with the last process");
 }
 

@@ -88,8 +88,10 @@ async fn a_handoff_that_it_learns_of_late_is_no_end() {
     let first = supervised.serving(0, 1).await;
     supervised.supervisor().stop().await;
     first.signal(Signal::USR1);
-    let second = Process::new(first.only_child().await);
     first.ended().await;
+    let named = fs::read_to_string(supervised.pid_file()).expect("the pid file is there");
+    let second = Process::new(named.trim().parse().expect("a pid"));
+    assert_ne!(second.pid(), first.pid());
     let start = supervised.log().len();
     supervised.supervisor().signal(Signal::CONT);
     let follows = |line: &str| line.contains("another process serves");
