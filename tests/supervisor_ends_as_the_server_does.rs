@@ -5,7 +5,7 @@ mod harness;
 
 use std::time::Instant;
 
-use harness::{As, Client, Echo, Exit, Fault, Kind, Signal, Supervised, until};
+use harness::{As, Client, Echo, Exit, Fault, Kind, Process, Signal, Supervised, until};
 
 /// Longer than any test runs: what ends earlier was not ended by the deadline.
 const NO_DEADLINE: &str = "600s";
@@ -151,6 +151,21 @@ async fn the_exit_code_is_that_of_the_server() {
     let _theirs = std::net::TcpListener::bind(at).expect("an address of ours");
     let supervised = Supervised::echo(As::Process, taken).await;
     assert_eq!(supervised.ended().await, Exit::Code(1), "it never was ready");
+}
+
+/// The terminal sends it to a whole process group. Were the server in that of the supervisor, it would be told twice, and
+/// end at once.
+#[tokio::test]
+async fn an_interrupt_of_the_terminal_reaches_the_supervisor_alone() {
+    let supervised = supervised(As::Process, Kind::Tcp).await;
+    let first = supervised.serving(0, 1).await;
+    let second = supervised.restart(2).await;
+    let group = |process: &Process| {
+        let pid = i32::try_from(process.pid()).expect("a pid");
+        nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid))).expect("the process is there")
+    };
+    assert_ne!(group(&second), group(supervised.supervisor()));
+    assert_eq!(group(&second).as_raw().unsigned_abs(), first.pid());
 }
 
 /// A hang-up ends the server, as the system has it; that is a crash to the supervisor.

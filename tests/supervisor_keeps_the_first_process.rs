@@ -195,3 +195,21 @@ async fn a_successor_that_dies_after_its_probation_is_replaced_while_its_predece
     supervised.supervisor().signal(Signal::TERM);
     assert_eq!(supervised.ended().await, Exit::Code(0));
 }
+
+/// As a new container does that shares a volume with the old one: this test is not below the supervisor, nor is what it starts.
+#[tokio::test]
+async fn a_server_that_is_taken_over_from_elsewhere_ends_with_its_supervisor() {
+    let echo = Echo::new(Kind::Tcp);
+    let path = echo.place().path("control");
+    let echo = echo.option("--takeover", path);
+    let supervised = Supervised::echo(As::Process, echo.clone()).await;
+    supervised.serving(0, 1).await;
+    let load = Load::on(supervised.target());
+    load.more(20).await;
+    let server = echo.take_over(2).await;
+    load.more(20).await;
+    assert_eq!(supervised.ended().await, Exit::Code(0));
+    load.more(20).await;
+    load.stop().await.assert_clean(60);
+    assert_eq!(server.terminate().await, Exit::Code(0));
+}

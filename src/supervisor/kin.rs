@@ -9,9 +9,13 @@ const DEEPEST: usize = 1000;
 /// A process whose parent ends is given another, so the way up may break while it is followed.
 const ATTEMPTS: usize = 10;
 
-/// Whether there is a `/proc` to ask.
+/// Whether there is a `/proc` to ask, which has the numbers that the kernel tells this process.
 pub(super) fn check() -> io::Result<()> {
-    fs::metadata("/proc/self/stat").map(drop)
+    let own = fs::read_link("/proc/self")?;
+    if own.to_str() == Some(&*std::process::id().to_string()) {
+        return Ok(());
+    }
+    Err(io::Error::other("it was mounted in another PID namespace"))
 }
 
 /// Whether the process descends from this one.

@@ -82,8 +82,8 @@ use life::Life;
 /// - If it dies during a restart, its successor goes on alone: the supervisor waits for it, up to the
 ///   [`ready_timeout`](Self::ready_timeout). If it dies while its predecessor still drains, that one may take its place
 ///   again (it does so in a probation): it has a second.
-/// - A process that serves and exits with 0 by itself, or that has said `STOPPING=1`, was told to end by somebody: the
-///   supervisor does not start another, and ends, too.
+/// - A process that serves and exits with 0 by itself, or that has said `STOPPING=1`, was told to end by somebody, or was taken
+///   over from elsewhere, by a new container for example: the supervisor does not start another, and ends, too.
 ///
 /// # Other processes
 ///
