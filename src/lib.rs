@@ -45,6 +45,7 @@
 //!   readiness and connections on a listener of its own.
 //! - [`control`] is what an operator asks over a Unix path, and how a successor that somebody else started takes over.
 //! - [`Config`] reads settings from code and environment.
+//! - [`Supervisor`] keeps PID 1 of a container, and runs the line below it.
 //!
 //! # A restart
 //!
@@ -94,6 +95,7 @@ mod phase;
 mod pid_file;
 mod signals;
 mod statistics;
+mod supervisor;
 mod systemd;
 
 pub use bind::{Bind, BindError, InheritError};
@@ -104,6 +106,7 @@ pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListe
 pub use phase::Phase;
 pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
+pub use supervisor::{Supervisor, SupervisorError};
 pub use systemd::ActivationError;
 
 /// The code in the README compiles.

@@ -88,6 +88,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "PATH")]
     pub(crate) takeover: Option<PathBuf>,
 
+    /// Stay as the first process of a container, and run the server below it
+    #[arg(long)]
+    pub(crate) supervise: bool,
+
     /// Threads that serve connections [default: one for each core]
     #[arg(long, value_name = "NUMBER", env = "WORKER_THREADS")]
     pub(crate) worker_threads: Option<std::num::NonZeroUsize>,

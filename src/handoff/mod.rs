@@ -29,13 +29,15 @@ mod state;
 mod successor;
 
 pub(crate) use channel::{Channel, ChannelError, LONGEST_FRAME};
-pub(crate) use crossing::{send, take_activated};
+pub(crate) use crossing::{
+    Sender, Variable, is_successor, receive, send, spawn_with_numbered, take_activated, watch,
+};
 pub(crate) use error::RestartResult;
 pub use error::{HandoffError, Refusal, RestartError, Step};
 pub(crate) use estate::{Elder, Estate, Inheritance};
 pub(crate) use message::{Claim, Commit, Hello, ListenerEntry};
 pub(crate) use predecessor::{Arrival, Committed, Probation, Successor};
-pub(crate) use process::Peer;
+pub(crate) use process::{Peer, is_over};
 pub use start_command::{StartCommand, StartCommandError};
 pub(crate) use state::SealedState;
 pub(crate) use successor::{Succession, Verdict};

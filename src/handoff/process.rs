@@ -125,7 +125,7 @@ impl Process {
 }
 
 /// Whether the process of this pidfd is over.
-pub(super) fn is_over(handle: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_over(handle: BorrowedFd<'_>) -> bool {
     wait(handle, Duration::ZERO)
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Echo {
     pub(super) authority: Option<Arc<Authority>>,
     pub(super) pid_file: PathBuf,
     pub(super) target: Target,
-    program: PathBuf,
+    pub(super) program: PathBuf,
     arguments: Vec<OsString>,
     probation: Option<String>,
     variables: Vec<(OsString, OsString)>,
@@ -222,7 +222,7 @@ impl Echo {
         format!("exec {}", shell_words::join(words))
     }
 
-    fn all_arguments(&self) -> Vec<OsString> {
+    pub(super) fn all_arguments(&self) -> Vec<OsString> {
         let pid_file = ["--pid-file".into(), self.pid_file.clone().into()];
         let probation = self.probation.iter().flat_map(|time| ["--probation".into(), time.into()]);
         self.arguments.iter().cloned().chain(probation).chain(pid_file).collect()
@@ -295,13 +295,17 @@ impl Echo {
         }
     }
 
-    #[expect(clippy::zombie_processes, reason = "`Process` waits for it, by a handle of its own")]
     fn run(&self, arguments: Vec<OsString>) -> Running {
+        self.run_program(&self.program, &arguments)
+    }
+
+    #[expect(clippy::zombie_processes, reason = "`Process` waits for it, by a handle of its own")]
+    pub(super) fn run_program(&self, program: &Path, arguments: &[OsString]) -> Running {
         let mark = descendants::mark();
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let stdin = self.stdin.as_ref().map(|stdin| stdin.try_clone().expect("a descriptor of ours"));
         let forking = descendants::forking();
-        let (mut command, passed) = passing::command(&self.program, &arguments, &self.passed);
+        let (mut command, passed) = passing::command(program, arguments, &self.passed);
         command
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env(descendants::VARIABLE, &mark)
@@ -315,9 +319,8 @@ impl Echo {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         drop((passed, forking));
         let (log, reading) = Log::read(reader);
         Running { process: Process::new(child.id()), log, reading, mark }

@@ -25,6 +25,7 @@ mod place;
 mod process;
 mod script;
 mod server;
+mod supervised;
 mod target;
 
 use std::time::{Duration, Instant};
@@ -45,6 +46,7 @@ pub(crate) use self::{
     process::{Exit, Process},
     script::{StartScript, copy_program},
     server::{Outcome, Server},
+    supervised::{As, Supervised},
     target::{Target, connect},
 };
 pub(crate) use rustix::process::Signal;

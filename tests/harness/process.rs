@@ -59,6 +59,17 @@ impl Process {
             .unwrap_or_else(|error| panic!("process {} cannot be sent {signal:?}: {error}", self.pid));
     }
 
+    /// Stops it, and waits until no thread of it runs any more.
+    pub(crate) async fn stop(&self) {
+        self.signal(Signal::STOP);
+        until(&format!("process {} has stopped", self.pid), async || {
+            let threads = fs::read_dir(self.proc("task")).expect("the process is there").flatten();
+            let states: Vec<_> = threads.map(|thread| state_in(&thread.path().join("stat"))).collect();
+            if states.iter().all(|state| *state == Some('T')) { Ok(()) } else { Err(states) }
+        })
+        .await;
+    }
+
     /// Waits for its end, up to the deadline.
     pub(crate) async fn ended(&self) -> Exit {
         within(&format!("the end of process {}", self.pid), self.end()).await
@@ -247,12 +258,20 @@ impl Process {
 
 /// The letter of proc_pid_stat(5).
 fn state(pid: u32) -> Option<char> {
-    stat(pid)?.first()?.chars().next()
+    state_in(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn state_in(stat: &Path) -> Option<char> {
+    fields(stat)?.first()?.chars().next()
 }
 
 /// The fields of `/proc/PID/stat` from the third on: the second is a name with anything in it.
 fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    fields(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn fields(stat: &Path) -> Option<Vec<String>> {
+    let text = fs::read_to_string(stat).ok()?;
     let (_, rest) = text.rsplit_once(") ")?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }
