@@ -98,5 +98,6 @@ mistakes! {
     accepting_without_a_commit: DoesNotWaitForCommit with a Child breaks "never two accept";
     no_reading_after_settled: StopsReadingAtSettled with a Stranger breaks "never two accept in the end";
     sick_before_accepting_has_stopped: SaysSickFirst with a Child breaks "never two accept";
+    serving_although_it_stepped_back: ServesSickAfterAWhile with a Child breaks "never two accept";
     a_probation_left_silently: LeavesProbationSilently with a Child breaks "what is told to stop stays stopped";
 }

@@ -69,6 +69,8 @@ pub(crate) enum Mistake {
     StopsReadingAtSettled,
     /// The successor says that it is sick, and stops accepting afterwards.
     SaysSickFirst,
+    /// A sick successor that has stopped accepting goes on if the predecessor does not answer in time.
+    ServesSickAfterAWhile,
     /// A successor that is told to stop in its probation closes the channel without a word.
     LeavesProbationSilently,
 }
@@ -186,7 +188,7 @@ impl Handoff {
             let may_give_up = !readable || self.errs(Mistake::DoesNotLookOnceMore);
             offer(side, Step::Read, process.phase.reads(self) && readable);
             offer(side, Step::Act, process.phase.acts());
-            offer(side, Step::TimeOut, process.phase.has_limit() && may_give_up);
+            offer(side, Step::TimeOut, process.phase.has_limit(self) && may_give_up);
             offer(side, Step::Obey, process.is_asked_to_stop());
             offer(side, Step::Accept, process.accepting && waits);
         }

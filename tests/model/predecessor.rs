@@ -92,8 +92,11 @@ fn read(handoff: Handoff, state: &mut State) {
         // Also before it has said `serving`: it was told to stop.
         (AwaitServing, Some(Up::Settled)) if !handoff.errs(Mistake::InsistsOnServing) => hand_over(state),
         (AwaitSettled, Some(Up::Settled)) => hand_over(state),
-        // It has stopped accepting, and drains by itself.
-        (AwaitServing | AwaitSettled, Some(Up::Sick)) => be_done_with_it(state),
+        // It has stopped accepting, and drains by itself when it hears that we go on (`dismiss`).
+        (AwaitServing | AwaitSettled, Some(Up::Sick)) => {
+            state.down.send(Down::Abort);
+            be_done_with_it(state);
+        }
         (AwaitEnd, None) => be_done_with_it(state),
         // What it said before it had read the abort.
         (AwaitEnd, Some(_)) => {}

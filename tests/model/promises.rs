@@ -45,8 +45,12 @@ fn never_two_accept_in_the_end(handoff: &Handoff, state: &State) -> bool {
 /// Whether it may accept, as far as anybody told it.
 fn can_accept(state: &State) -> [bool; 2] {
     let State { predecessor, successor, .. } = state;
-    let resigned =
-        matches!(successor.phase, Successor::Left(Why::Aborted | Why::GaveUp | Why::Sick) | Successor::Sick);
+    let resigned = match successor.phase {
+        Successor::Left(why) => matches!(why, Why::Aborted | Why::GaveUp | Why::Sick),
+        // It is for the predecessor to go on, unless it is seen to be gone.
+        Successor::SteppedBack => !state.down.is_readable(),
+        _ => false,
+    };
     [
         // Without its copies of the sockets it is a predecessor of somebody who has them.
         predecessor.phase != Predecessor::Drains && !predecessor.was_told_to_stop(),

@@ -25,6 +25,8 @@ pub(crate) enum Successor {
     Probation,
     /// It found itself sick and has stopped accepting; it is about to say so.
     Sick,
+    /// It has said that it is sick, and waits for the predecessor to go on, or to be gone.
+    SteppedBack,
     /// It has said `settled`. Not before the end of the channel is it sure that the predecessor agrees.
     Settled,
     /// It serves and has no predecessor any more.
@@ -47,13 +49,13 @@ pub(crate) enum Why {
 
 use Successor::{
     Accepting, Alone, AwaitCommit, AwaitManifest, Committed, Initialising, InitialisingAlone, Left,
-    Probation, Settled, Sick, Starting,
+    Probation, Settled, Sick, Starting, SteppedBack,
 };
 
 impl Successor {
     pub(crate) fn reads(self, handoff: Handoff) -> bool {
         match self {
-            AwaitManifest | Initialising | AwaitCommit | Probation => true,
+            AwaitManifest | Initialising | AwaitCommit | Probation | SteppedBack => true,
             Settled => !handoff.errs(Mistake::StopsReadingAtSettled),
             _ => false,
         }
@@ -62,12 +64,16 @@ impl Successor {
     pub(crate) fn acts(self) -> bool {
         match self {
             Starting | Initialising | InitialisingAlone | Committed | Accepting | Probation | Sick => true,
-            AwaitManifest | AwaitCommit | Settled | Alone | Left(_) => false,
+            AwaitManifest | AwaitCommit | SteppedBack | Settled | Alone | Left(_) => false,
         }
     }
 
-    pub(crate) fn has_limit(self) -> bool {
-        matches!(self, AwaitManifest | AwaitCommit)
+    pub(crate) fn has_limit(self, handoff: Handoff) -> bool {
+        match self {
+            AwaitManifest | AwaitCommit => true,
+            SteppedBack => handoff.errs(Mistake::ServesSickAfterAWhile),
+            _ => false,
+        }
     }
 }
 
@@ -75,6 +81,7 @@ pub(crate) fn step(handoff: Handoff, state: &mut State, step: Step) {
     match step {
         Step::Read => read(handoff, state),
         Step::Act => act(handoff, state),
+        Step::TimeOut if state.successor.phase == SteppedBack => serve_alone(state),
         Step::TimeOut if state.down.is_readable() => leave(state, Why::Mistaken),
         Step::TimeOut => leave(state, Why::GaveUp),
         Step::Obey => obey(handoff, state),
@@ -87,6 +94,7 @@ fn read(handoff: Handoff, state: &mut State) {
     let said = state.down.read();
     let phase = state.successor.phase;
     match (phase, said) {
+        (SteppedBack, Some(Down::Abort)) => leave(state, Why::Sick),
         (_, Some(Down::Abort)) => leave(state, Why::Aborted),
         (AwaitManifest, Some(Down::Manifest)) => {
             state.successor.holds = true;
@@ -100,6 +108,8 @@ fn read(handoff: Handoff, state: &mut State) {
         (AwaitManifest | Initialising, None) => state.successor.phase = InitialisingAlone,
         (AwaitCommit, None) => state.successor.phase = Committed,
         (Probation | Settled, None) => state.successor.phase = Alone,
+        // Better an unfit generation than none.
+        (SteppedBack, None) => serve_alone(state),
         (phase, said) => unreachable!("{phase:?} is told {said:?}"),
     }
 }
@@ -132,10 +142,16 @@ fn act(handoff: Handoff, state: &mut State) {
         }
         Sick => {
             state.up.send(Up::Sick);
-            return leave(state, Why::Sick);
+            SteppedBack
         }
         phase => unreachable!("{phase:?} has nothing to do"),
     };
+}
+
+/// Nobody else is left to do it.
+fn serve_alone(state: &mut State) {
+    state.successor.accepting = true;
+    state.successor.phase = Alone;
 }
 
 /// It never accepts again. It closes the channel once it has stopped.
@@ -169,7 +185,9 @@ fn obey(handoff: Handoff, state: &mut State) {
             state.serve_the_queue();
         }
         InitialisingAlone | Alone => state.serve_the_queue(),
-        Sick | Left(_) => return,
+        // The service is not its own any more.
+        Sick | SteppedBack => {}
+        Left(_) => return,
     }
     leave(state, Why::Told);
 }
