@@ -21,6 +21,8 @@ mod channel;
 mod crossing;
 mod error;
 mod estate;
+#[cfg(test)]
+mod golden;
 mod inbox;
 mod message;
 mod predecessor;
