@@ -21,6 +21,8 @@ mod channel;
 mod crossing;
 mod error;
 mod estate;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod inbox;

@@ -10,6 +10,8 @@ mod inherit;
 mod rights;
 
 pub(super) use exec::spawn;
+#[cfg(fuzzing)]
+pub(super) use inherit::meant_for;
 pub(super) use inherit::{Inherited, inherit};
 pub(super) use rights::{MAX_DESCRIPTORS, Received, receive, send};
 
