@@ -3,12 +3,11 @@
 #![allow(missing_docs, clippy::missing_panics_doc, clippy::unwrap_used)]
 
 use std::{
-    cell::RefCell,
     ffi::OsStr,
     fs::File,
     net::TcpListener,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+        fd::{AsFd, OwnedFd},
         unix::{ffi::OsStrExt, net::UnixStream},
     },
     time::Duration,
@@ -59,17 +58,15 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Message>, bool) 
 /// of it, no descriptor stays open.
 pub fn successor(data: &[u8]) {
     thread_local! {
-        static STAGE: RefCell<Stage> = RefCell::new(Stage::new());
+        static STAGE: Stage = Stage::new();
     }
-    STAGE.with_borrow_mut(|stage| stage.play(data));
+    STAGE.with(|stage| stage.play(data));
 }
 
 struct Stage {
     runtime: Runtime,
     /// What can be handed down.
     estate: [OwnedFd; 3],
-    /// The number that the next descriptor gets, as long as none is left over.
-    next: Option<RawFd>,
 }
 
 impl Stage {
@@ -82,15 +79,16 @@ impl Stage {
             state.as_fd().try_clone_to_owned().unwrap(),
             File::open("/dev/null").unwrap().into(),
         ];
-        Self { runtime, estate, next: None }
+        Self { runtime, estate }
     }
 
     /// The first byte says which descriptors travel with the first of the others.
-    fn play(&mut self, data: &[u8]) {
+    fn play(&self, data: &[u8]) {
         let Some((choice, bytes)) = data.split_first() else { return };
         let descriptors: Vec<_> = (0..usize::from(choice % 8))
             .map(|place| self.estate[(usize::from(choice / 8) + place) % self.estate.len()].as_fd())
             .collect();
+        let before = open_descriptors();
         self.runtime.block_on(async {
             let (ours, theirs) = UnixStream::pair().unwrap();
             theirs.set_nonblocking(true).unwrap();
@@ -101,18 +99,17 @@ impl Stage {
                 while !matches!(succession.verdict().await, Ok(Verdict::Gone) | Err(_)) {}
             }
         });
-        let next = File::open("/dev/null").unwrap().as_raw_fd();
-        assert_eq!(*self.next.get_or_insert(next), next, "a descriptor was left open");
+        assert_eq!(open_descriptors(), before, "a descriptor was left open");
     }
 }
 
-/// The variable that names the handoff socket.
+fn open_descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// The variable that names the handoff socket: what is not meant for this process is not taken.
 pub fn variable(data: &[u8]) {
-    if let Some((descriptor, _nonce)) = crossing::meant_for(OsStr::from_bytes(data), 4711) {
-        assert!(
-            data.starts_with(descriptor.to_string().as_bytes())
-                || !data[0].is_ascii_digit()
-                || data[0] == b'0'
-        );
+    if crossing::meant_for(OsStr::from_bytes(data), 4711).is_some() {
+        assert!(data.windows(4).any(|digits| digits == b"4711"));
     }
 }

@@ -20,7 +20,7 @@ use stateright::{Model, Property};
 
 use self::{
     channel::{Down, Pipe, Up},
-    process::{Condition, Process},
+    process::{Condition, Process, Term},
 };
 pub(crate) use self::{predecessor::Predecessor, successor::Successor};
 
@@ -109,6 +109,19 @@ pub(crate) enum Side {
     Successor,
 }
 
+const SIDES: [Side; 2] = [Side::Predecessor, Side::Successor];
+
+/// What a process would do now by itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    /// It waits for a message.
+    reads: bool,
+    /// It has something to do.
+    acts: bool,
+    /// It does not wait for ever.
+    has_limit: bool,
+}
+
 /// What may happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
@@ -169,30 +182,26 @@ impl Handoff {
                 actions.push(Action::Step(side, step));
             }
         };
-        let waits = state.client == Client::Waits;
-
-        let (side, process) = (Side::Predecessor, &state.predecessor);
-        if process.runs() {
-            let readable = state.up.is_readable();
-            let may_give_up = !readable || self.errs(Mistake::DoesNotLookOnceMore);
-            offer(side, Step::Read, process.phase.reads(self) && readable);
-            offer(side, Step::Act, process.phase.acts(self, state));
-            offer(side, Step::TimeOut, process.phase.has_limit() && may_give_up);
-            offer(side, Step::Obey, process.is_asked_to_stop());
-            offer(side, Step::Accept, process.accepting && waits);
+        for side in SIDES {
+            let (life, turn, readable) = match side {
+                Side::Predecessor => {
+                    (state.predecessor.life(), predecessor::turn(self, state), state.up.is_readable())
+                }
+                Side::Successor => {
+                    (state.successor.life(), successor::turn(self, state), state.down.is_readable())
+                }
+            };
+            offer(side, Step::Die, life.condition == Condition::Killed);
+            if life.condition == Condition::Running {
+                // What lies in the socket counts (`Receiver::receive_within`).
+                let may_give_up = !readable || self.errs(Mistake::DoesNotLookOnceMore);
+                offer(side, Step::Read, turn.reads && readable);
+                offer(side, Step::Act, turn.acts);
+                offer(side, Step::TimeOut, turn.has_limit && may_give_up);
+                offer(side, Step::Obey, life.term == Term::Sent);
+                offer(side, Step::Accept, life.accepting && state.client == Client::Waits);
+            }
         }
-
-        let (side, process) = (Side::Successor, &state.successor);
-        if process.runs() {
-            let readable = state.down.is_readable();
-            let may_give_up = !readable || self.errs(Mistake::DoesNotLookOnceMore);
-            offer(side, Step::Read, process.phase.reads(self) && readable);
-            offer(side, Step::Act, process.phase.acts());
-            offer(side, Step::TimeOut, process.phase.has_limit(self) && may_give_up);
-            offer(side, Step::Obey, process.is_asked_to_stop());
-            offer(side, Step::Accept, process.accepting && waits);
-        }
-        offer(side, Step::Die, process.condition == Condition::Killed);
     }
 
     /// What may disturb them.
@@ -202,15 +211,16 @@ impl Handoff {
                 actions.push(Action::Fault(side, fault));
             }
         };
-        for side in [Side::Predecessor, Side::Successor] {
+        for side in SIDES {
             let life = match side {
                 Side::Predecessor => state.predecessor.life(),
                 Side::Successor => state.successor.life(),
             };
-            offer(side, Fault::Crash, life.can_crash());
-            offer(side, Fault::Hang, life.can_hang());
-            offer(side, Fault::Wake, life.can_wake());
-            offer(side, Fault::Term, life.can_be_told());
+            let lives = matches!(life.condition, Condition::Running | Condition::Hung);
+            offer(side, Fault::Crash, lives);
+            offer(side, Fault::Hang, life.condition == Condition::Running && !life.has_hung);
+            offer(side, Fault::Wake, life.condition == Condition::Hung);
+            offer(side, Fault::Term, lives && life.term == Term::No);
         }
         let may_fall_sick = state.successor.runs() && state.successor.phase == Successor::Probation;
         offer(Side::Successor, Fault::Sick, may_fall_sick);

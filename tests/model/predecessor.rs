@@ -1,7 +1,9 @@
-//! The predecessor: `generation::restart`, and `handoff::predecessor` for what it says.
+//! The predecessor: `restart` in `src/generation/restart.rs`, and `handoff::Successor` for what it says.
+//!
+//! It obeys a TERM at any moment here. The library does so between two steps; that is a TERM that came later.
 
 use super::{
-    Candidate, Handoff, Mistake, State, Step,
+    Handoff, Mistake, State, Step, Turn,
     channel::{Down, Up},
     process::{Condition, Term},
 };
@@ -9,7 +11,7 @@ use super::{
 /// Where the predecessor stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Predecessor {
-    /// It serves, and waits for the hello.
+    /// It serves, and waits for the hello (`Successor::hand_over`).
     AwaitHello,
     /// It serves, and waits until the successor could.
     AwaitReady,
@@ -17,14 +19,16 @@ pub(crate) enum Predecessor {
     Stopping,
     /// They have stopped.
     Stopped,
-    /// It has committed and stands by, until the successor says that it serves.
+    /// It has committed and stands by, until the successor says that it serves (`Successor::commit`).
     AwaitServing,
-    /// It stands by for the probation.
+    /// It stands by for the probation (`Successor::probation`).
     AwaitSettled,
     /// The handoff has failed. It has said `abort`, if that could be read; next it kills.
     CallingOff,
     /// It has killed, or said `abort` to a stranger, and waits until the successor is gone.
     AwaitEnd,
+    /// The successor is sick and has stopped: it accepts again, and is about to say so.
+    Dismissing,
     /// The handoff has failed, and it serves as before.
     ServesAgain,
     /// It has closed its copies of the sockets: the successor has settled, or somebody told it to stop.
@@ -32,32 +36,27 @@ pub(crate) enum Predecessor {
 }
 
 use Predecessor::{
-    AwaitEnd, AwaitHello, AwaitReady, AwaitServing, AwaitSettled, CallingOff, Drains, ServesAgain, Stopped,
-    Stopping,
+    AwaitEnd, AwaitHello, AwaitReady, AwaitServing, AwaitSettled, CallingOff, Dismissing, Drains,
+    ServesAgain, Stopped, Stopping,
 };
 
-impl Predecessor {
-    pub(crate) fn reads(self, handoff: Handoff) -> bool {
-        match self {
-            AwaitHello | AwaitReady | AwaitServing | AwaitSettled => true,
-            // A stranger's end is all there is to see of it.
-            AwaitEnd => handoff.candidate == Candidate::Stranger,
-            _ => false,
+/// What it would do now by itself.
+pub(super) fn turn(handoff: Handoff, state: &State) -> Turn {
+    let nothing = Turn::default();
+    match state.predecessor.phase {
+        AwaitHello | AwaitReady | AwaitServing | AwaitSettled => {
+            Turn { reads: true, has_limit: true, ..nothing }
         }
-    }
-
-    pub(crate) fn acts(self, handoff: Handoff, state: &State) -> bool {
-        match self {
-            Stopping | Stopped | CallingOff => true,
-            // Reaped (waitpid(2)), or a pidfd that says so.
-            AwaitEnd => handoff.can_kill() && state.successor.condition == Condition::Dead,
-            _ => false,
+        // The accept loops may not stop in time.
+        Stopping => Turn { acts: true, has_limit: true, ..nothing },
+        Stopped | CallingOff | Dismissing => Turn { acts: true, ..nothing },
+        // It does not wait for ever for a process that does not die (`Process::kill`).
+        AwaitEnd if handoff.can_kill() => {
+            Turn { acts: state.successor.condition == Condition::Dead, has_limit: true, ..nothing }
         }
-    }
-
-    pub(crate) fn has_limit(self) -> bool {
-        // It does not wait for ever for a process that does not die.
-        matches!(self, AwaitHello | AwaitReady | Stopping | AwaitServing | AwaitSettled | AwaitEnd)
+        // A stranger's end of the channel is all there is to see of it.
+        AwaitEnd => Turn { reads: true, has_limit: true, ..nothing },
+        ServesAgain | Drains => nothing,
     }
 }
 
@@ -92,10 +91,11 @@ fn read(handoff: Handoff, state: &mut State) {
         // Also before it has said `serving`: it was told to stop.
         (AwaitServing, Some(Up::Settled)) if !handoff.errs(Mistake::InsistsOnServing) => hand_over(state),
         (AwaitSettled, Some(Up::Settled)) => hand_over(state),
-        // It has stopped accepting, and drains by itself when it hears that we go on (`dismiss`).
+        // It has stopped accepting, and drains by itself when it hears that we go on.
         (AwaitServing | AwaitSettled, Some(Up::Sick)) => {
-            state.down.send(Down::Abort);
-            be_done_with_it(state);
+            // `roll_back`
+            state.predecessor.accepting = true;
+            state.predecessor.phase = Dismissing;
         }
         (AwaitEnd, None) => be_done_with_it(state),
         // What it said before it had read the abort.
@@ -138,6 +138,11 @@ fn act(handoff: Handoff, state: &mut State) {
             }
         }
         AwaitEnd => be_done_with_it(state),
+        // `dismiss`
+        Dismissing => {
+            state.down.send(Down::Abort);
+            be_done_with_it(state);
+        }
         phase => unreachable!("{phase:?} has nothing to do"),
     }
 }
@@ -183,6 +188,6 @@ fn obey(handoff: Handoff, state: &mut State) {
         AwaitServing | AwaitSettled => hand_over(state),
         ServesAgain => be_done_with_it(state),
         // It drains when the successor is gone, or does so already.
-        CallingOff | AwaitEnd | Drains => {}
+        CallingOff | AwaitEnd | Dismissing | Drains => {}
     }
 }

@@ -13,7 +13,7 @@ pub(crate) struct Process<P> {
     /// It has copies of the listening sockets.
     pub(crate) holds: bool,
     /// It has hung before.
-    has_hung: bool,
+    pub(crate) has_hung: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,10 +56,6 @@ impl<P> Process<P> {
         self.runs() && self.accepting
     }
 
-    pub(crate) fn is_asked_to_stop(&self) -> bool {
-        self.term == Term::Sent
-    }
-
     pub(crate) fn was_told_to_stop(&self) -> bool {
         self.term == Term::Heard
     }
@@ -75,9 +71,10 @@ impl<P> Process<P> {
         self.let_go();
     }
 
-    /// What can happen to it.
-    pub(crate) fn life(&self) -> Life {
-        Life { condition: self.condition, term: self.term, has_hung: self.has_hung }
+    /// What is the same for both sides.
+    pub(crate) fn life(&self) -> Process<()> {
+        let Self { condition, term, accepting, holds, has_hung, .. } = *self;
+        Process { phase: (), condition, term, accepting, holds, has_hung }
     }
 
     pub(crate) fn suffer(&mut self, fault: Fault) {
@@ -88,30 +85,5 @@ impl<P> Process<P> {
             Fault::Term => self.term = Term::Sent,
             Fault::Sick => unreachable!("only a successor falls sick"),
         }
-    }
-}
-
-/// See [`Process::life`].
-pub(crate) struct Life {
-    condition: Condition,
-    term: Term,
-    has_hung: bool,
-}
-
-impl Life {
-    pub(crate) fn can_crash(&self) -> bool {
-        matches!(self.condition, Condition::Running | Condition::Hung)
-    }
-
-    pub(crate) fn can_hang(&self) -> bool {
-        self.condition == Condition::Running && !self.has_hung
-    }
-
-    pub(crate) fn can_wake(&self) -> bool {
-        self.condition == Condition::Hung
-    }
-
-    pub(crate) fn can_be_told(&self) -> bool {
-        self.can_crash() && self.term == Term::No
     }
 }

@@ -1,7 +1,8 @@
-//! The successor: `Life::succeed`, and `handoff::successor` for what it says.
+//! The successor: `Life::succeed` in `src/generation/life.rs`, `src/generation/probation.rs`, and `handoff::Succession` for what it
+//! says.
 
 use super::{
-    Handoff, Mistake, State, Step,
+    Handoff, Mistake, State, Step, Turn,
     channel::{Down, Up},
     process::Term,
 };
@@ -9,7 +10,7 @@ use super::{
 /// Where the successor stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Successor {
-    /// It is about to say hello.
+    /// It is about to say hello (`Succession::over`).
     Starting,
     AwaitManifest,
     /// It has the sockets and gets ready.
@@ -22,12 +23,14 @@ pub(crate) enum Successor {
     Committed,
     /// It accepts, and is about to say so.
     Accepting,
+    /// `on_probation`
     Probation,
-    /// It found itself sick and has stopped accepting; it is about to say so.
+    /// It found itself sick and has stopped accepting; it is about to say so (`step_back`).
     Sick,
     /// It has said that it is sick, and waits for the predecessor to go on, or to be gone.
     SteppedBack,
-    /// It has said `settled`. Not before the end of the channel is it sure that the predecessor agrees.
+    /// It has said `settled`. Not before the end of the channel is it sure that the predecessor agrees
+    /// (`Settled::called_off`).
     Settled,
     /// It serves and has no predecessor any more.
     Alone,
@@ -52,28 +55,18 @@ use Successor::{
     Probation, Settled, Sick, Starting, SteppedBack,
 };
 
-impl Successor {
-    pub(crate) fn reads(self, handoff: Handoff) -> bool {
-        match self {
-            AwaitManifest | Initialising | AwaitCommit | Probation | SteppedBack => true,
-            Settled => !handoff.errs(Mistake::StopsReadingAtSettled),
-            _ => false,
+/// What it would do now by itself.
+pub(super) fn turn(handoff: Handoff, state: &State) -> Turn {
+    let nothing = Turn::default();
+    match state.successor.phase {
+        AwaitManifest | AwaitCommit => Turn { reads: true, has_limit: true, ..nothing },
+        Initialising | Probation => Turn { reads: true, acts: true, ..nothing },
+        Starting | InitialisingAlone | Committed | Accepting | Sick => Turn { acts: true, ..nothing },
+        SteppedBack => {
+            Turn { reads: true, has_limit: handoff.errs(Mistake::ServesSickAfterAWhile), ..nothing }
         }
-    }
-
-    pub(crate) fn acts(self) -> bool {
-        match self {
-            Starting | Initialising | InitialisingAlone | Committed | Accepting | Probation | Sick => true,
-            AwaitManifest | AwaitCommit | SteppedBack | Settled | Alone | Left(_) => false,
-        }
-    }
-
-    pub(crate) fn has_limit(self, handoff: Handoff) -> bool {
-        match self {
-            AwaitManifest | AwaitCommit => true,
-            SteppedBack => handoff.errs(Mistake::ServesSickAfterAWhile),
-            _ => false,
-        }
+        Settled => Turn { reads: !handoff.errs(Mistake::StopsReadingAtSettled), ..nothing },
+        Alone | Left(_) => nothing,
     }
 }
 
