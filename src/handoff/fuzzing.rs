@@ -38,7 +38,7 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Message>, bool) 
         let received = Received { bytes: piece.len(), descriptors: Vec::new(), cut_off: false };
         let mut taken = inbox.take_in(received, piece);
         while taken.is_ok() {
-            taken = match inbox.next_message() {
+            taken = match inbox.next_frame() {
                 Ok(Some(message)) => {
                     messages.push(message);
                     Ok(())
