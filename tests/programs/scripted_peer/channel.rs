@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::{
+    errno::Errno,
+    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+};
 use serde_json::Value;
 
 use crate::transcript::{self, Line, Speaker, kind};
@@ -112,8 +115,13 @@ impl Channel {
             let mut control = nix::cmsg_space!([RawFd; 253]);
             let mut slices = [IoSliceMut::new(buffer)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-            let received = recvmsg::<()>(self.socket.as_raw_fd(), &mut slices, Some(&mut control), flags)
-                .expect("a message");
+            let socket = self.socket.as_raw_fd();
+            let received = match recvmsg::<()>(socket, &mut slices, Some(&mut control), flags) {
+                Ok(received) => received,
+                // It has left without having read everything.
+                Err(Errno::ECONNRESET) => return None,
+                Err(error) => panic!("no message: {error}"),
+            };
             for message in received.cmsgs().expect("room for all descriptors") {
                 if let ControlMessageOwned::ScmRights(descriptors) = message {
                     // SAFETY: the kernel has just opened them for us, and nobody else knows them.

@@ -83,6 +83,9 @@ fn estate(lines: &[Line], listener: TcpListener) -> (Vec<OwnedFd>, Option<PipeRe
         descriptors.push(memory(SealFlag::empty()));
         descriptors.push(pidfd_open(getpid(), PidfdFlags::empty()).expect("our own pidfd"));
     }
+    if manifest["page"] == true {
+        descriptors.push(memory(SealFlag::empty()));
+    }
     let count = usize::try_from(manifest["descriptors"].as_u64().expect("a number")).expect("small");
     let mut surplus = None;
     if descriptors.len() < count {
