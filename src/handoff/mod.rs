@@ -11,6 +11,8 @@
 //!   closes its copies, drains          ◀───   settled
 //! ```
 //!
+//! What each message says is told in `docs/handoff.md`, for other implementations too; `tests/model/` checks the order of the steps.
+//!
 //! A successor that we start finds the manifest in its socket: it is sent before there is a process, so that the sockets
 //! outlive us from then on. Each side lives in a file of its own and knows nothing of accept loops: when to take which step is
 //! decided by the generation's life ([`crate::generation`]). Up to the commit a failure changes nothing: the
