@@ -1,6 +1,6 @@
 //! What the fuzz targets in `fuzz/` call. It is there only under `cargo fuzz`, and no part of the API.
 
-#![allow(missing_docs, clippy::missing_panics_doc, clippy::unwrap_used)]
+#![allow(missing_docs)]
 
 use std::{
     ffi::OsStr,
