@@ -101,6 +101,9 @@ mod systemd;
 pub use bind::{Bind, BindError, InheritError};
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
 pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError, StateError};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use handoff::fuzzing;
 pub use handoff::{HandoffError, Refusal, RestartError, StartCommand, StartCommandError, Step};
 pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};
 pub use phase::Phase;

@@ -15,7 +15,7 @@ use super::{
     life::{Life, Settings},
     probation::{HealthCheck, PROBATION, Trial},
     roster::Roster,
-    shared::Shared,
+    shared::{Parts, Shared},
     state::{STATE_LIMIT, STATE_TIMEOUT, State},
 };
 use crate::{
@@ -293,9 +293,9 @@ impl GenerationBuilder {
         if succession.is_some() {
             statistics.inherit(inherited.generations, inherited.page);
         }
-        let prefix = self.metrics_prefix;
-        let shared =
-            Arc::new(Shared::new(number, prefix, pid_file, roster, state, statistics, notifier, restarts));
+        let metrics_prefix = self.metrics_prefix;
+        let parts = Parts { number, metrics_prefix, pid_file, roster, state, statistics, notifier, restarts };
+        let shared = Arc::new(Shared::new(parts));
         shared.notifier.keep_alive(shared.phase());
         let settings = Settings {
             start_command,

@@ -54,6 +54,18 @@ pub(crate) struct Shared {
     end: watch::Sender<Option<End>>,
 }
 
+/// What a generation starts with.
+pub(super) struct Parts {
+    pub(super) number: u64,
+    pub(super) metrics_prefix: String,
+    pub(super) pid_file: Option<PidFile>,
+    pub(super) roster: Roster,
+    pub(super) state: State,
+    pub(super) statistics: Arc<Statistics>,
+    pub(super) notifier: Notifier,
+    pub(super) restarts: mpsc::Sender<RestartRequest>,
+}
+
 /// How a generation ended.
 #[derive(Clone, Debug)]
 pub(crate) enum End {
@@ -64,16 +76,8 @@ pub(crate) enum End {
 }
 
 impl Shared {
-    pub(super) fn new(
-        number: u64,
-        metrics_prefix: String,
-        pid_file: Option<PidFile>,
-        roster: Roster,
-        state: State,
-        statistics: Arc<Statistics>,
-        notifier: Notifier,
-        restarts: mpsc::Sender<RestartRequest>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { number, metrics_prefix, pid_file, roster, state, statistics, notifier, restarts } = parts;
         Self {
             number,
             started: Instant::now(),

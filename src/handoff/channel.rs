@@ -2,10 +2,9 @@
 //!
 //! A frame is its length in bytes (four bytes, big-endian) and then the message as JSON. Descriptors travel as
 //! `SCM_RIGHTS` (unix(7)) with the first byte of the frame that announces them, at most
-//! [`MAX_DESCRIPTORS`] a frame.
+//! [`MAX_DESCRIPTORS`] a frame. What was received is sorted in [`inbox`](super::inbox).
 
 use std::{
-    collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
@@ -15,16 +14,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream, time::timeout};
 
 use super::{
-    crossing::{self, MAX_DESCRIPTORS, Received},
+    crossing::{self, MAX_DESCRIPTORS},
+    inbox::{HEADER, Inbox},
     message::Message,
 };
-
-/// The longest message in bytes. Far above what a manifest of thousands of listeners takes; a length beyond it is
-/// garbage, and must not make us allocate.
-pub(crate) const LONGEST_FRAME: usize = 1024 * 1024;
-
-/// Length of a frame's header in bytes.
-const HEADER: usize = 4;
 
 /// Why the other side cannot be talked to any more.
 #[derive(Debug, thiserror::Error)]
@@ -47,19 +40,6 @@ pub(crate) enum ChannelError {
 pub(crate) struct Channel {
     stream: UnixStream,
     inbox: Inbox,
-}
-
-/// What was received and not taken yet.
-#[derive(Debug)]
-struct Inbox {
-    /// Bytes that are not yet a whole frame.
-    bytes: Vec<u8>,
-    /// Descriptors that no message has claimed yet.
-    descriptors: VecDeque<OwnedFd>,
-    /// Descriptors that the other side may send before they are claimed: what it sends beyond that must not use up ours.
-    welcome: usize,
-    /// The longest message that is received, in bytes.
-    longest: usize,
 }
 
 /// The half of a [`Channel`] that sends.
@@ -90,13 +70,12 @@ impl Channel {
     fn welcoming(welcome: usize, stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        let (bytes, descriptors, longest) = (Vec::new(), VecDeque::new(), LONGEST_FRAME);
-        Ok(Self { stream, inbox: Inbox { bytes, descriptors, welcome, longest } })
+        Ok(Self { stream, inbox: Inbox::new(welcome) })
     }
 
-    /// Refuses messages that are longer than so many bytes. Default: [`LONGEST_FRAME`].
+    /// Refuses messages that are longer than so many bytes. Default: [`LONGEST_FRAME`](super::LONGEST_FRAME).
     pub(crate) const fn set_longest(&mut self, bytes: usize) {
-        self.inbox.longest = bytes;
+        self.inbox.set_longest(bytes);
     }
 
     /// Both halves, to send and receive at the same time.
@@ -226,10 +205,7 @@ impl Receiver<'_> {
 
     /// Takes the descriptors that came with a [`Message::Descriptors`].
     pub(crate) fn take_descriptors(&mut self, count: usize) -> Result<Vec<OwnedFd>, ChannelError> {
-        if self.inbox.descriptors.len() < count {
-            return Err(ChannelError::DescriptorsLost);
-        }
-        Ok(self.inbox.descriptors.drain(..count).collect())
+        self.inbox.take_descriptors(count)
     }
 
     async fn fill(&mut self) -> Result<(), ChannelError> {
@@ -240,41 +216,6 @@ impl Receiver<'_> {
             .await
             .map_err(closed_or_io)?;
         self.inbox.take_in(received, &buffer)
-    }
-}
-
-impl Inbox {
-    /// Keeps what was read into `buffer`, and what came with it.
-    fn take_in(&mut self, received: Received, buffer: &[u8]) -> Result<(), ChannelError> {
-        self.descriptors.extend(received.descriptors);
-        if received.cut_off {
-            return Err(ChannelError::DescriptorsLost);
-        }
-        if self.descriptors.len() > self.welcome {
-            return Err(ChannelError::Garbled("descriptors that nobody asked for".to_owned()));
-        }
-        if received.bytes == 0 {
-            return Err(ChannelError::Closed);
-        }
-        self.bytes.extend_from_slice(&buffer[..received.bytes]);
-        Ok(())
-    }
-
-    /// The first whole frame among the bytes received.
-    fn next_frame<M: DeserializeOwned>(&mut self) -> Result<Option<M>, ChannelError> {
-        let Some(header) = self.bytes.first_chunk::<HEADER>() else { return Ok(None) };
-        let length = u32::from_be_bytes(*header) as usize;
-        if length > self.longest {
-            return Err(ChannelError::Garbled(format!("a message of {length} bytes")));
-        }
-        let end = HEADER + length;
-        if self.bytes.len() < end {
-            return Ok(None);
-        }
-        let message = serde_json::from_slice(&self.bytes[HEADER..end])
-            .map_err(|error| ChannelError::Garbled(error.to_string()))?;
-        self.bytes.drain(..end);
-        Ok(Some(message))
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
     collections::VecDeque,
     io,
     os::{fd::AsFd, unix::net::UnixDatagram},
-    slice,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -109,8 +108,6 @@ impl Notifier {
     /// are gone.
     pub(crate) fn serves(&self, generation: u64, sockets: Vec<(Arc<str>, Arc<Acceptor>)>, gone: &[String]) {
         let Some(manager) = &self.0 else { return };
-        let status = format!("generation {generation} serves");
-        manager.tell(Message::new().ready().main_pid().status(status), None);
         for name in gone.iter().filter_map(|listener| names::stored(listener)) {
             manager.tell(Message::new().forget(&name), None);
         }
@@ -127,6 +124,9 @@ impl Notifier {
                 ),
             }
         }
+        // Last: who is believed to serve has its sockets kept.
+        let status = format!("generation {generation} serves");
+        manager.tell(Message::new().ready().main_pid().status(status), None);
     }
 
     /// A restart begins.
@@ -234,6 +234,5 @@ impl Manager {
 
 fn send(connected: &impl AsFd, message: &Message, socket: Option<&Acceptor>) -> io::Result<()> {
     let descriptor = socket.map(AsFd::as_fd);
-    handoff::send(connected.as_fd(), message.as_bytes(), descriptor.as_ref().map_or(&[], slice::from_ref))
-        .map(drop)
+    handoff::send(connected.as_fd(), message.as_bytes(), descriptor.as_slice()).map(drop)
 }

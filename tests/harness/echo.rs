@@ -248,39 +248,39 @@ impl Echo {
     /// Starts it, and waits until it serves.
     pub(crate) async fn start(self) -> Server {
         let arguments = self.all_arguments();
-        let running = self.run(arguments);
+        let running = self.run(&arguments);
         Server::new(self, running).await
     }
 
     /// Starts it, and waits until it serves as this generation: it takes over from the one before.
     pub(crate) async fn take_over(self, generation: u64) -> Server {
         let arguments = self.all_arguments();
-        let running = self.run(arguments);
+        let running = self.run(&arguments);
         Server::taking_over(self, running, generation).await
     }
 
     /// Starts it, and waits until it serves, as the first or as the next.
     pub(crate) async fn start_or_take_over(self) -> Server {
         let arguments = self.all_arguments();
-        let running = self.run(arguments);
+        let running = self.run(&arguments);
         Server::of_any_generation(self, running).await
     }
 
     /// Starts it, and waits until its admin says that it serves: for one whose log goes elsewhere.
     pub(crate) async fn start_silently(self) -> Server {
         let arguments = self.all_arguments();
-        let running = self.run(arguments);
+        let running = self.run(&arguments);
         Server::silent(self, running).await
     }
 
     /// Starts it without further options, and waits for it to end. Returns how, and what it said.
     pub(crate) async fn run_to_its_end(self) -> (Exit, String) {
-        Self::to_its_end(self.run(self.arguments.clone())).await
+        Self::to_its_end(self.run(&self.arguments)).await
     }
 
     /// As [`start`](Self::start), for one that shall not serve.
     pub(crate) async fn fail_to_start(self) -> (Exit, String) {
-        Self::to_its_end(self.run(self.all_arguments())).await
+        Self::to_its_end(self.run(&self.all_arguments())).await
     }
 
     async fn to_its_end(running: Running) -> (Exit, String) {
@@ -295,8 +295,8 @@ impl Echo {
         }
     }
 
-    fn run(&self, arguments: Vec<OsString>) -> Running {
-        self.run_program(&self.program, &arguments)
+    fn run(&self, arguments: &[OsString]) -> Running {
+        self.run_program(&self.program, arguments)
     }
 
     #[expect(clippy::zombie_processes, reason = "`Process` waits for it, by a handle of its own")]

@@ -58,7 +58,7 @@ pub(crate) fn is_successor(environment: &[u8], pid: u32) -> bool {
 }
 
 /// Reads `descriptor:pid:nonce`, if the pid is `own`.
-fn meant_for(value: &OsStr, own: u32) -> Option<(RawFd, String)> {
+pub(in super::super) fn meant_for(value: &OsStr, own: u32) -> Option<(RawFd, String)> {
     let value = std::str::from_utf8(value.as_bytes()).ok()?;
     let (descriptor, rest) = value.split_once(':')?;
     let (pid, nonce) = rest.split_once(':')?;

@@ -18,6 +18,8 @@ pub(crate) use activated::take_activated;
 pub(super) use exec::spawn;
 pub(crate) use exec::{Variable, spawn_with_numbered};
 pub(crate) use inherit::is_successor;
+#[cfg(fuzzing)]
+pub(super) use inherit::meant_for;
 pub(super) use inherit::{Inherited, inherit};
 pub(super) use rights::MAX_DESCRIPTORS;
 pub(crate) use rights::{Received, Sender, receive, send};
