@@ -7,6 +7,7 @@ mod harness;
 mod line;
 mod points;
 mod queue;
+mod table;
 mod takeover;
 
 mod r01_a_successor_that_crashes_changes_nothing;
