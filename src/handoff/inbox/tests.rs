@@ -15,7 +15,7 @@ fn frame(message: &Message) -> Vec<u8> {
 }
 
 fn bytes(piece: &[u8]) -> Received {
-    Received { bytes: piece.len(), descriptors: Vec::new(), cut_off: false }
+    Received { bytes: piece.len(), descriptors: Vec::new(), cut_off: false, sender: None, too_long: false }
 }
 
 /// What comes of bytes that arrive in these pieces: the messages, and the error that ended it.
@@ -126,7 +126,13 @@ fn the_longest_frame_is_read() {
 fn descriptors_beyond_those_that_are_welcome_are_refused() {
     let with = |count, cut_off| {
         let null = || OwnedFd::from(File::open("/dev/null").unwrap());
-        Received { bytes: 1, descriptors: (0..count).map(|_| null()).collect(), cut_off }
+        Received {
+            bytes: 1,
+            descriptors: (0..count).map(|_| null()).collect(),
+            cut_off,
+            sender: None,
+            too_long: false,
+        }
     };
     let mut inbox = Inbox::new(2);
     inbox.take_in(with(2, false), b"x").unwrap();
