@@ -125,7 +125,8 @@ async fn a_descriptor_that_cannot_be_the_listener_is_named_in_the_error() {
         let client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
         OwnedFd::from(client)
     };
-    let cases: [(&dyn Fn(&Echo) -> OwnedFd, &[&str]); 3] = [
+    type Made<'a> = &'a dyn Fn(&Echo) -> OwnedFd;
+    let cases: [(Made<'_>, &[&str]); 3] = [
         (&udp, &["`echo`", "an IPv4 datagram socket", "ListenStream="]),
         (&elsewhere, &["`echo`", ":6790", ":6789", "agree"]),
         (&connected, &["`echo`", "does not listen", "Accept=no"]),

@@ -35,7 +35,13 @@ fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Message>, bool) 
     let mut inbox = Inbox::new(0);
     let mut messages = Vec::new();
     for piece in pieces.into_iter().filter(|piece| !piece.is_empty()) {
-        let received = Received { bytes: piece.len(), descriptors: Vec::new(), cut_off: false };
+        let received = Received {
+            bytes: piece.len(),
+            descriptors: Vec::new(),
+            cut_off: false,
+            sender: None,
+            too_long: false,
+        };
         let mut taken = inbox.take_in(received, piece);
         while taken.is_ok() {
             taken = match inbox.next_frame() {
