@@ -16,7 +16,7 @@ use super::{
     Restarted,
     drain::drain,
     metrics::LineMetrics,
-    probation::{Settled, Trial, on_probation},
+    probation::{Settled, Trial, obey, on_probation},
     restart::{RestartRequest, refuse, restart},
     roster::Roster,
     shared::{End, Shared},
@@ -244,7 +244,10 @@ impl Life {
             tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => return Over::Asked { last: true },
-                over = settled.called_off(&self.shared) => return over,
+                // Obeyed here and not within what is waited for: a request that comes meanwhile must not interrupt it.
+                word = settled.last_word() => if let Err(over) = obey(&self.shared, word).await {
+                    return over;
+                },
                 Some(request) = requests.recv() => {
                     self.shared.notifier.restarting(self.shared.number);
                     let restarting = restart(&self.shared, &self.settings, request.candidate);

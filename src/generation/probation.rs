@@ -141,21 +141,21 @@ pub(super) async fn on_probation(
 pub(super) struct Settled(Option<Succession>);
 
 impl Settled {
-    /// Waits for a predecessor that does not agree; for ever if it does. Cancel safe.
-    pub(super) async fn called_off(&mut self, shared: &Shared) -> Over {
-        if let Some(succession) = &mut self.0 {
-            let verdict = succession.verdict().await;
-            self.0 = None;
-            if let Err(over) = obey(shared, verdict).await {
-                return over;
+    /// Waits for the last word of the predecessor; for ever once it was heard. Cancel safe.
+    pub(super) async fn last_word(&mut self) -> Result<Verdict, HandoffError> {
+        match &mut self.0 {
+            Some(succession) => {
+                let verdict = succession.verdict().await;
+                self.0 = None;
+                verdict
             }
+            None => std::future::pending().await,
         }
-        std::future::pending().await
     }
 }
 
 /// What the predecessor's word means to a generation that serves: nothing, if it is gone.
-async fn obey(shared: &Shared, verdict: Result<Verdict, HandoffError>) -> Result<(), Over> {
+pub(super) async fn obey(shared: &Shared, verdict: Result<Verdict, HandoffError>) -> Result<(), Over> {
     let error = match verdict {
         Ok(Verdict::Gone) => {
             shared.statistics.settled();
