@@ -97,6 +97,7 @@ mod signals;
 mod statistics;
 mod supervisor;
 mod systemd;
+mod tls;
 
 pub use bind::{Bind, BindError, InheritError};
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
@@ -111,6 +112,7 @@ pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
 pub use supervisor::{Supervisor, SupervisorError};
 pub use systemd::ActivationError;
+pub use tls::AttachError;
 
 /// The code in the README compiles.
 #[cfg(doctest)]

@@ -73,7 +73,6 @@ impl Pem {
     }
 
     /// All revocation lists, in their order, each with its next update; at least one.
-    #[expect(clippy::type_complexity, reason = "used in one place")]
     pub(super) fn revocation_lists(
         &self,
     ) -> Result<Vec<(CertificateRevocationListDer<'static>, Option<SystemTime>)>, TlsConfigError> {

@@ -294,7 +294,18 @@ impl GenerationBuilder {
             statistics.inherit(inherited.generations, inherited.page);
         }
         let metrics_prefix = self.metrics_prefix;
-        let parts = Parts { number, metrics_prefix, pid_file, roster, state, statistics, notifier, restarts };
+        let signals = self.signals;
+        let parts = Parts {
+            number,
+            metrics_prefix,
+            pid_file,
+            roster,
+            state,
+            statistics,
+            notifier,
+            restarts,
+            signals,
+        };
         let shared = Arc::new(Shared::new(parts));
         shared.notifier.keep_alive(shared.phase());
         let settings = Settings {

@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(super) tracker: Tracker,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) restarts: mpsc::Sender<RestartRequest>,
+    signals: bool,
     /// Somebody asked for a drain.
     pub(super) drain_requested: CancellationToken,
     pub(super) pid_file: Mutex<Option<PidFile>>,
@@ -64,6 +65,8 @@ pub(super) struct Parts {
     pub(super) statistics: Arc<Statistics>,
     pub(super) notifier: Notifier,
     pub(super) restarts: mpsc::Sender<RestartRequest>,
+    /// Whether the signals of an operator are obeyed.
+    pub(super) signals: bool,
 }
 
 /// How a generation ended.
@@ -77,7 +80,17 @@ pub(crate) enum End {
 
 impl Shared {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { number, metrics_prefix, pid_file, roster, state, statistics, notifier, restarts } = parts;
+        let Parts {
+            number,
+            metrics_prefix,
+            pid_file,
+            roster,
+            state,
+            statistics,
+            notifier,
+            restarts,
+            signals,
+        } = parts;
         Self {
             number,
             started: Instant::now(),
@@ -85,6 +98,7 @@ impl Shared {
             tracker: Tracker::new(),
             phase: watch::Sender::new(Phase::Starting),
             restarts,
+            signals,
             drain_requested: CancellationToken::new(),
             pid_file: Mutex::new(pid_file),
             state,
@@ -108,6 +122,11 @@ impl Shared {
     #[cfg(feature = "admin")]
     pub(crate) const fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
+    }
+
+    /// Whether the signals of an operator are obeyed.
+    pub(crate) const fn obeys_signals(&self) -> bool {
+        self.signals
     }
 
     pub(crate) fn metrics_prefix(&self) -> &str {
