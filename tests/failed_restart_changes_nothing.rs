@@ -159,7 +159,7 @@ async fn an_address_that_the_successor_cannot_bind() {
 #[tokio::test]
 async fn a_successor_that_dies_and_leaves_a_child_with_its_socket() {
     let (echo, script, again) = Echo::new(Kind::Tcp).probation("10m").start_script();
-    let mut server = echo.start().await;
+    let server = echo.start().await;
     let load = under_load(&server).await;
     script.write(&format!("sleep 600 &\n{again}"));
     let start = server.log().len();
