@@ -9,7 +9,7 @@ pub enum Phase {
     Starting,
     /// It accepts connections.
     Serving,
-    /// It has committed to a successor and does not accept, but could.
+    /// It does not accept, but could: it has committed to a successor, or finds itself unfit and waits for its predecessor to go on.
     Standby,
     /// It accepts no more and waits for its connections to end.
     Draining,

@@ -5,7 +5,7 @@ mod harness;
 
 use std::fs;
 
-use harness::{Echo, Kind, Load, Outcome, Server, Signal, example, within};
+use harness::{Echo, Kind, Load, Outcome, Process, Server, Signal, example, within};
 
 /// The successor's time for each step. Long enough to be served many times meanwhile.
 const READY_TIMEOUT: &str = "4s";
@@ -153,6 +153,26 @@ async fn an_address_that_the_successor_cannot_bind() {
 
     script.write(&again);
     the_next_one_succeeds(server, load).await;
+}
+
+/// Whoever inherits a copy of its socket must not make a dead successor look alive, for as long as its probation is.
+#[tokio::test]
+async fn a_successor_that_dies_and_leaves_a_child_with_its_socket() {
+    let (echo, script, again) = Echo::new(Kind::Tcp).probation("10m").start_script();
+    let server = echo.start().await;
+    let load = under_load(&server).await;
+    script.write(&format!("sleep 600 &\n{again}"));
+    let start = server.log().len();
+    server.serving().signal(Signal::USR1);
+    server.log().wait_from(start, "standing by", |line| line.contains("standing by")).await;
+    let successor = Process::new(server.pid_in_file());
+    successor.signal(Signal::KILL);
+    let failed = |line: &str| line.contains("restart failed") && line.contains("rolled_back");
+    server.log().wait_from(start, "rolled back", failed).await;
+    assert_eq!(server.pid_in_file(), server.serving().pid());
+    load.more(10).await;
+    load.stop().await.assert_only_cut_off(10, 1);
+    server.target().visit(1000).await.expect("it serves");
 }
 
 #[tokio::test]

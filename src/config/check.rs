@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Bind,
     generation::{DRAIN_TIMEOUT, DRAINING_LIMIT, PROBATION, READY_TIMEOUT},
+    handoff::LONGEST_PROBATION,
 };
 
 /// A value that was read, and what an error about it needs.
@@ -81,6 +82,12 @@ impl ConfigBuilder {
         if let Some(timeout) = ready_timeout.as_ref().filter(|timeout| timeout.value.is_zero()) {
             return Err(timeout.wrong("no process is ready in no time; write a longer one, as in `30s`"));
         }
+        let probation = environment.or(key::PROBATION, self.probation)?;
+        if let Some(time) = probation.as_ref().filter(|time| time.value > LONGEST_PROBATION) {
+            return Err(time.wrong(
+                "no predecessor stands by for longer than 24 hours; write a shorter one, as in `5s`",
+            ));
+        }
         Ok(Config {
             start_command: environment.or(key::START_COMMAND, self.start_command)?.map(|read| read.value),
             pid_file: environment.or(key::PID_FILE, self.pid_file)?.map(|read| read.value),
@@ -93,7 +100,7 @@ impl ConfigBuilder {
                 .or(key::DRAIN_TIMEOUT, self.drain_timeout)?
                 .map_or(DRAIN_TIMEOUT, |read| read.value),
             ready_timeout: ready_timeout.map_or(READY_TIMEOUT, |read| read.value),
-            probation: environment.or(key::PROBATION, self.probation)?.map_or(PROBATION, |read| read.value),
+            probation: probation.map_or(PROBATION, |read| read.value),
             draining_limit: environment
                 .or(key::DRAINING_LIMIT, self.draining_limit)?
                 .map_or(DRAINING_LIMIT, |read| read.value),

@@ -62,6 +62,7 @@ fn every_wrong_variable_is_named_with_its_value_and_what_to_write() {
         ("READY_TIMEOUT", "30 parsecs", "as in `30s`"),
         ("READY_TIMEOUT", "0s", "as in `30s`"),
         ("PROBATION", "a while", "as in `30s`"),
+        ("PROBATION", "25h", "longer than 24 hours"),
         ("DRAINING_LIMIT", "-1", "as in `8`"),
         ("TAKEOVER_PATH", "/run/", "names a directory"),
         ("TAKEOVER_PATH", "@control", "abstract"),

@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Config, HandoffError, StartCommand,
     control::{self, Found, TakeoverError},
-    handoff::Succession,
+    handoff::{LONGEST_PROBATION, Succession},
     pid_file::{PidFile, PidFileError},
     signals,
     statistics::Statistics,
@@ -153,13 +153,13 @@ impl GenerationBuilder {
     ///
     /// During that time the predecessor stands by with the sockets, and accepts again if this process dies, hangs or
     /// fails its [`health_check`](Self::health_check). It begins to drain when the probation is over. A restart that is
-    /// asked of a generation on probation is refused. Zero: it has settled as soon as it accepts.
+    /// asked of a generation on probation is refused. Zero: it has settled as soon as it accepts. At most 24 hours.
     pub fn probation(mut self, time: Duration) -> Self {
-        self.trial.probation = time;
+        self.trial.probation = time.min(LONGEST_PROBATION);
         self
     }
 
-    /// What must succeed before the probation is over, within `limit` from its beginning. Default: nothing.
+    /// What must succeed before the probation is over, within `limit` from its beginning (24 hours at most). Default: nothing.
     ///
     /// It is called once, in a task of its own, when this generation has taken over from a predecessor and accepts; the probation
     /// lasts at least until it is done. If it fails, panics or takes too long, this generation stops accepting, the
@@ -183,13 +183,14 @@ impl GenerationBuilder {
         R: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        self.trial.health_check = Some(HealthCheck::new(limit, check));
+        self.trial.health_check = Some(HealthCheck::new(limit.min(LONGEST_PROBATION), check));
         self
     }
 
     /// How many older generations may still drain when a restart is asked for; with more it is refused. Default: 8.
     ///
     /// Each is a process with all its memory.
+    /// Zero: there is no restart.
     pub fn draining_limit(mut self, generations: usize) -> Self {
         self.draining_limit = generations;
         self
@@ -323,7 +324,15 @@ impl GenerationBuilder {
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;
         }
-        tokio::spawn(Life { shared, settings, metrics: OnceLock::new() }.run(requests, succession));
+        let (metrics, refused_early) = (OnceLock::new(), AtomicU64::new(0));
+        let life = Life { shared: shared.clone(), settings, metrics, refused_early };
+        let life = tokio::spawn(life.run(requests, succession));
+        // Nobody else would obey, or let the program go.
+        tokio::spawn(async move {
+            if life.await.is_err_and(|error| error.is_panic()) {
+                shared.end_by_a_panic();
+            }
+        });
         Ok(generation)
     }
 }

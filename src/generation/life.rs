@@ -5,7 +5,10 @@
 
 use std::{
     pin::pin,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -46,6 +49,8 @@ pub(super) struct Life {
     /// Registered when they are first needed, which is when this generation serves: by then the program has installed its
     /// recorder.
     pub(super) metrics: OnceLock<LineMetrics>,
+    /// Restarts that were refused before there were metrics to count them.
+    pub(super) refused_early: AtomicU64,
 }
 
 /// Those who ask for a restart.
@@ -221,7 +226,10 @@ impl Life {
 
     fn metrics(&self) -> &LineMetrics {
         self.metrics.get_or_init(|| {
-            LineMetrics::register(&self.shared.metrics_prefix, self.shared.number, &self.shared.statistics)
+            let Shared { metrics_prefix, number, statistics, .. } = &*self.shared;
+            let metrics = LineMetrics::register(metrics_prefix, *number, statistics);
+            metrics.refused(self.refused_early.load(Ordering::Relaxed));
+            metrics
         })
     }
 
@@ -274,7 +282,11 @@ impl Life {
             }
             Err(error) => {
                 let result = error.result();
-                self.metrics().restarted(result);
+                match self.metrics.get() {
+                    Some(metrics) => metrics.restarted(result),
+                    // It still starts: a recorder that is installed later must not miss the handles.
+                    None => _ = self.refused_early.fetch_add(1, Ordering::Relaxed),
+                }
                 // That another one was asked for is nobody's fault.
                 if matches!(error, RestartError::Refused(_)) {
                     tracing::warn!(result = result.as_str(), reason = %Chain(error), "restart failed");

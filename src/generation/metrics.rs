@@ -72,6 +72,11 @@ impl LineMetrics {
         metrics
     }
 
+    /// So many restarts were refused before there was anything to count them with.
+    pub(super) fn refused(&self, restarts: u64) {
+        self.restarts[RestartResult::Refused as usize].increment(restarts);
+    }
+
     pub(super) fn restarted(&self, result: RestartResult) {
         self.restarts[result as usize].increment(1);
     }

@@ -209,7 +209,7 @@ impl Generation {
         bind: &Bind,
     ) -> Result<(ListeningSocket, Option<String>), ListenError> {
         let candidates = self.shared.with_roster(|roster| roster.candidates(name));
-        if let Some(found) = candidates.into_iter().find(|candidate| candidate.is(bind))
+        if let Some(found) = candidates.into_iter().find(|candidate| candidate.is(name, bind))
             && let Some((inherited, socket)) =
                 self.shared.with_roster(|roster| roster.take_inherited(found.descriptor))
         {
@@ -287,7 +287,7 @@ impl Generation {
 
     /// Starts a successor, hands it the sockets, and waits for the outcome; what `USR1` does.
     ///
-    /// When it returns `Ok`, the successor has passed its probation, and this generation drains.
+    /// When it returns `Ok`, the successor has passed its probation, or this generation was told to drain meanwhile; it drains.
     ///
     /// # Errors
     ///

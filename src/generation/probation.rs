@@ -16,9 +16,6 @@ use crate::{
 /// How long a successor is on probation, unless set otherwise.
 pub(crate) const PROBATION: Duration = Duration::from_secs(5);
 
-/// An accept loop stops as soon as it is polled; one that takes longer than this is not.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
-
 type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send + Sync>;
 
 /// What the application itself wants to see before it has settled.
@@ -168,7 +165,7 @@ pub(super) async fn obey(shared: &Shared, verdict: Result<Verdict, HandoffError>
         }
         Err(error) => error,
     };
-    stop_accepting(shared).await;
+    _ = shared.stand_by().await;
     Err(Over::Unfit(error))
 }
 
@@ -179,7 +176,7 @@ async fn step_back(shared: &Shared, mut succession: Succession, reason: String) 
         reason,
         "not fit to serve; the predecessor is asked to go on"
     );
-    stop_accepting(shared).await;
+    _ = shared.stand_by().await;
     fault_point!(Sick);
     succession.sick(reason.clone()).await;
     fault_point!(SteppedBack);
@@ -194,16 +191,11 @@ async fn step_back(shared: &Shared, mut succession: Succession, reason: String) 
             generation = shared.number,
             "the predecessor is gone; better an unfit generation than none: this one serves"
         );
+        // The predecessor may have written its own pid.
+        shared.publish_pid_file();
         shared.phase.send_replace(Phase::Serving);
         shared.statistics.settled();
         return Ok(Settled::default());
     }
     Err(Over::Unfit(HandoffError::Sick { reason }))
-}
-
-async fn stop_accepting(shared: &Shared) {
-    shared.phase.send_replace(Phase::Standby);
-    if timeout(STOP_LIMIT, shared.accept_loops(|accepting| accepting == 0)).await.is_err() {
-        tracing::warn!(generation = shared.number, "the listeners have not stopped: is `serve` polled?");
-    }
 }

@@ -1,11 +1,8 @@
 //! One restart, as the predecessor goes through it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout},
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{Restarted, life::Settings, shared::Shared};
 use crate::{
@@ -31,9 +28,6 @@ pub(crate) enum Candidate {
     /// One that somebody else has started.
     Arrived(Box<Arrival>),
 }
-
-/// An accept loop stops as soon as it is polled; one that takes longer than this is not.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// From the request to a successor that has settled.
 ///
@@ -160,13 +154,11 @@ pub(super) async fn refuse<T>(candidate: Candidate, error: RestartError) -> Resu
 
 /// Two generations must not accept at once: ours stops, and is seen to have stopped, before the other is told.
 async fn stand_by(shared: &Shared) -> Result<(), RestartError> {
-    shared.phase.send_replace(Phase::Standby);
-    let (step, limit) = (Step::Commit, STOP_LIMIT);
-    timeout(limit, shared.accept_loops(|accepting| accepting == 0)).await.map_err(|_| {
-        let reason =
-            format!("this generation's listeners have not stopped within {limit:?}: is `serve` polled?");
-        RestartError::Rejected { step, reason }
-    })
+    if shared.stand_by().await {
+        return Ok(());
+    }
+    let reason = "this generation's listeners have not stopped in time: is `serve` polled?".to_owned();
+    Err(RestartError::Rejected { step: Step::Commit, reason })
 }
 
 /// From the commit to the end of the probation.

@@ -85,12 +85,8 @@ impl Inherited {
     }
 
     fn candidate(&self) -> Option<Candidate> {
-        let uri = match self {
-            Self::Socket(entry, _) => Some(entry.uri.clone()),
-            Self::Activated(_) => None,
-        };
         let (descriptor, address) = (self.descriptor()?, self.socket()?.local_address());
-        Some(Candidate { descriptor, name: self.name().to_owned(), uri, address })
+        Some(Candidate { descriptor, name: self.name().to_owned(), address })
     }
 }
 
@@ -98,15 +94,15 @@ impl Inherited {
 pub(super) struct Candidate {
     pub(super) descriptor: RawFd,
     name: String,
-    /// What the predecessor was asked for.
-    uri: Option<String>,
     address: LocalAddress,
 }
 
 impl Candidate {
-    /// Whether it is what `bind` asks for. Resolves a host name, which blocks.
-    pub(super) fn is(&self, bind: &Bind) -> bool {
-        self.uri.as_ref().is_some_and(|uri| *uri == bind.to_string()) || bind.matches(&self.address)
+    /// Whether it is what the listener of this name and `bind` asks for. Resolves a host name, which blocks.
+    ///
+    /// Any port of a host will do for port 0, and would be another listener's: that one is taken by its name alone.
+    pub(super) fn is(&self, name: &str, bind: &Bind) -> bool {
+        (self.name == name || !bind.has_port_0()) && bind.matches(&self.address)
     }
 }
 
@@ -291,5 +287,21 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.shared.with_roster(|roster| roster.leave(&self.name, false));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_that_takes_any_port_takes_no_other_listeners_socket() {
+        let address = LocalAddress::Ip("127.0.0.1:6789".parse().unwrap());
+        let public = Candidate { descriptor: 9, name: "public".to_owned(), address };
+        let bind = |uri: &str| uri.parse::<Bind>().unwrap();
+        assert!(!public.is("probe", &bind("tcp://127.0.0.1:0")));
+        assert!(public.is("public", &bind("tcp://127.0.0.1:0")), "its own it keeps");
+        assert!(public.is("renamed", &bind("tcp://127.0.0.1:6789")), "the address says which one is meant");
+        assert!(!public.is("public", &bind("tcp://127.0.0.1:6790")));
     }
 }

@@ -76,6 +76,8 @@ pub(crate) enum End {
     Drained { forced: usize },
     /// It was to be a successor and may not serve.
     Handoff(Arc<HandoffError>),
+    /// What decides about it has panicked.
+    Panicked,
 }
 
 impl Shared {
@@ -146,6 +148,20 @@ impl Shared {
     /// Waits until every listener is served and nobody holds the generation back.
     pub(super) async fn ready(&self) {
         _ = self.ready.subscribe().wait_for(|ready| *ready).await;
+    }
+
+    /// Stops accepting, and says whether it was seen that all accept loops have. They stop as soon as they are polled; one that takes
+    /// longer than this is not.
+    pub(super) async fn stand_by(&self) -> bool {
+        const LIMIT: Duration = Duration::from_secs(5);
+
+        self.phase.send_replace(Phase::Standby);
+        let stopped =
+            tokio::time::timeout(LIMIT, self.accept_loops(|accepting| accepting == 0)).await.is_ok();
+        if !stopped {
+            tracing::warn!(generation = self.number, "the listeners have not stopped: is `serve` polled?");
+        }
+        stopped
     }
 
     /// Counts an accept loop that accepts, until the guard is dropped.
@@ -231,15 +247,30 @@ impl Shared {
     ///
     /// A restart that is under way must be called off first, or its successor would take our end for a death and go on
     /// alone. That is done when the drain begins, and it does not take long.
-    pub(crate) async fn leave_nothing_behind(&self) {
+    pub(crate) async fn leave_nothing_behind(self: &Arc<Self>) {
         let mut phases = self.phase.subscribe();
         let draining = phases.wait_for(|phase| *phase == Phase::Draining);
         _ = tokio::time::timeout(Duration::from_millis(500), draining).await;
-        if self.is_last() {
-            self.unlink();
-        }
-        self.remove_pid_file();
-        self.statistics.publish();
+        // A path may be locked by somebody; that must not keep anybody who says "at once".
+        let cleaning = tokio::task::spawn_blocking({
+            let shared = self.clone();
+            move || {
+                if shared.is_last() {
+                    shared.unlink();
+                }
+                shared.remove_pid_file();
+                shared.statistics.publish();
+            }
+        });
+        _ = tokio::time::timeout(Duration::from_millis(500), cleaning).await;
+    }
+
+    /// The task that decides what happens has panicked: the program shall not go on without it.
+    pub(super) fn end_by_a_panic(&self) {
+        self.drain_requested.cancel();
+        self.tracker.announce_drain();
+        self.phase.send_replace(Phase::Draining);
+        self.end(End::Panicked);
     }
 
     pub(super) fn end(&self, end: End) {

@@ -15,7 +15,7 @@ use tokio::{io::Interest, net::UnixStream, time::timeout};
 
 use super::{
     crossing::{self, MAX_DESCRIPTORS},
-    inbox::{HEADER, Inbox},
+    inbox::Inbox,
     message::Message,
 };
 
@@ -53,6 +53,17 @@ pub(crate) struct Sender<'a> {
 pub(crate) struct Receiver<'a> {
     stream: &'a UnixStream,
     inbox: &'a mut Inbox,
+}
+
+/// A predecessor that panics must not be taken for one that has died: it may still accept.
+impl Drop for Channel {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let abort = Message::Abort { reason: "the other process panicked".to_owned() };
+            // All there is to do; a frame this short fits, or the other side does not read.
+            _ = encode(&abort).map(|frame| crossing::send(self.stream.as_fd(), &frame, &[]));
+        }
+    }
 }
 
 impl Channel {
@@ -130,13 +141,10 @@ impl Sender<'_> {
         message: &impl Serialize,
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), ChannelError> {
-        let body = serde_json::to_vec(message).map_err(io::Error::from)?;
-        let mut frame = Vec::with_capacity(HEADER + body.len());
-        let length = u32::try_from(body.len()).map_err(io::Error::other)?;
-        frame.extend_from_slice(&length.to_be_bytes());
-        frame.extend_from_slice(&body);
+        #[cfg_attr(not(feature = "__faults"), expect(unused_mut, reason = "only faults change it"))]
+        let mut frame = encode(message)?;
         #[cfg(feature = "__faults")]
-        crate::faults::tamper(&mut frame[HEADER..], self.stream)?;
+        crate::faults::tamper(&mut frame[super::inbox::HEADER..], self.stream)?;
 
         let stream = self.stream;
         let write = || crossing::send(stream.as_fd(), &frame, descriptors);
@@ -155,6 +163,13 @@ impl Sender<'_> {
         }
         Ok(())
     }
+}
+
+/// A message as it travels.
+fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let body = serde_json::to_vec(message)?;
+    let length = u32::try_from(body.len()).map_err(io::Error::other)?;
+    Ok([&length.to_be_bytes()[..], &body].concat())
 }
 
 impl Receiver<'_> {

@@ -59,6 +59,9 @@ impl fmt::Display for Refusal {
             Self::OnProbation => f.write_str(
                 "this generation is on probation, and its predecessor stands by; ask again when it has settled",
             ),
+            Self::TooManyDraining { limit: 0 } => {
+                f.write_str("no restart is allowed: the limit of generations that drain is 0")
+            }
             Self::TooManyDraining { limit } => write!(
                 f,
                 "{limit} older generations still drain, which is the limit; ask again when one of them is gone"

@@ -44,7 +44,7 @@ pub use error::{HandoffError, Refusal, RestartError, Step};
 pub(crate) use estate::{Elder, Estate, Inheritance};
 pub(crate) use inbox::LONGEST_FRAME;
 pub(crate) use message::{Claim, Commit, Hello, ListenerEntry};
-pub(crate) use predecessor::{Arrival, Committed, Probation, Successor};
+pub(crate) use predecessor::{Arrival, Committed, LONGEST_PROBATION, Probation, Successor};
 pub(crate) use process::{Peer, is_over};
 pub use start_command::{StartCommand, StartCommandError};
 pub(crate) use state::SealedState;

@@ -80,7 +80,7 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(5);
 const LATENESS: Duration = Duration::from_secs(5);
 
 /// The longest probation that we agree to.
-const LONGEST_PROBATION: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const LONGEST_PROBATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Successor {
     /// Prepares to start `command`. Every step up to the commit may take `limit`.
@@ -154,7 +154,7 @@ impl Successor {
             let failed = |source| RestartError::Spawn { command: command.to_string(), source };
             started.map_err(timed_out)?.map_err(failed)?;
             fault_point!(Spawned);
-            greet(receiver, *limit, process.pid(), nonce).await
+            greet(receiver, *limit, process, nonce).await
         };
         // In this order: what fits into the socket is there before the process is.
         tokio::try_join!(biased; sending, greeting).map(|((), ())| ())
@@ -231,7 +231,7 @@ impl Successor {
 
     /// The next message, or why there is none.
     async fn receive(&mut self, step: Step, limit: Duration) -> Result<Message, RestartError> {
-        match next(step, limit, self.channel.split().1).await {
+        match next(step, limit, self.channel.split().1, &mut self.process).await {
             Ok(message) => Ok(message),
             Err(failure) => Err(self.explain(failure).await),
         }
@@ -284,14 +284,34 @@ async fn in_step<T>(
     }
 }
 
-async fn next(step: Step, limit: Duration, mut receiver: Receiver<'_>) -> Result<Message, Failure> {
-    let received = receiver.receive_within(limit).await.map_err(|error| Failure::Channel(step, error))?;
-    received.ok_or(Failure::Over(RestartError::TimedOut { step, limit }))
+/// The next message. The end of the process counts as that of its socket: a child of it may hold a copy.
+async fn next(
+    step: Step,
+    limit: Duration,
+    mut receiver: Receiver<'_>,
+    process: &mut Process,
+) -> Result<Message, Failure> {
+    let failed = |error| Failure::Channel(step, error);
+    tokio::select! {
+        biased;
+        received = receiver.receive_within(limit) => {
+            return received.map_err(failed)?.ok_or(Failure::Over(RestartError::TimedOut { step, limit }));
+        }
+        () = process.over() => {}
+    }
+    // What it had said before is there.
+    receiver.receive_within(Duration::ZERO).await.map_err(failed)?.ok_or(failed(ChannelError::Closed))
 }
 
-async fn greet(receiver: Receiver<'_>, limit: Duration, pid: u32, nonce: &str) -> Result<(), Failure> {
+async fn greet(
+    receiver: Receiver<'_>,
+    limit: Duration,
+    process: &mut Process,
+    nonce: &str,
+) -> Result<(), Failure> {
     let step = Step::Hello;
-    let hello = match next(step, limit, receiver).await? {
+    let pid = process.pid();
+    let hello = match next(step, limit, receiver, process).await? {
         Message::Hello(hello) => hello,
         other => return Err(unexpected(step, &other, "hello").into()),
     };

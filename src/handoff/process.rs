@@ -83,6 +83,24 @@ impl Process {
         }
     }
 
+    /// Waits for its end; for ever if nobody tells us of it. Cancel safe.
+    pub(super) async fn over(&mut self) {
+        match self {
+            // An error would mean that somebody else has reaped it.
+            Self::Child(child, _) => _ = child.wait().await,
+            Self::Peer(Peer { handle: Some(handle), .. }) => {
+                if let Ok(handle) = handle.try_clone().and_then(crossing::watch) {
+                    _ = handle.readable().await;
+                    return;
+                }
+                std::future::pending::<()>().await;
+            }
+            Self::Peer(Peer { handle: None, .. }) | Self::Starting(_) | Self::None => {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// How it ended, if it does within `limit` and we are told. A child is reaped.
     pub(super) async fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
         match self {
@@ -100,7 +118,11 @@ impl Process {
     /// Kills it and waits until it is gone; a child is reaped. `false` if it may still live.
     pub(super) async fn kill(self) -> bool {
         match self {
-            Self::Child(mut child, _) => matches!(timeout(DEATH_LIMIT, child.kill()).await, Ok(Ok(()))),
+            Self::Child(mut child, _) => {
+                // One that has been reaped cannot be killed.
+                matches!(child.try_wait(), Ok(Some(_)))
+                    || matches!(timeout(DEATH_LIMIT, child.kill()).await, Ok(Ok(())))
+            }
             Self::Peer(Peer { handle: Some(handle), .. }) => kill(handle).await.unwrap_or(false),
             Self::Starting(starting) => {
                 // It hangs in exec(2), in a file system perhaps. Should it come to life after all, it is not wanted any more.

@@ -91,6 +91,13 @@ pub enum ServeError {
     /// This generation may not serve. The process should exit with an error; its predecessor, if it lives, serves on.
     #[error("this generation does not serve")]
     Handoff(#[source] Arc<HandoffError>),
+    /// The task that decides when this generation serves, restarts and drains has panicked, and nothing obeys any more. The process should exit
+    /// with an error.
+    ///
+    /// A `tracing` subscriber is where that can come from: `tracing_subscriber::fmt` panics where standard error is gone, unless it is told
+    /// `log_internal_errors(false)`.
+    #[error("what decides about this generation has panicked")]
+    Panicked,
 }
 
 /// Serves until the generation has drained.
@@ -134,5 +141,6 @@ where
     match shared.ended().await {
         End::Drained { forced } => Ok(Drained { forced }),
         End::Handoff(error) => Err(ServeError::Handoff(error)),
+        End::Panicked => Err(ServeError::Panicked),
     }
 }

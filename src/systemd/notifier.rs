@@ -36,6 +36,9 @@ pub(super) struct Manager {
     unheard: AtomicBool,
 }
 
+/// Messages that wait for a manager that does not read, at most. The first of them may be on its way.
+const MOST_WAITING: usize = 256;
+
 /// A drain takes a moment longer than its limit, until what is cut off has ended.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
 
@@ -173,6 +176,10 @@ impl Manager {
                 }
                 sent => return self.heard(&sent),
             }
+        }
+        // A manager that does not read at all must not cost us more and more; what it is told last is what counts.
+        if waiting.len() >= MOST_WAITING {
+            waiting.remove(1);
         }
         waiting.push_back((message, socket));
     }
