@@ -1,7 +1,10 @@
 //! `/connections`: the open connections as JSON.
 
 use humantime::format_rfc3339_seconds;
-use portcullis_layers::track::{TrackedConnection, Tracker};
+use portcullis_layers::{
+    tls::TlsVersion,
+    track::{TrackedConnection, Tracker},
+};
 use serde::Serialize;
 
 /// One element of the array. Fields may be added; those that are here keep their names.
@@ -15,6 +18,10 @@ struct Row<'a> {
     bytes_read: u64,
     bytes_written: u64,
     activity: &'static str,
+    /// The version, such as `TLSv1.3`; `null` without TLS, and before the handshake is complete.
+    tls: Option<&'static str>,
+    /// Whom the client's certificate names; `null` where there is none.
+    identity: Option<&'a str>,
 }
 
 impl<'a> From<&'a TrackedConnection> for Row<'a> {
@@ -28,6 +35,8 @@ impl<'a> From<&'a TrackedConnection> for Row<'a> {
             bytes_read: connection.bytes_read,
             bytes_written: connection.bytes_written,
             activity: connection.activity.as_str(),
+            tls: connection.tls.map(TlsVersion::as_str),
+            identity: connection.identity.as_deref(),
         }
     }
 }
