@@ -43,7 +43,9 @@
 //! - [`layers`] says what happens to one connection.
 //! - [`http`] serves a tower HTTP service (axum, tonic, hyper) as the leaf of a stack, and [`admin`] is one: metrics, health,
 //!   readiness and connections on a listener of its own.
+//! - [`control`] is what an operator asks over a Unix path, and how a successor that somebody else started takes over.
 //! - [`Config`] reads settings from code and environment.
+//! - [`Supervisor`] keeps PID 1 of a container, and runs the line below it.
 //!
 //! # A restart
 //!
@@ -52,6 +54,11 @@
 //! step has a deadline. If the successor fails before that, it is killed and reaped, and nothing has changed. If it fails in its
 //! probation after that, the predecessor accepts again; when it has settled, the predecessor closes its copies of the sockets
 //! and drains. If the predecessor dies, the successor goes on alone.
+//!
+//! # systemd
+//!
+//! What the service manager gives is taken, and it is told what happens, without a word of yours: see
+//! [`GenerationBuilder::systemd`].
 //!
 //! # Features
 //!
@@ -62,11 +69,23 @@
 
 #![deny(unsafe_code)]
 
+/// A [`Point`](faults::Point) at which a test can order a fault. Nothing without the feature `__faults`.
+macro_rules! fault_point {
+    ($point:ident) => {
+        #[cfg(feature = "__faults")]
+        crate::faults::at(crate::faults::Point::$point).await;
+    };
+}
+
 #[cfg(feature = "admin")]
 pub mod admin;
 mod bind;
 mod chain;
 mod config;
+pub mod control;
+#[cfg(feature = "__faults")]
+#[doc(hidden)]
+pub mod faults;
 mod generation;
 mod handoff;
 #[cfg(feature = "http")]
@@ -75,15 +94,25 @@ mod listener;
 mod phase;
 mod pid_file;
 mod signals;
+mod statistics;
+mod supervisor;
+mod systemd;
+mod tls;
 
 pub use bind::{Bind, BindError, InheritError};
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
 pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError, StateError};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use handoff::fuzzing;
 pub use handoff::{HandoffError, Refusal, RestartError, StartCommand, StartCommandError, Step};
 pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};
 pub use phase::Phase;
 pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
+pub use supervisor::{Supervisor, SupervisorError};
+pub use systemd::ActivationError;
+pub use tls::AttachError;
 
 /// The code in the README compiles.
 #[cfg(doctest)]

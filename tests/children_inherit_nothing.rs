@@ -7,22 +7,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs,
-    path::PathBuf,
 };
 
 use harness::{Echo, Exit, Kind, Process, Server, Signal, Target, example, until};
 use nix::{sys::stat::Mode, unistd::mkfifo};
-
-/// The standard ones are meant to be inherited.
-const STANDARD: std::ops::RangeInclusive<u32> = 0..=2;
-
-/// What whoever runs this test has left open, and every process from here on inherits. None of it is the server's.
-fn left_open() -> BTreeMap<u32, PathBuf> {
-    let this = Process::new(std::process::id());
-    let mut descriptors = this.descriptors();
-    descriptors.retain(|descriptor, _| this.is_close_on_exec(*descriptor) == Some(false));
-    descriptors
-}
 
 /// What a process holds, by kind: `socket`, `anon_inode:[eventpoll]`, a path. Numbers of inodes differ anyway.
 fn kinds(process: &Process) -> BTreeMap<String, usize> {
@@ -47,18 +35,6 @@ fn files(server: &Server) -> BTreeSet<OsString> {
     entries.flatten().map(|entry| entry.file_name()).collect()
 }
 
-#[track_caller]
-fn everything_is_closed_on_exec(process: &Process) {
-    let left_open = left_open();
-    for (descriptor, what) in process.descriptors() {
-        if !STANDARD.contains(&descriptor) && left_open.get(&descriptor) != Some(&what) {
-            // `None`: it was closed since.
-            let closed = process.is_close_on_exec(descriptor).unwrap_or(true);
-            assert!(closed, "descriptor {descriptor} ({}) would be inherited", what.display());
-        }
-    }
-}
-
 #[tokio::test]
 async fn every_descriptor_is_closed_on_exec() {
     for kind in [Kind::Tcp, Kind::Unix, Kind::Tls] {
@@ -66,9 +42,9 @@ async fn every_descriptor_is_closed_on_exec() {
         for _ in 0..3 {
             let mut client = server.target().connect().await.expect("a connection");
             client.echo(100).await.expect("an echo");
-            everything_is_closed_on_exec(server.serving());
+            server.serving().assert_nothing_inheritable();
             let predecessor = server.restart().await;
-            everything_is_closed_on_exec(&predecessor);
+            predecessor.assert_nothing_inheritable();
         }
     }
 }
@@ -86,10 +62,11 @@ async fn the_successor_inherits_the_handoff_socket_alone() {
     script.write(&format!("read _ < {}\n{again}", gate.display()));
     server.serving().signal(Signal::USR1);
     let successor = Process::new(server.serving().only_child().await);
+    let left_open = Process::left_open();
     let sockets = until("the script runs", async || {
         let runs = successor.program() != server.serving().program();
         let mut sockets = successor.sockets();
-        sockets.retain(|socket| !left_open().values().any(|left| left == socket));
+        sockets.retain(|socket| !left_open.values().any(|left| left == socket));
         if runs && !sockets.is_empty() { Ok(sockets) } else { Err(successor.descriptors()) }
     })
     .await;

@@ -5,25 +5,12 @@ mod harness;
 
 use std::time::{Duration, Instant};
 
-use harness::{Client, Echo, HttpConnection, Kind, Metrics, Server, until};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use harness::{Client, Echo, HttpConnection, Kind, Metrics, until};
 
 /// Descriptors that the server may open beyond those it has.
 const SPARE: usize = 10;
 /// Clients; far more than that.
 const CLIENTS: usize = 40;
-
-/// Lets the process open `more` descriptors than it has now. The lowest free number is always taken first.
-fn limit(server: &Server, more: usize) {
-    let used = server.serving().descriptors();
-    let last =
-        (0..).filter(|number| !used.contains_key(number)).nth(more - 1).expect("there is always a free one");
-    let pid = i32::try_from(server.serving().pid()).ok().and_then(Pid::from_raw).expect("a pid");
-    // Only the soft limit: the hard one, which it has from us, stays as it is.
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let current = Some(u64::from(last) + 1);
-    prlimit(Some(pid), Resource::Nofile, Rlimit { current, maximum }).expect("our own process");
-}
 
 async fn exhausted(admin: &mut HttpConnection) -> f64 {
     let answer = admin.get("/metrics").await.expect("a connection that is open needs no descriptor");
@@ -36,7 +23,7 @@ async fn and_recovers() {
     // Opened before there are none left.
     let mut admin = HttpConnection::open(server.admin()).await.expect("a connection");
     assert_eq!(exhausted(&mut admin).await, 0.0);
-    limit(&server, SPARE);
+    server.serving().limit_descriptors(Some(SPARE));
 
     // The kernel completes the connections; the server cannot accept most of them.
     let mut clients: Vec<Client> = Vec::new();

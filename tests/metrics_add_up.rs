@@ -1,5 +1,5 @@
-//! At rest, every accepted connection is accounted for, whatever kinds of clients there were; every byte is counted;
-//! no label says who the clients were.
+//! At rest, every accepted connection is accounted for, whatever kinds of clients there were and whichever generations
+//! served them; every byte is counted; no label says who the clients were.
 
 mod harness;
 
@@ -70,20 +70,27 @@ async fn plain_clients(target: &Target) -> (f64, f64) {
 #[tokio::test]
 async fn of_plain_connections() {
     let mut server = Echo::new(Kind::Tcp).option("--allow", "127.0.0.0/16").start().await;
-    for _ in 0..2 {
+    let (mut all_connections, mut all_bytes) = (0.0, 0.0);
+    // Over the whole line: a new process goes on where its predecessor was.
+    for generation in [1.0, 2.0, 3.0] {
         let (connections, bytes) = plain_clients(&server.target().clone()).await;
-        let metrics = at_rest(&server, connections).await;
-        assert_eq!(sum(&metrics, "portcullis_connections_rejected_total"), 1.0);
-        assert_eq!(closed(&metrics, "reset"), 1.0);
-        assert_eq!(closed(&metrics, "completed") + closed(&metrics, "client_eof"), connections - 2.0);
+        all_connections += connections;
+        all_bytes += bytes;
+        let metrics = at_rest(&server, all_connections).await;
+        assert_eq!(metrics.sum("portcullis_generation", &[]), generation);
+        assert_eq!(sum(&metrics, "portcullis_connections_rejected_total"), generation);
+        assert_eq!(closed(&metrics, "reset"), generation);
+        assert_eq!(
+            closed(&metrics, "completed") + closed(&metrics, "client_eof"),
+            all_connections - 2.0 * generation
+        );
         for direction in ["read", "written"] {
             let counted = metrics
                 .sum("portcullis_connection_bytes_total", &[("listener", "echo"), ("direction", direction)]);
-            assert_eq!(counted, bytes, "{direction}");
+            assert_eq!(counted, all_bytes, "{direction}");
         }
         let duration = sum(&metrics, "portcullis_connection_duration_seconds_count");
-        assert!(duration >= connections - 1.0, "every served connection has a duration: {duration}");
-        // A new process begins with nothing.
+        assert_eq!(duration, all_connections - generation, "every served connection has a duration");
         server.restart().await;
     }
 }
@@ -153,6 +160,7 @@ async fn every_series_is_there_from_the_start() {
         ("portcullis_generation", "gauge"),
         ("portcullis_restarts_total", "counter"),
         ("portcullis_draining", "gauge"),
+        ("portcullis_generations_draining", "gauge"),
         ("portcullis_build_info", "gauge"),
         ("process_open_fds", "gauge"),
     ] {
@@ -185,7 +193,7 @@ async fn histograms_have_buckets() {
     server.target().visit(1000).await.expect("an echo");
     server.restart().await;
     server.target().visit(1000).await.expect("an echo");
-    let metrics = at_rest(&server, 1.0).await;
+    let metrics = at_rest(&server, 2.0).await;
     for (name, kind) in &metrics.types {
         assert_ne!(kind, "summary", "{name}: summaries cannot be added up");
     }

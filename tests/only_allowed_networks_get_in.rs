@@ -34,11 +34,11 @@ async fn turned_away(server: &Server, times: f64) {
 async fn by_network() {
     let mut server = Echo::new(Kind::Tcp).option("--allow", "10.0.0.0/8, 127.0.0.0/16,::1").start().await;
     let target = server.target().clone();
-    for _ in 0..2 {
+    for times in [1.0, 2.0] {
         is_let_in(&target.clone().from(ALLOWED)).await;
         is_turned_away(&target.clone().from(DENIED)).await;
         is_let_in(&target.clone().from(ALLOWED)).await;
-        turned_away(&server, 1.0).await;
+        turned_away(&server, times).await;
         // The next generation judges as this one did.
         server.restart().await;
     }

@@ -187,9 +187,13 @@ async fn curl_sees_readiness_before_in_and_after_a_restart() {
 #[ignore = "needs promtool; run by .ci/run"]
 async fn promtool_has_nothing_to_say_about_the_metrics() {
     let mut server = Echo::new(Kind::Tls).start().await;
-    for _ in 0..2 {
+    let mut held = Vec::new();
+    for generation in 1..=3 {
         server.target().visit(1000).await.expect("served");
         let scrape = server.get("/metrics").await.body;
+        assert_eq!(scrape.contains("generation=\"1\""), generation > 1, "drainers are shown");
+        // Drains until the end of the test.
+        held.push(server.target().connect().await.expect("a connection"));
         let said = tokio::task::spawn_blocking(move || {
             let mut promtool = Command::new("promtool")
                 .args(["check", "metrics"])

@@ -87,7 +87,7 @@ fn command(address: SocketAddr) -> Result<Command, BoxError> {
 pub(crate) async fn serve(address: SocketAddr) -> Result<(), BoxError> {
     let generation = Generation::builder().signals(false).probation(Duration::ZERO).start().await?;
     let listener = generation.listen("bench", address)?;
-    tokio::spawn(obey(generation.clone())?);
+    let obeying = tokio::spawn(obey(generation.clone())?);
     tokio::spawn({
         let mut phases = generation.phases();
         async move {
@@ -103,9 +103,11 @@ pub(crate) async fn serve(address: SocketAddr) -> Result<(), BoxError> {
             connection.write_all(&byte).await
         }))
         .await?;
-    Ok(())
+    // The last word may not be out yet.
+    Ok(obeying.await?)
 }
 
+/// Does as it is told, until this server is to end.
 fn obey(generation: Generation) -> Result<impl Future<Output = ()>, BoxError> {
     let mut restart = signal(SignalKind::user_defined1())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -113,10 +115,10 @@ fn obey(generation: Generation) -> Result<impl Future<Output = ()>, BoxError> {
         loop {
             tokio::select! {
                 _ = restart.recv() => match generation.restart().await {
-                    Ok(restarted) => println!("took {}", restarted.took.as_nanos()),
+                    Ok(restarted) => return println!("took {}", restarted.took.as_nanos()),
                     Err(error) => println!("failed {error}"),
                 },
-                _ = terminate.recv() => generation.drain(),
+                _ = terminate.recv() => return generation.drain(),
             }
         }
     })

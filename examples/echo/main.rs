@@ -11,7 +11,7 @@ use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 use portcullis::{
-    Bind, Config, Generation, GracefulListener,
+    Bind, Config, Generation, GracefulListener, StartCommand, Supervisor,
     admin::{Admin, AdminStack, Exporter},
     layers::{
         LocalAddress,
@@ -31,7 +31,7 @@ type AnyError = Box<dyn Error + Send + Sync>;
 fn main() -> ExitCode {
     let options = Options::parse();
     match start(&options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("echo: {}", options::in_one_line(&*error));
             ExitCode::FAILURE
@@ -39,13 +39,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(options: &Options) -> Result<(), AnyError> {
+fn start(options: &Options) -> Result<ExitCode, AnyError> {
     let config = options.config()?;
     log::install(config.log_path(), config.log_level()).map_err(|error| match config.log_path() {
         Some(path) => format!("cannot append to the log file `{}`: {error}", path.display()),
         None => error.to_string(),
     })?;
-    let result = serve_all(options, &config);
+    let result = if options.supervise {
+        // Before there is a runtime, or any other thread.
+        let server = StartCommand::itself().without("--supervise");
+        Supervisor::new(server).ready_timeout(config.ready_timeout()).run().map_err(AnyError::from)
+    } else {
+        serve_all(options, &config).map(|()| ExitCode::SUCCESS)
+    };
     // Standard error is told by `main`.
     if let (Err(error), Some(_)) = (&result, config.log_path()) {
         tracing::error!(error = options::in_one_line(&**error), "cannot go on");

@@ -83,6 +83,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "COMMAND")]
     pub(crate) start_command: Option<String>,
 
+    /// Take the sockets over from the server that answers at this Unix path, or be the first; then answer there,
+    /// also to the example `ctl` [TAKEOVER_PATH]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) takeover: Option<PathBuf>,
+
+    /// Stay as the first process of a container, and run the server below it
+    #[arg(long)]
+    pub(crate) supervise: bool,
+
     /// Threads that serve connections [default: one for each core]
     #[arg(long, value_name = "NUMBER", env = "WORKER_THREADS")]
     pub(crate) worker_threads: Option<std::num::NonZeroUsize>,
@@ -109,6 +118,7 @@ impl Options {
             .probation(Setting::given_by("--probation", self.probation.as_ref()))
             .draining_limit(Setting::given_by("--draining-limit", self.draining_limit.as_ref()))
             .start_command(Setting::given_by("--start-command", self.start_command.as_ref()))
+            .takeover_path(Setting::given_by("--takeover", self.takeover.as_ref()))
             .admin_bind(Setting::given_by("--admin", self.admin.as_ref()))
             .environment();
         for bind in &self.bind {

@@ -36,6 +36,13 @@ const DEFAULT_BOUNDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.,
 /// Prometheus' default bounds unless [`ExporterBuilder::bounds`] gives others. Names are rendered as they were given:
 /// no suffix is added.
 ///
+/// # Totals go on over restarts
+///
+/// What [`Admin`](super::Admin) shows of a [`Generation`](crate::Generation) is counted by its whole line of processes:
+/// counters and histograms are those of this process and of all before it, and never fall at a restart. They are
+/// handed on with the sockets, by every generation that has an `Admin`. What another recorder counts begins anew in each
+/// process, and so does everything when no process of the line is left. [`render`](Self::render) is this process alone.
+///
 /// Handles of metrics that were registered before the installation go nowhere: install it first, before a
 /// [`MetricsLayer`](portcullis_layers::metrics::MetricsLayer) is built. Clones render the same metrics.
 ///
@@ -74,12 +81,17 @@ impl Exporter {
         ExporterBuilder { bounds: Vec::new() }
     }
 
-    /// Everything that is counted, in Prometheus' text format 0.0.4.
+    /// Everything that this process counts, in Prometheus' text format 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
-        let mut text = self.handle.render();
+        let mut text = self.counted();
         process::render(&mut text);
         text
+    }
+
+    /// Everything but the `process_*` series.
+    pub(super) fn counted(&self) -> String {
+        self.handle.render()
     }
 
     /// Sorts samples into their buckets for ever. A recorder that is built by hand has nobody who does, and

@@ -1,6 +1,7 @@
 use std::{
     convert::Infallible,
     future::{Ready, ready},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -11,8 +12,8 @@ use portcullis_layers::track::Tracker;
 use tokio::sync::watch;
 use tower::Service;
 
-use super::{Exporter, connections};
-use crate::{Generation, Phase};
+use super::{Exporter, connections, process};
+use crate::{Generation, Phase, statistics::Statistics};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -25,7 +26,7 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 /// | path | answer |
 /// | --- | --- |
 /// | `/` | a page that links to the others |
-/// | `/metrics` | what the [`Exporter`] renders, in Prometheus' text format |
+/// | `/metrics` | what the line of generations has counted, in Prometheus' text format |
 /// | `/healthz` | 200 `ok`, as long as the process can answer |
 /// | `/readyz` | 200 `serving` while it accepts connections; otherwise 503 and the word of its [`Phase`] |
 /// | `/connections` | the open connections, as a JSON array |
@@ -35,6 +36,21 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 /// may ask. It never fails, and is always ready.
 ///
 /// It can also be nested in an application's own HTTP server, which then says who may ask.
+///
+/// # What `/metrics` shows
+///
+/// - **Counters and histograms** count for the whole line of generations: what this process has counted, what still draining
+///   predecessors count, and what departed ones have left. They go on over restarts and rollbacks without a fall.
+/// - **`…connections_active` and `…connections_handshaking`** of this process are shown as they are; those of each older
+///   generation that still drains have its number as a further label, `generation="3"`, and vanish with it. So
+///   `sum(portcullis_connections_active)` is all that are open, and a long download stays in the graph.
+/// - Everything else (`process_*`, `portcullis_generation`, other gauges) is this process' own.
+///   `portcullis_generations_draining` says how many older generations there are.
+///
+/// What an older generation counts is at most a second old. If it is killed (`SIGKILL`, a crash), what it has counted in
+/// its last second is lost; nobody had seen it yet. The sums of histograms have nine decimals, so that they add up
+/// exactly. Where a generation has other buckets than this one, its observations are shown in the next larger of this
+/// one's.
 ///
 /// An element of `/connections`:
 ///
@@ -70,26 +86,36 @@ pub struct Admin {
     exporter: Exporter,
     tracker: Tracker,
     phase: watch::Receiver<Phase>,
+    /// Those of the line, where this process is one of its generations.
+    statistics: Option<Arc<Statistics>>,
 }
 
 impl Admin {
-    /// Shows what `exporter` knows, the connections of `generation`, and where it stands.
+    /// Shows what `exporter` knows and `generation` has inherited, the connections of `generation`, and where it stands.
+    ///
+    /// From now on `generation` hands on what `exporter` counts.
     #[must_use]
     pub fn new(generation: &Generation, exporter: Exporter) -> Self {
-        Self::from_parts(exporter, generation.tracker(), generation.phases())
+        let statistics = generation.shared().statistics();
+        statistics.count_with({
+            let exporter = exporter.clone();
+            move || exporter.counted()
+        });
+        let statistics = Some(statistics.clone());
+        Self { statistics, ..Self::from_parts(exporter, generation.tracker(), generation.phases()) }
     }
 
     /// Shows what `exporter` and `tracker` know, and the phase that was sent last. For a process whose phases
-    /// somebody else decides.
+    /// somebody else decides; its totals begin with it.
     #[must_use]
     pub const fn from_parts(exporter: Exporter, tracker: Tracker, phase: watch::Receiver<Phase>) -> Self {
-        Self { exporter, tracker, phase }
+        Self { exporter, tracker, phase, statistics: None }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         let page: fn(&Self) -> Page = match path {
             "/" => Self::index,
-            "/metrics" => |admin| Page::ok(METRICS, admin.exporter.render()),
+            "/metrics" => |admin| Page::ok(METRICS, admin.metrics()),
             "/healthz" => |_| Page::ok(TEXT, "ok"),
             "/readyz" => Self::readiness,
             "/connections" => Self::connections,
@@ -105,6 +131,13 @@ impl Admin {
                 response
             }
         }
+    }
+
+    fn metrics(&self) -> String {
+        let Some(statistics) = &self.statistics else { return self.exporter.render() };
+        let mut text = statistics.render();
+        process::render(&mut text);
+        text
     }
 
     fn readiness(&self) -> Page {

@@ -39,53 +39,112 @@ impl ListeningSocket {
         fd: OwnedFd,
         announced: &SocketDescription,
     ) -> Result<Self, InheritError> {
-        let domains: &[Domain] = match announced.kind.as_str() {
-            Self::TCP => &[Domain::IPV4, Domain::IPV6],
-            Self::UNIX => &[Domain::UNIX],
-            kind => return Err(InheritError::UnknownKind { name: name.to_owned(), kind: kind.to_owned() }),
-        };
-        let expected = || announced.to_string();
-        let io = |doing| {
-            move |source| InheritError::Io {
-                name: name.to_owned(),
-                expected: announced.to_string(),
-                doing,
-                source,
+        if ![Self::TCP, Self::UNIX].contains(&announced.kind.as_str()) {
+            let (name, kind) = (name.to_owned(), announced.kind.clone());
+            return Err(InheritError::UnknownKind { name, kind });
+        }
+        let named = || (name.to_owned(), announced.to_string());
+        let unfit = |unfit| {
+            let (name, expected) = named();
+            match unfit {
+                Unfit::WrongType { found } => InheritError::WrongType { name, expected, found },
+                Unfit::NotListening => InheritError::NotListening { name, expected },
+                Unfit::Io { doing, source } => InheritError::Io { name, expected, doing, source },
             }
         };
+        let checked = Checked::new(fd).map_err(unfit)?;
+        if checked.kind != announced.kind {
+            let found = checked.in_words();
+            return Err(unfit(Unfit::WrongType { found }));
+        }
+        // As text, which is how it was announced: it names scopes, and paths have no other form.
+        if checked.address != announced.address {
+            let ((name, expected), found) = (named(), checked.address);
+            return Err(InheritError::WrongAddress { name, expected, found });
+        }
+        checked.into_listening(|path| UnixPath::inherited(path, announced.inode)).map_err(unfit)
+    }
 
+    /// Takes a descriptor that nobody described: whatever it listens on, if that is TCP or a Unix path. Sets
+    /// close-on-exec and non-blocking. `path` says whose the path of a Unix socket is.
+    ///
+    /// On an error the descriptor is closed, and nothing about the socket was changed.
+    pub(crate) fn found(fd: OwnedFd, path: impl FnOnce(PathBuf) -> UnixPath) -> Result<Self, Unfit> {
+        Checked::new(fd)?.into_listening(path)
+    }
+}
+
+/// Why a descriptor is no socket that could be listened on.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It is no stream socket of TCP or on a Unix path.
+    WrongType {
+        /// What it is.
+        found: String,
+    },
+    /// It does not listen.
+    NotListening,
+    /// The system refused to say, or to set what the descriptor needs.
+    Io { doing: &'static str, source: std::io::Error },
+}
+
+/// A stream socket that listens.
+struct Checked {
+    socket: Socket,
+    kind: &'static str,
+    /// In the form of [`SocketDescription::address`].
+    address: String,
+    path: Option<PathBuf>,
+}
+
+impl Checked {
+    fn new(fd: OwnedFd) -> Result<Self, Unfit> {
+        let io = |doing| move |source| Unfit::Io { doing, source };
         let file = std::fs::File::from(fd);
         let file_type = file.metadata().map_err(io("look at"))?.file_type();
-        let socket = Socket::from(OwnedFd::from(file));
-        let found = if file_type.is_socket() {
-            let domain = socket.domain().map_err(io("ask the family of"))?;
-            let r#type = socket.r#type().map_err(io("ask the type of"))?;
-            let protocol = socket.protocol().map_err(io("ask the protocol of"))?;
-            let right = domains.contains(&domain)
-                && r#type == Type::STREAM
-                && (domain == Domain::UNIX || matches!(protocol, Some(Protocol::TCP | Protocol::MPTCP)));
-            (!right).then(|| kind_of_socket(domain, r#type, protocol))
-        } else {
-            Some(super::unix::describe(file_type).to_owned())
-        };
-        if let Some(found) = found {
-            return Err(InheritError::WrongType { name: name.to_owned(), expected: expected(), found });
+        if !file_type.is_socket() {
+            return Err(Unfit::WrongType { found: super::unix::describe(file_type).to_owned() });
         }
+        let socket = Socket::from(OwnedFd::from(file));
+        let domain = socket.domain().map_err(io("ask the family of"))?;
+        let r#type = socket.r#type().map_err(io("ask the type of"))?;
+        let protocol = socket.protocol().map_err(io("ask the protocol of"))?;
+        let kind = match domain {
+            Domain::IPV4 | Domain::IPV6 if matches!(protocol, Some(Protocol::TCP | Protocol::MPTCP)) => {
+                Some(ListeningSocket::TCP)
+            }
+            Domain::UNIX => Some(ListeningSocket::UNIX),
+            _ => None,
+        };
+        let Some(kind) = kind.filter(|_| r#type == Type::STREAM) else {
+            return Err(Unfit::WrongType { found: kind_of_socket(domain, r#type, protocol) });
+        };
         if !socket.is_listener().map_err(io("ask whether somebody listens on"))? {
-            return Err(InheritError::NotListening { name: name.to_owned(), expected: expected() });
+            return Err(Unfit::NotListening);
         }
         let bound = socket.local_addr().map_err(io("ask the address of"))?;
         let path = bound.as_pathname().map(PathBuf::from);
-        let found = display(&bound);
-        // As text, which is how it was announced: it names scopes, and paths have no other form.
-        if found != announced.address {
-            return Err(InheritError::WrongAddress { name: name.to_owned(), expected: expected(), found });
-        }
-        socket.set_cloexec(true).map_err(io("set close-on-exec on"))?;
-        socket.set_nonblocking(true).map_err(io("set non-blocking on"))?;
+        Ok(Self { socket, kind, address: display(&bound), path })
+    }
+
+    fn in_words(&self) -> String {
+        let domain = self.socket.domain().unwrap_or(Domain::UNIX);
+        kind_of_socket(domain, Type::STREAM, None)
+    }
+
+    fn into_listening(self, whose: impl FnOnce(PathBuf) -> UnixPath) -> Result<ListeningSocket, Unfit> {
+        let io = |doing| move |source| Unfit::Io { doing, source };
+        let path = match (self.kind, self.path) {
+            (ListeningSocket::UNIX, None) => {
+                return Err(Unfit::WrongType { found: format!("a Unix stream socket on {}", self.address) });
+            }
+            (_, path) => path,
+        };
+        self.socket.set_cloexec(true).map_err(io("set close-on-exec on"))?;
+        self.socket.set_nonblocking(true).map_err(io("set non-blocking on"))?;
         Ok(match path {
-            Some(path) => Self::Unix(socket.into(), UnixPath::inherited(path, announced.inode)),
-            None => Self::Tcp(socket.into()),
+            Some(path) => ListeningSocket::Unix(self.socket.into(), whose(path)),
+            None => ListeningSocket::Tcp(self.socket.into()),
         })
     }
 }

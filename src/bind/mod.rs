@@ -23,7 +23,7 @@ use portcullis_layers::LocalAddress;
 use self::address::Address;
 pub use self::error::{BindError, InheritError};
 pub(crate) use self::{
-    inherit::SocketDescription,
+    inherit::{SocketDescription, Unfit},
     socket::ListeningSocket,
     unix::{Inode, UnixPath},
 };
@@ -65,6 +65,16 @@ pub struct Bind {
 impl Bind {
     fn new(address: Address) -> Self {
         Self { address, backlog: 4096, mode: None, only_v6: false, nodelay: true }
+    }
+
+    /// A Unix path, with the default options.
+    pub(crate) fn unix(path: &Path) -> Result<Self, BindError> {
+        let uri = format!("unix://{}", path.display());
+        if path.to_str().is_none() {
+            let advice = "choose one in UTF-8".to_owned();
+            return Err(BindError::Path { uri, what: "has a path that is not UTF-8".to_owned(), advice });
+        }
+        uri.parse()
     }
 
     /// How many connections may wait to be accepted. Default: 4096.

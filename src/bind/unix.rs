@@ -47,20 +47,28 @@ impl Inode {
 #[derive(Clone, Debug)]
 pub(crate) struct UnixPath {
     path: PathBuf,
-    /// `None` if the path was no socket when the descriptor was inherited: then nothing there is ours.
+    /// `None` if nothing at the path is ours to remove.
     inode: Option<Inode>,
 }
 
 impl UnixPath {
-    /// For an inherited socket. Where the predecessor told the inode, that is it. Else what is at the path
-    /// now is taken for ours if it is a socket, which is wrong if somebody has replaced ours by a socket of
-    /// theirs; the descriptor cannot tell, for fstat(2) on it gives an inode of sockfs and not the path's.
-    pub(super) fn inherited(path: PathBuf, inode: Option<Inode>) -> Self {
-        let inode = inode.or_else(|| {
-            let metadata = fs::symlink_metadata(&path).ok()?;
-            metadata.file_type().is_socket().then(|| Inode::of(&metadata))
-        });
+    /// For a socket that the predecessor handed down, and what it told of the path. Where it told nothing, the path is not
+    /// ours.
+    pub(super) const fn inherited(path: PathBuf, inode: Option<Inode>) -> Self {
         Self { path, inode }
+    }
+
+    /// For a socket whose path somebody else made and will remove.
+    pub(crate) const fn of_another(path: PathBuf) -> Self {
+        Self { path, inode: None }
+    }
+
+    /// For a socket that comes back, bound by an earlier line of ours. What is at the path now is taken for ours if it
+    /// is a socket, which is wrong if somebody has replaced ours by a socket of theirs; the descriptor cannot tell, for
+    /// fstat(2) on it gives an inode of sockfs and not the path's.
+    pub(crate) fn come_back(path: PathBuf) -> Self {
+        let metadata = fs::symlink_metadata(&path).ok().filter(|metadata| metadata.file_type().is_socket());
+        Self { inode: metadata.as_ref().map(Inode::of), path }
     }
 
     pub(crate) fn as_path(&self) -> &Path {

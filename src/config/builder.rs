@@ -41,6 +41,7 @@ pub struct ConfigBuilder {
     pub(super) ready_timeout: Option<Setting<Duration>>,
     pub(super) probation: Option<Setting<Duration>>,
     pub(super) draining_limit: Option<Setting<usize>>,
+    pub(super) takeover_path: Option<Setting<PathBuf>>,
     pub(super) admin_bind: Option<Setting<Bind>>,
 }
 
@@ -108,6 +109,8 @@ impl ConfigBuilder {
         probation => probation: Duration;
         /// How many older generations may drain when a restart begins.
         draining_limit => draining_limit: usize;
+        /// The control path; see [`GenerationBuilder::control`](crate::GenerationBuilder::control).
+        takeover_path => takeover_path: PathBuf;
         /// Where the admin listens.
         admin_bind => admin_bind: Bind;
     }

@@ -61,6 +61,10 @@ impl ConfigBuilder {
         let binds = binds(&environment, self.binds, self.port)?;
         let admin_bind = environment.or(key::ADMIN_BIND, self.admin_bind)?;
         check_distinct(&binds, admin_bind.as_ref())?;
+        let takeover_path = environment.or(key::TAKEOVER_PATH, self.takeover_path)?;
+        if let Some(path) = &takeover_path {
+            check_control(path, &binds, admin_bind.as_ref())?;
+        }
         let allowed_networks = allowed_networks(&environment, self.allowed_networks)?;
         if let Some(networks) = &allowed_networks {
             check_has_addresses(networks, &binds)?;
@@ -93,6 +97,7 @@ impl ConfigBuilder {
             draining_limit: environment
                 .or(key::DRAINING_LIMIT, self.draining_limit)?
                 .map_or(DRAINING_LIMIT, |read| read.value),
+            takeover_path: takeover_path.map(|read| read.value),
             admin_bind: admin_bind.map(|read| read.value),
             binds: binds.into_iter().flat_map(|read| read.value).collect(),
         })
@@ -186,6 +191,20 @@ fn check_distinct(binds: &[Read<Vec<Bind>>], admin: Option<&Read<Bind>>) -> Resu
         }
         _ => Ok(()),
     }
+}
+
+/// The control path is bound as the path of a listener is, and cannot be another's.
+fn check_control(
+    path: &Read<PathBuf>,
+    binds: &[Read<Vec<Bind>>],
+    admin: Option<&Read<Bind>>,
+) -> Result<(), ConfigError> {
+    let control = Bind::unix(&path.value).map_err(|error| path.wrong(error.to_string()))?;
+    let mut others = binds.iter().flat_map(|read| &read.value).chain(admin.map(|read| &read.value));
+    if others.any(|other| other.path() == control.path()) {
+        return Err(path.conflict("is an address to listen on for others already: choose another path"));
+    }
+    Ok(())
 }
 
 fn allowed_networks(

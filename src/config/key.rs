@@ -36,5 +36,6 @@ keys! {
     READY_TIMEOUT: "ready timeout", "READY_TIMEOUT", "ready_timeout";
     PROBATION: "probation", "PROBATION", "probation";
     DRAINING_LIMIT: "draining limit", "DRAINING_LIMIT", "draining_limit";
+    TAKEOVER_PATH: "control path", "TAKEOVER_PATH", "takeover_path";
     ADMIN_BIND: "address of the admin listener", "ADMIN_BIND", "admin_bind";
 }

@@ -52,6 +52,7 @@ pub use self::{
 /// | [`ready_timeout`](ConfigBuilder::ready_timeout) | `READY_TIMEOUT` | a duration, not zero | 30 s |
 /// | [`probation`](ConfigBuilder::probation) | `PROBATION` | a duration | 5 s |
 /// | [`draining_limit`](ConfigBuilder::draining_limit) | `DRAINING_LIMIT` | a number | 8 |
+/// | [`takeover_path`](ConfigBuilder::takeover_path) | `TAKEOVER_PATH` | the path of a Unix socket | none: no control path |
 /// | [`admin_bind`](ConfigBuilder::admin_bind) | `ADMIN_BIND` | one [`Bind`] URI | none: no admin listener |
 ///
 /// A setter wins over the environment. A variable that is empty counts as one that is not set, but for
@@ -93,6 +94,7 @@ pub struct Config {
     ready_timeout: Duration,
     probation: Duration,
     draining_limit: usize,
+    takeover_path: Option<PathBuf>,
     admin_bind: Option<Bind>,
 }
 
@@ -234,6 +236,12 @@ impl Config {
     #[must_use]
     pub fn draining_limit(&self) -> usize {
         self.draining_limit
+    }
+
+    /// The control path, over which an operator's client asks and a successor takes over; none of [`binds`](Self::binds).
+    #[must_use]
+    pub fn takeover_path(&self) -> Option<&Path> {
+        self.takeover_path.as_deref()
     }
 
     /// Where the admin listens; none of [`binds`](Self::binds).

@@ -63,6 +63,8 @@ fn every_wrong_variable_is_named_with_its_value_and_what_to_write() {
         ("READY_TIMEOUT", "0s", "as in `30s`"),
         ("PROBATION", "a while", "as in `30s`"),
         ("DRAINING_LIMIT", "-1", "as in `8`"),
+        ("TAKEOVER_PATH", "/run/", "names a directory"),
+        ("TAKEOVER_PATH", "@control", "abstract"),
     ] {
         let error = built(&[(variable, value)]).expect_err(variable).to_string();
         assert!(error.contains(&format!("the variable `{variable}`")), "{variable}={value}: {error}");
@@ -136,6 +138,7 @@ fn what_is_not_set_has_the_documented_default() {
         assert_eq!(config.ready_timeout(), Duration::from_secs(30));
         assert_eq!(config.probation(), Duration::from_secs(5));
         assert_eq!(config.draining_limit(), 8);
+        assert_eq!(config.takeover_path(), None);
         assert_eq!(config.admin_bind(), None);
     }
 }
@@ -152,6 +155,7 @@ fn every_variable_is_read() {
         ("READY_TIMEOUT", "500ms"),
         ("PROBATION", "0s"),
         ("DRAINING_LIMIT", "20"),
+        ("TAKEOVER_PATH", "/run/echo.control"),
         ("ADMIN_BIND", "tcp://127.0.0.1:9100"),
     ]);
     assert_eq!(uris(&config), ["tcp://[::]:6789", "unix:///run/echo"]);
@@ -163,11 +167,23 @@ fn every_variable_is_read() {
     assert_eq!(config.ready_timeout(), Duration::from_millis(500));
     assert_eq!(config.probation(), Duration::ZERO);
     assert_eq!(config.draining_limit(), 20);
+    assert_eq!(config.takeover_path(), Some(Path::new("/run/echo.control")));
     assert_eq!(config.admin_bind().unwrap().to_string(), "tcp://127.0.0.1:9100");
 
     let config = self::config(&[("ALLOWED_NETWORKS", "10.0.0.0/8, ::1")]);
     assert!(allows(&config, "10.1.2.3") && allows(&config, "::1") && !allows(&config, "11.0.0.1"));
     assert!(config.allowlist_layer().is_some());
+}
+
+#[test]
+fn the_control_path_is_nobody_elses() {
+    for variables in [
+        [("BIND", "tcp://[::]:1 unix:///run/echo"), ("TAKEOVER_PATH", "/run/echo")],
+        [("ADMIN_BIND", "unix:///run/echo"), ("TAKEOVER_PATH", "/run/echo")],
+    ] {
+        let error = built(&variables).unwrap_err().to_string();
+        assert!(error.contains("`TAKEOVER_PATH`") && error.contains("choose another path"), "{error}");
+    }
 }
 
 #[test]

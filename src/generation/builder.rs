@@ -11,18 +11,21 @@ use portcullis_layers::BoxError;
 use tokio::sync::mpsc;
 
 use super::{
-    Generation,
+    Generation, ListenError,
     life::{Life, Settings},
     probation::{HealthCheck, PROBATION, Trial},
     roster::Roster,
-    shared::Shared,
+    shared::{Parts, Shared},
     state::{STATE_LIMIT, STATE_TIMEOUT, State},
 };
 use crate::{
     Config, HandoffError, StartCommand,
+    control::{self, Found, TakeoverError},
     handoff::Succession,
     pid_file::{PidFile, PidFileError},
     signals,
+    statistics::Statistics,
+    systemd::{self, Notifier},
 };
 
 /// The settings of a [`Generation`], made by [`Generation::builder`].
@@ -31,6 +34,7 @@ use crate::{
 pub struct GenerationBuilder {
     start_command: Option<StartCommand>,
     pid_file: Option<PathBuf>,
+    control: Option<PathBuf>,
     ready_timeout: Duration,
     drain_timeout: Duration,
     trial: Trial,
@@ -38,6 +42,7 @@ pub struct GenerationBuilder {
     state_limit: usize,
     state_timeout: Duration,
     signals: bool,
+    systemd: bool,
     metrics_prefix: String,
 }
 
@@ -51,6 +56,12 @@ pub enum StartError {
     /// The predecessor and this process did not come together.
     #[error("cannot take over from the predecessor")]
     Handoff(#[from] HandoffError),
+    /// The control path is not to be had, and nobody who serves it hands over.
+    #[error("cannot use the control path")]
+    Takeover(#[from] TakeoverError),
+    /// The control path cannot be listened on.
+    #[error("cannot serve the control path")]
+    Control(#[from] ListenError),
     /// The signal handlers cannot be installed.
     #[error("cannot handle signals")]
     Signals(#[source] io::Error),
@@ -68,6 +79,7 @@ impl GenerationBuilder {
         Self {
             start_command: None,
             pid_file: None,
+            control: None,
             ready_timeout: READY_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
             trial: Trial { probation: PROBATION, health_check: None },
@@ -75,15 +87,17 @@ impl GenerationBuilder {
             state_limit: STATE_LIMIT,
             state_timeout: STATE_TIMEOUT,
             signals: true,
+            systemd: true,
             metrics_prefix: portcullis_layers::metrics::DEFAULT_PREFIX.to_owned(),
         }
     }
 
-    /// Takes what a [`Config`] says of the start command and the pid file, if it does, its timeouts, its probation and its
-    /// limit of draining generations.
+    /// Takes what a [`Config`] says of the start command, the pid file and the control path, if it does, its timeouts, its
+    /// probation and its limit of draining generations.
     pub fn config(mut self, config: &Config) -> Self {
         self.start_command = config.start_command().cloned().or(self.start_command);
         self.pid_file = config.pid_file().map(Into::into).or(self.pid_file);
+        self.control = config.takeover_path().map(Into::into).or(self.control);
         self.ready_timeout = config.ready_timeout();
         self.drain_timeout = config.drain_timeout();
         self.trial.probation = config.probation();
@@ -103,6 +117,20 @@ impl GenerationBuilder {
     /// last. That it can be written is checked at the start.
     pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pid_file = Some(path.into());
+        self
+    }
+
+    /// The control path: a Unix path over which an operator's [`Client`](crate::control::Client) restarts, drains and looks
+    /// at this generation, and a successor takes over that somebody else starts. Default: none.
+    ///
+    /// If a server answers there when this generation starts, it is that server's successor, and takes its
+    /// sockets over as in a restart. If nobody does, it is the first of a line. A server that restarts or drains just then
+    /// refuses, and the start fails. A process that was started by its predecessor does not look.
+    ///
+    /// Only processes of this user and of root are heard; the path has the mode `0o600`. It is a listener called
+    /// `control`, owned and handed on as that of any Unix socket ([`Bind`](crate::Bind)).
+    pub fn control(mut self, path: impl Into<PathBuf>) -> Self {
+        self.control = Some(path.into());
         self
     }
 
@@ -187,13 +215,36 @@ impl GenerationBuilder {
         self
     }
 
+    /// Whether to take the sockets that the service manager passes, and to tell it what happens; of use under systemd, and
+    /// nothing where its variables are absent. Default: true.
+    ///
+    /// - The first generation takes **every** descriptor that is passed to this process (`LISTEN_FDS`, `sd_listen_fds(3)`).
+    ///   [`listen`](Generation::listen) takes those that are bound to its address, one with its name first
+    ///   (`FileDescriptorName=`); what no listener asked for is closed when all are served, and the log says so. A program that
+    ///   reads `LISTEN_FDS` itself must say `false` here.
+    /// - The manager is told (`NOTIFY_SOCKET`, `sd_notify(3)`) which process serves, of restarts and their outcome, and of the
+    ///   last drain. Every generation speaks for itself: the unit needs `NotifyAccess=all`.
+    /// - It is given the listening sockets to keep, under `portcullis.` and the listener's name, so that they outlive a crash
+    ///   and `systemctl restart` if it is willing to (`FileDescriptorStoreMax=`). The path of a Unix socket is then
+    ///   left in place at the end.
+    /// - Its watchdog is answered (`WatchdogSec=`, `sd_watchdog_enabled(3)`) by the generation that serves, from the tokio
+    ///   runtime: a runtime that does not turn is found out.
+    /// - The last generation waits for older ones that still drain, for the manager kills them when it has left.
+    ///
+    /// Ready-made units are in `examples/systemd/`.
+    pub fn systemd(mut self, heed: bool) -> Self {
+        self.systemd = heed;
+        self
+    }
+
     /// What the names of the metrics of this generation begin with. Default: `portcullis`.
     pub fn metrics_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.metrics_prefix = prefix.into();
         self
     }
 
-    /// Starts: as the first of a line, or as the successor of the process that started this one.
+    /// Starts: as the first of a line, or as the successor of the process that started this one or that serves the
+    /// [`control`](Self::control) path.
     ///
     /// Call it early and within a tokio runtime: until then a descriptor that the predecessor handed down would be inherited
     /// by children of this process, and signals have their usual effect. Metrics go to the recorder that is
@@ -208,7 +259,22 @@ impl GenerationBuilder {
     /// A successor whose start was dropped is not a successor any more, and must exit.
     pub async fn start(self) -> Result<Generation, StartError> {
         let start_command = self.start_command.unwrap_or_else(StartCommand::itself);
-        let (succession, inherited) = Succession::begin(self.ready_timeout).await?.unzip();
+        let control =
+            self.control.map(|path| control::bind_to(&path).map_err(TakeoverError::from)).transpose()?;
+        let mut bound = None;
+        let mut taken = Succession::begin(self.ready_timeout).await?;
+        let (notifier, activated) = if self.systemd {
+            (Notifier::from_environment(taken.is_some()), systemd::activated())
+        } else {
+            (Notifier::silent(), Vec::new())
+        };
+        if let (None, Some(control)) = (&taken, &control) {
+            match control::find(control, self.ready_timeout).await? {
+                Found::Server(succession, inheritance) => taken = Some((succession, *inheritance)),
+                Found::Nobody(socket) => bound = Some(socket),
+            }
+        }
+        let (succession, inherited) = taken.unzip();
         let pid_file = self.pid_file.map(PidFile::prepare).transpose()?;
         let named = pid_file.as_ref().filter(|_| succession.is_none()).and_then(PidFile::names_another);
         if let Some(pid) = named {
@@ -221,11 +287,27 @@ impl GenerationBuilder {
 
         let (restarts, requests) = mpsc::channel(16);
         let inherited = inherited.unwrap_or_default();
-        let roster = Roster::new(inherited.listeners);
+        let roster = Roster::new(inherited.listeners, activated);
         let state = State::new(self.state_limit, self.state_timeout, inherited.state);
-        let prefix = self.metrics_prefix;
-        let shared =
-            Arc::new(Shared::new(number, prefix, pid_file, roster, state, inherited.generations, restarts));
+        let statistics = Statistics::new();
+        if succession.is_some() {
+            statistics.inherit(inherited.generations, inherited.page);
+        }
+        let metrics_prefix = self.metrics_prefix;
+        let signals = self.signals;
+        let parts = Parts {
+            number,
+            metrics_prefix,
+            pid_file,
+            roster,
+            state,
+            statistics,
+            notifier,
+            restarts,
+            signals,
+        };
+        let shared = Arc::new(Shared::new(parts));
+        shared.notifier.keep_alive(shared.phase());
         let settings = Settings {
             start_command,
             ready_timeout: self.ready_timeout,
@@ -234,6 +316,10 @@ impl GenerationBuilder {
             draining_limit: self.draining_limit,
         };
         let generation = Generation { shared: shared.clone() };
+        if let Some(control) = &control {
+            let listener = generation.listen_on(control::NAME, control, bound)?;
+            tokio::spawn(control::serve(listener, generation.clone()));
+        }
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;
         }

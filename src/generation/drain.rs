@@ -22,8 +22,12 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
     // Announced before the listeners stop, so that no connection starts something new in between.
     shared.tracker.announce_drain();
     shared.phase.send_replace(Phase::Draining);
+    fault_point!(Draining);
     let (connections, deadline) = (shared.open.connections(), settings.drain_timeout);
     tracing::info!(generation = shared.number, connections, ?deadline, "draining");
+    if last {
+        shared.notifier.stopping(shared.number, settings.drain_timeout);
+    }
 
     let forced = match timeout(settings.drain_timeout, shared.connections_over()).await {
         Ok(()) => 0,
@@ -35,8 +39,12 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
             forced
         }
     };
+    if last && shared.notifier.is_heard() {
+        // A service manager kills what is left when the one that served is gone.
+        elders_over(shared, begun + settings.drain_timeout).await;
+    }
     // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
-    shared.drained.cancel();
+    shared.drained.send_replace(Some(forced));
     if timeout(LAST_MOMENT, shared.attending.over()).await.is_err() {
         shared.attending.force();
     }
@@ -54,4 +62,20 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
         );
     }
     forced
+}
+
+/// Waits for the older generations that still drain: each has a deadline of its own, which comes before ours.
+async fn elders_over(shared: &Shared, deadline: Instant) {
+    for elder in shared.statistics.elders() {
+        tracing::info!(
+            generation = shared.number,
+            elder = elder.generation,
+            pid = elder.pid,
+            "waits for an older one"
+        );
+        let left = deadline.saturating_duration_since(Instant::now()).max(LAST_MOMENT);
+        if !elder.over(left).await {
+            tracing::warn!(elder = elder.generation, pid = elder.pid, "an older generation still drains");
+        }
+    }
 }

@@ -10,13 +10,15 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Restarted,
     drain::drain,
     metrics::LineMetrics,
-    probation::{Settled, Trial, on_probation},
+    probation::{Settled, Trial, obey, on_probation},
     restart::{RestartRequest, refuse, restart},
+    roster::Roster,
     shared::{End, Shared},
 };
 use crate::{
@@ -74,6 +76,8 @@ const WHAT_FOR: Duration = Duration::from_secs(5);
 
 impl Life {
     pub(super) async fn run(self, mut requests: Requests, succession: Option<Succession>) {
+        let statistics = self.shared.statistics.clone();
+        let _keeping = AbortOnDropHandle::new(tokio::spawn(async move { statistics.keep().await }));
         let over = match self.settle(&mut requests, succession).await {
             Ok(Ok(settled)) => self.serve(&mut requests, settled).await,
             Ok(Err(over)) => over,
@@ -103,7 +107,10 @@ impl Life {
         let (succession, Commit { took_seconds }) =
             match self.refusing(requests, Refusal::NotServing, starting).await? {
                 Started::OnProbation(succession, commit) => (succession, commit),
-                Started::Alone => return Ok(Ok(Settled::default())),
+                Started::Alone => {
+                    self.shared.statistics.settled();
+                    return Ok(Ok(Settled::default()));
+                }
                 Started::Over(over) => return Ok(Err(over)),
             };
         let proving = on_probation(&self.shared, self.settings.trial.clone(), succession);
@@ -112,6 +119,9 @@ impl Life {
             self.metrics().committed(Duration::try_from_secs_f64(took_seconds).unwrap_or_default());
             self.metrics().restarted(RestartResult::Succeeded);
             tracing::info!(generation = self.shared.number, "settled");
+        }
+        if proved.is_ok() {
+            self.tell_of_serving();
         }
         Ok(proved)
     }
@@ -124,7 +134,10 @@ impl Life {
                 biased;
                 () = self.shared.drain_requested.cancelled() => Ok(Started::Over(Over::Asked { last: true })),
                 () = self.ready() => {
+                    // What the service manager passed and nobody asked for is closed.
+                    _ = self.shared.with_roster(Roster::claim);
                     self.enter_serving();
+                    self.tell_of_serving();
                     Ok(Started::Alone)
                 }
             },
@@ -133,6 +146,7 @@ impl Life {
 
     /// Takes the predecessor's place, when both are ready for it.
     async fn succeed(&self, mut succession: Succession) -> Result<Started, HandoffError> {
+        fault_point!(Initialising);
         let mut alone = false;
         loop {
             tokio::select! {
@@ -158,6 +172,7 @@ impl Life {
             Verdict::Gone
         } else {
             succession.ready(claim).await?;
+            fault_point!(Waiting);
             tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => {
@@ -170,17 +185,22 @@ impl Life {
             Verdict::Abort(reason) => Err(HandoffError::Aborted { reason }),
             Verdict::Gone => {
                 let predecessor = succession.predecessor();
+                fault_point!(Alone);
                 tracing::warn!(
                     predecessor,
                     "the predecessor died during the handoff; this generation serves alone"
                 );
                 self.enter_serving();
+                self.tell_of_serving();
                 Ok(Started::Alone)
             }
             Verdict::Commit(commit) => {
+                fault_point!(Told);
                 self.enter_serving();
+                self.shared.notifier.on_probation(self.shared.number);
                 // The predecessor does not wait for ever for them.
                 self.shared.accept_loops(|accepting| accepting >= served).await;
+                fault_point!(Accepting);
                 succession.serving(self.settings.trial.lasts()).await?;
                 Ok(Started::OnProbation(succession, commit))
             }
@@ -200,7 +220,9 @@ impl Life {
     }
 
     fn metrics(&self) -> &LineMetrics {
-        self.metrics.get_or_init(|| LineMetrics::register(&self.shared.metrics_prefix, self.shared.number))
+        self.metrics.get_or_init(|| {
+            LineMetrics::register(&self.shared.metrics_prefix, self.shared.number, &self.shared.statistics)
+        })
     }
 
     fn enter_serving(&self) {
@@ -210,17 +232,30 @@ impl Life {
         tracing::info!(generation = self.shared.number, pid = std::process::id(), "serving");
     }
 
+    /// Tells the service manager that this generation serves, and is not on probation.
+    fn tell_of_serving(&self) {
+        let (sockets, gone) = self.shared.with_roster(|roster| (roster.acceptors(), roster.gone()));
+        self.shared.notifier.serves(self.shared.number, sockets, &gone);
+    }
+
     /// Serves, and restarts when asked to, until serving is over.
     async fn serve(&self, requests: &mut Requests, mut settled: Settled) -> Over {
         loop {
             tokio::select! {
                 biased;
                 () = self.shared.drain_requested.cancelled() => return Over::Asked { last: true },
-                over = settled.called_off(&self.shared) => return over,
+                // Obeyed here and not within what is waited for: a request that comes meanwhile must not interrupt it.
+                word = settled.last_word() => if let Err(over) = obey(&self.shared, word).await {
+                    return over;
+                },
                 Some(request) = requests.recv() => {
+                    self.shared.notifier.restarting(self.shared.number);
                     let restarting = restart(&self.shared, &self.settings, request.candidate);
                     let outcome = self.refusing(requests, Refusal::AlreadyRestarting, restarting).await;
                     self.tell(&outcome);
+                    if let Err(error) = &outcome {
+                        self.shared.notifier.restart_failed(self.shared.number, error);
+                    }
                     let succeeded = outcome.is_ok();
                     // Whoever asked may have gone; the log and the metric have it, too.
                     _ = request.outcome.send(outcome);
@@ -266,6 +301,9 @@ impl Life {
                     let RestartRequest { candidate, outcome } = request;
                     let refused = Err(RestartError::Refused(refusal));
                     self.tell(&refused);
+                    if refusal != Refusal::NotServing {
+                        self.shared.notifier.restart_under_way();
+                    }
                     // Whoever asked may have gone.
                     _ = outcome.send(refused);
                     // It may take a moment, and the work goes on meanwhile.

@@ -9,7 +9,7 @@ use metrics::{
 
 use portcullis_layers::metrics::series_name;
 
-use crate::handoff::RestartResult;
+use crate::{handoff::RestartResult, statistics::Statistics};
 
 /// Handles, registered once.
 #[derive(Debug)]
@@ -21,12 +21,13 @@ pub(super) struct LineMetrics {
 }
 
 impl LineMetrics {
-    pub(super) fn register(prefix: &str, number: u64) -> Self {
+    pub(super) fn register(prefix: &str, number: u64, statistics: &Statistics) -> Self {
         let generation = series_name(prefix, "generation");
         let restarts = series_name(prefix, "restarts_total");
         let restart_duration = series_name(prefix, "restart_duration_seconds");
         let draining = series_name(prefix, "draining");
         let drain_duration = series_name(prefix, "drain_duration_seconds");
+        let generations_draining = series_name(prefix, "generations_draining");
 
         describe_gauge!(
             generation.clone(),
@@ -48,9 +49,15 @@ impl LineMetrics {
             Unit::Seconds,
             "From the beginning of a drain to its end"
         );
+        describe_gauge!(
+            generations_draining.clone(),
+            Unit::Count,
+            "Older generations that still serve their last connections"
+        );
 
         // Precise up to 2^53 restarts.
         gauge!(generation).set(number as f64);
+        statistics.show_draining(gauge!(generations_draining));
         let metrics = Self {
             restarts: RestartResult::ALL
                 .map(|result| counter!(restarts.clone(), "result" => result.as_str())),

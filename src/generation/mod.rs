@@ -15,6 +15,7 @@ mod restart;
 mod roster;
 mod shared;
 mod state;
+mod status;
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -30,8 +31,10 @@ pub(crate) use shared::{End, Shared};
 pub use state::StateError;
 
 use crate::{
-    GracefulListener, Refusal, RestartError,
-    bind::{Bind, BindError},
+    ActivationError, GracefulListener, Refusal, RestartError,
+    bind::{Bind, BindError, ListeningSocket},
+    control,
+    handoff::Arrival,
     listener::Acceptor,
     phase::Phase,
 };
@@ -61,6 +64,12 @@ pub struct Restarted {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
+    /// The name is the control path's, whether there is one or not.
+    #[error("listener {name:?}: this name is that of the control path; choose another one")]
+    Reserved {
+        /// The name.
+        name: String,
+    },
     /// The name is taken.
     #[error("listener {name:?}: there is one with this name already; every listener needs a name of its own")]
     Duplicate {
@@ -83,6 +92,15 @@ pub enum ListenError {
         /// What was wrong.
         #[source]
         source: BindError,
+    },
+    /// The service manager passed a descriptor under this name that is not what the listener asks for.
+    #[error("listener {name:?}: cannot use what the service manager passed")]
+    Activation {
+        /// The name of the listener.
+        name: String,
+        /// What was wrong.
+        #[source]
+        source: ActivationError,
     },
     /// The socket cannot be registered with the runtime.
     #[error("listener {name:?}: cannot be registered with the tokio runtime")]
@@ -115,8 +133,8 @@ impl Generation {
 
     /// A listener on `bind`, known by `name` in metrics and logs and to the next generation.
     ///
-    /// If the predecessor handed down a socket that is bound to this address, one with this name first, it is taken as it
-    /// is; options of `bind` that concern the socket itself (backlog, mode) are then the predecessor's.
+    /// If the predecessor, or the service manager, handed down a socket that is bound to this address, one with this name
+    /// first, it is taken as it is; options of `bind` that concern the socket itself (backlog, mode) are then theirs.
     /// Otherwise the address is bound now. Blocks: a host name is resolved, and the directory of a Unix path is locked.
     ///
     /// ```no_run
@@ -130,8 +148,8 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// When the address cannot be understood or bound, when the name is taken, and when this generation hands over or
-    /// drains.
+    /// When the address cannot be understood or bound, when the name is taken or `control`, when the service manager passed
+    /// something else under this name, and when this generation hands over or drains.
     ///
     /// # Panics
     ///
@@ -141,9 +159,22 @@ impl Generation {
         B: TryInto<Bind, Error: Into<BindError>>,
     {
         let bind = bind.try_into().map_err(|error| ListenError::bind(name, error.into()))?;
+        if name == control::NAME {
+            return Err(ListenError::Reserved { name: name.to_owned() });
+        }
+        self.listen_on(name, &bind, None)
+    }
+
+    /// As [`listen`](Self::listen), under any name. `bound`: the socket, if it is there already.
+    fn listen_on(
+        &self,
+        name: &str,
+        bind: &Bind,
+        bound: Option<ListeningSocket>,
+    ) -> Result<GracefulListener, ListenError> {
         let name: Arc<str> = name.into();
         self.shared.with_roster(|roster| roster.reserve(&name))?;
-        let listening = self.listen_reserved(&name, &bind);
+        let listening = self.listen_reserved(&name, bind, bound);
         if listening.is_err() {
             self.shared.with_roster(|roster| roster.unreserve(&name));
         }
@@ -151,14 +182,16 @@ impl Generation {
     }
 
     /// The name is reserved, so this generation is not ready meanwhile.
-    fn listen_reserved(&self, name: &Arc<str>, bind: &Bind) -> Result<GracefulListener, ListenError> {
-        let candidates = self.shared.with_roster(|roster| roster.candidates(name));
-        let inherited = candidates.into_iter().find(|candidate| candidate.is(bind)).map(|found| found.name);
-        let handed_down =
-            inherited.as_ref().and_then(|name| self.shared.with_roster(|roster| roster.take_inherited(name)));
-        let inherited = inherited.filter(|_| handed_down.is_some());
-        let socket =
-            handed_down.map_or_else(|| bind.bind(), Ok).map_err(|error| ListenError::bind(name, error))?;
+    fn listen_reserved(
+        &self,
+        name: &Arc<str>,
+        bind: &Bind,
+        bound: Option<ListeningSocket>,
+    ) -> Result<GracefulListener, ListenError> {
+        let (socket, inherited) = match bound {
+            Some(socket) => (socket, None),
+            None => self.take_or_bind(name, bind)?,
+        };
         let acceptor = Acceptor::new(socket, self.shared.tracker.drain())
             .map_err(|source| ListenError::Register { name: name.to_string(), source })?;
         let address = acceptor.local_address();
@@ -167,6 +200,25 @@ impl Generation {
         self.shared.with_roster(|roster| roster.enter(name.clone(), bind, acceptor.clone(), inherited));
         let seat = Seat { shared: self.shared.clone(), name: name.clone(), acceptor, attending: false };
         Ok(GracefulListener::new(seat))
+    }
+
+    /// The socket that was handed down, and what it was called; or one that is bound now.
+    fn take_or_bind(
+        &self,
+        name: &str,
+        bind: &Bind,
+    ) -> Result<(ListeningSocket, Option<String>), ListenError> {
+        let candidates = self.shared.with_roster(|roster| roster.candidates(name));
+        if let Some(found) = candidates.into_iter().find(|candidate| candidate.is(bind))
+            && let Some((inherited, socket)) =
+                self.shared.with_roster(|roster| roster.take_inherited(found.descriptor))
+        {
+            return Ok((socket, Some(inherited)));
+        }
+        if let Some(source) = self.shared.with_roster(|roster| roster.misfit(name, bind)) {
+            return Err(ListenError::Activation { name: name.to_owned(), source });
+        }
+        Ok((bind.bind().map_err(|error| ListenError::bind(name, error))?, None))
     }
 
     /// The registry of this generation's connections, for a [`TrackLayer`](portcullis_layers::track::TrackLayer).
@@ -252,6 +304,15 @@ impl Generation {
             return Err(refused);
         }
         told.await.unwrap_or(Err(refused))
+    }
+
+    /// Hands the sockets to a process that somebody else has started, or turns it away. The outcome is told to
+    /// that one, to the log and to the metrics.
+    pub(crate) async fn take_over(&self, arrival: Arrival) {
+        let candidate = Candidate::Arrived(Box::new(arrival));
+        let request = RestartRequest { candidate, outcome: oneshot::channel().0 };
+        // An error means that this generation has ended, and with it the connection.
+        _ = self.shared.restarts.send(request).await;
     }
 
     /// Stops accepting, finishes what is open, ends; what `TERM` does. Returns at once:

@@ -81,6 +81,8 @@ impl Trial {
     /// Waits for the end of the probation and of the health check.
     async fn verdict(self) -> Result<(), String> {
         let healthy = async {
+            #[cfg(feature = "__faults")]
+            crate::faults::health()?;
             match self.health_check {
                 Some(check) => check.verdict().await,
                 None => Ok(()),
@@ -106,6 +108,7 @@ pub(super) async fn on_probation(
     mut succession: Succession,
 ) -> Result<Settled, Over> {
     let predecessor = succession.predecessor();
+    fault_point!(Probation);
     tokio::select! {
         biased;
         // Who tells this one to end means the service: the predecessor must not go on with it.
@@ -120,7 +123,9 @@ pub(super) async fn on_probation(
         }
         verdict = trial.verdict() => match verdict {
             Ok(()) => {
+                fault_point!(Passed);
                 succession.settled().await;
+                fault_point!(Settled);
                 Ok(Settled(Some(succession)))
             }
             Err(reason) => step_back(shared, succession, reason).await,
@@ -136,23 +141,26 @@ pub(super) async fn on_probation(
 pub(super) struct Settled(Option<Succession>);
 
 impl Settled {
-    /// Waits for a predecessor that does not agree; for ever if it does. Cancel safe.
-    pub(super) async fn called_off(&mut self, shared: &Shared) -> Over {
-        if let Some(succession) = &mut self.0 {
-            let verdict = succession.verdict().await;
-            self.0 = None;
-            if let Err(over) = obey(shared, verdict).await {
-                return over;
+    /// Waits for the last word of the predecessor; for ever once it was heard. Cancel safe.
+    pub(super) async fn last_word(&mut self) -> Result<Verdict, HandoffError> {
+        match &mut self.0 {
+            Some(succession) => {
+                let verdict = succession.verdict().await;
+                self.0 = None;
+                verdict
             }
+            None => std::future::pending().await,
         }
-        std::future::pending().await
     }
 }
 
 /// What the predecessor's word means to a generation that serves: nothing, if it is gone.
-async fn obey(shared: &Shared, verdict: Result<Verdict, HandoffError>) -> Result<(), Over> {
+pub(super) async fn obey(shared: &Shared, verdict: Result<Verdict, HandoffError>) -> Result<(), Over> {
     let error = match verdict {
-        Ok(Verdict::Gone) => return Ok(()),
+        Ok(Verdict::Gone) => {
+            shared.statistics.settled();
+            return Ok(());
+        }
         Ok(Verdict::Abort(reason)) => HandoffError::Aborted { reason },
         Ok(Verdict::Commit(_)) => {
             let reason = "it committed twice".to_owned();
@@ -172,7 +180,9 @@ async fn step_back(shared: &Shared, mut succession: Succession, reason: String) 
         "not fit to serve; the predecessor is asked to go on"
     );
     stop_accepting(shared).await;
+    fault_point!(Sick);
     succession.sick(reason.clone()).await;
+    fault_point!(SteppedBack);
     // Without a limit: a predecessor that hangs accepts when it wakes, and then there must not be two.
     let verdict = tokio::select! {
         biased;
@@ -185,6 +195,7 @@ async fn step_back(shared: &Shared, mut succession: Succession, reason: String) 
             "the predecessor is gone; better an unfit generation than none: this one serves"
         );
         shared.phase.send_replace(Phase::Serving);
+        shared.statistics.settled();
         return Ok(Settled::default());
     }
     Err(Over::Unfit(HandoffError::Sick { reason }))

@@ -13,6 +13,7 @@ use crate::{
     handoff::{Arrival, Committed, Estate, Probation, Step, Successor},
     listener::Acceptor,
     phase::Phase,
+    statistics::Handover,
 };
 
 /// Somebody asks for a restart and waits for its outcome.
@@ -28,7 +29,6 @@ pub(crate) enum Candidate {
     /// A process that is still to be started.
     Start,
     /// One that somebody else has started.
-    #[expect(dead_code, reason = "takeover over a Unix path comes next")]
     Arrived(Box<Arrival>),
 }
 
@@ -44,10 +44,14 @@ pub(super) async fn restart(
     candidate: Candidate,
 ) -> Result<Restarted, RestartError> {
     let requested = Instant::now();
-    let (mut successor, estate) = begin(shared, settings, candidate).await?;
+    fault_point!(Asked);
+    let (mut successor, estate, mut statistics) = begin(shared, settings, candidate).await?;
     let until_commit = async {
         let claim = successor.hand_over(&estate).await?;
+        fault_point!(Ready);
         stand_by(shared).await?;
+        // What was counted up to here is in the first scrape of the successor.
+        shared.statistics.publish();
         Ok(claim)
     };
     let claimed = tokio::select! {
@@ -66,22 +70,36 @@ pub(super) async fn restart(
     };
 
     let took = requested.elapsed();
+    match successor.handle() {
+        Ok(process) => statistics.serves(shared.number + 1, successor.pid(), process),
+        Err(error) => tracing::warn!(%error, "what the successor counts will be lost if it is rolled back"),
+    }
     let restarted = Restarted { pid: successor.pid(), generation: shared.number + 1, took };
     match prove(shared, &mut successor, restarted).await {
-        Ok(Probation::Passed) => successor.let_go(),
+        Ok(Probation::Passed) => {
+            fault_point!(Over);
+            statistics.settled();
+            successor.let_go();
+        }
         Ok(Probation::Sick(reason)) => {
+            fault_point!(RollingBack);
             // It has stopped accepting, and serves the connections that it has.
+            drop(statistics);
             roll_back(shared);
             successor.dismiss(reason.clone()).await;
             return Err(RestartError::RolledBack(Box::new(RestartError::Sick { reason })));
         }
         Err(error) => {
+            fault_point!(RollingBack);
             successor.abandon(&error).await;
+            drop(statistics);
             roll_back(shared);
             return Err(RestartError::RolledBack(Box::new(error)));
         }
     }
     let listeners = shared.with_roster(|roster| roster.unclaimed(&claim));
+    // Nobody has accepted there since the commit, and nobody else will.
+    listeners.iter().for_each(|listener| listener.set_unclaimed());
     // It may wait for a lock. It does not panic; what could not be removed is in the log.
     _ = tokio::task::spawn_blocking(move || unlink(&listeners)).await;
     Ok(restarted)
@@ -92,9 +110,9 @@ async fn begin(
     shared: &Shared,
     settings: &Settings,
     candidate: Candidate,
-) -> Result<(Successor, Estate<Arc<Acceptor>>), RestartError> {
+) -> Result<(Successor, Estate<Arc<Acceptor>>, Handover), RestartError> {
     let limit = settings.draining_limit;
-    if shared.elders().len() >= limit {
+    if shared.statistics.draining() >= limit {
         return refuse(candidate, RestartError::Refused(Refusal::TooManyDraining { limit })).await;
     }
     let collected = tokio::select! {
@@ -105,6 +123,13 @@ async fn begin(
     let state = match collected {
         Ok(state) => state,
         Err(error) => return refuse(candidate, error).await,
+    };
+    let statistics = match shared.statistics.begin_handover(shared.number) {
+        Ok(statistics) => statistics,
+        Err(error) => {
+            let (name, reason) = ("statistics".to_owned(), error.to_string());
+            return refuse(candidate, RestartError::State { name, reason }).await;
+        }
     };
     let successor = match candidate {
         Candidate::Start => {
@@ -121,7 +146,8 @@ async fn begin(
         roster.freeze(true);
         roster.inventory()
     });
-    Ok((successor, Estate { generation: shared.number, listeners, state, generations: shared.elders() }))
+    let (generations, page) = (statistics.generations().to_vec(), statistics.page().clone());
+    Ok((successor, Estate { generation: shared.number, listeners, state, generations, page }, statistics))
 }
 
 /// Refuses whoever asks.
@@ -154,6 +180,7 @@ async fn prove(
         Committed::Settled => return Ok(Probation::Passed),
     };
     tracing::info!(successor = pid, generation, ?took, ?probation, "handed over; standing by");
+    fault_point!(StandingBy);
     tokio::select! {
         biased;
         // Told to end: there is a generation that serves, so this one is not needed.

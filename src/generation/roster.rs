@@ -1,22 +1,30 @@
 //! The listeners of a generation: which it was handed, which it has, and whether all of them are served.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    os::fd::{AsFd, AsRawFd, RawFd},
+    sync::Arc,
+};
 
 use portcullis_layers::LocalAddress;
 
 use super::{ListenError, Shared};
 use crate::{
+    ActivationError,
     bind::{Bind, ListeningSocket},
+    control,
     handoff::{Claim, ListenerEntry},
     listener::Acceptor,
+    systemd::Activated,
 };
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     entries: Vec<Entry>,
-    /// Handed down by the predecessor and not asked for yet.
-    inherited: HashMap<String, (ListenerEntry, ListeningSocket)>,
+    /// Handed down and not asked for yet.
+    inherited: Vec<Inherited>,
+    /// Names that the service manager may keep a socket under, and that are not those of their listeners any more.
+    gone: Vec<String>,
     /// Names that are being listened on just now.
     reserved: Vec<Arc<str>>,
     /// Reasons not to be ready yet; see [`super::Hold`].
@@ -33,29 +41,80 @@ struct Entry {
     name: Arc<str>,
     uri: String,
     acceptor: Arc<Acceptor>,
-    /// The predecessor's name for it.
+    /// What it was called by whoever handed it down.
     inherited: Option<String>,
     serving: bool,
 }
 
+/// What was handed down.
+#[derive(Debug)]
+enum Inherited {
+    /// By the predecessor.
+    Socket(ListenerEntry, ListeningSocket),
+    /// By the service manager, to a first generation.
+    Activated(Activated),
+}
+
+impl Inherited {
+    fn name(&self) -> &str {
+        match self {
+            Self::Socket(entry, _) => &entry.name,
+            Self::Activated(activated) => &activated.name,
+        }
+    }
+
+    /// The socket, if it is one that can be listened on.
+    fn socket(&self) -> Option<&ListeningSocket> {
+        match self {
+            Self::Socket(_, socket) => Some(socket),
+            Self::Activated(activated) => activated.socket.as_ref().ok(),
+        }
+    }
+
+    /// What tells it apart from all others.
+    fn descriptor(&self) -> Option<RawFd> {
+        self.socket().map(|socket| socket.as_fd().as_raw_fd())
+    }
+
+    /// Whether the service manager may keep it under this name.
+    const fn may_be_kept(&self) -> bool {
+        match self {
+            Self::Socket(..) => true,
+            Self::Activated(activated) => activated.stored,
+        }
+    }
+
+    fn candidate(&self) -> Option<Candidate> {
+        let uri = match self {
+            Self::Socket(entry, _) => Some(entry.uri.clone()),
+            Self::Activated(_) => None,
+        };
+        let (descriptor, address) = (self.descriptor()?, self.socket()?.local_address());
+        Some(Candidate { descriptor, name: self.name().to_owned(), uri, address })
+    }
+}
+
 /// An inherited socket that may be what a listener asks for.
 pub(super) struct Candidate {
-    pub(super) name: String,
-    uri: String,
+    pub(super) descriptor: RawFd,
+    name: String,
+    /// What the predecessor was asked for.
+    uri: Option<String>,
     address: LocalAddress,
 }
 
 impl Candidate {
     /// Whether it is what `bind` asks for. Resolves a host name, which blocks.
     pub(super) fn is(&self, bind: &Bind) -> bool {
-        self.uri == bind.to_string() || bind.matches(&self.address)
+        self.uri.as_ref().is_some_and(|uri| *uri == bind.to_string()) || bind.matches(&self.address)
     }
 }
 
 impl Roster {
-    pub(super) fn new(inherited: Vec<(ListenerEntry, ListeningSocket)>) -> Self {
-        let inherited = inherited.into_iter().map(|(entry, socket)| (entry.name.clone(), (entry, socket)));
-        Self { inherited: inherited.collect(), ..Self::default() }
+    pub(super) fn new(inherited: Vec<(ListenerEntry, ListeningSocket)>, activated: Vec<Activated>) -> Self {
+        let inherited = inherited.into_iter().map(|(entry, socket)| Inherited::Socket(entry, socket));
+        let inherited = inherited.chain(activated.into_iter().map(Inherited::Activated)).collect();
+        Self { inherited, ..Self::default() }
     }
 
     /// Reserves a name for a listener, or says why not.
@@ -78,22 +137,30 @@ impl Roster {
 
     /// What was handed down and not taken yet: the one with this name first.
     pub(super) fn candidates(&self, name: &str) -> Vec<Candidate> {
-        let mut candidates: Vec<_> = self
-            .inherited
-            .values()
-            .map(|(entry, socket)| Candidate {
-                name: entry.name.clone(),
-                uri: entry.uri.clone(),
-                address: socket.local_address(),
-            })
-            .collect();
+        let mut candidates: Vec<_> = self.inherited.iter().filter_map(Inherited::candidate).collect();
         candidates.sort_by(|a, b| (a.name != name, &a.name).cmp(&(b.name != name, &b.name)));
         candidates
     }
 
-    /// Takes the inherited socket with this name.
-    pub(super) fn take_inherited(&mut self, name: &str) -> Option<ListeningSocket> {
-        self.inherited.remove(name).map(|(_, socket)| socket)
+    /// Takes an inherited socket, and what it was called.
+    pub(super) fn take_inherited(&mut self, descriptor: RawFd) -> Option<(String, ListeningSocket)> {
+        let place = self.inherited.iter().position(|inherited| inherited.descriptor() == Some(descriptor))?;
+        match self.inherited.swap_remove(place) {
+            Inherited::Socket(entry, socket) => Some((entry.name, socket)),
+            Inherited::Activated(activated) => Some((activated.name, activated.socket.ok()?)),
+        }
+    }
+
+    /// What is wrong with what the service manager passed under this name, when none of it is what `bind` asks for.
+    pub(super) fn misfit(&mut self, name: &str, bind: &Bind) -> Option<ActivationError> {
+        let place = self.inherited.iter().position(|inherited| match inherited {
+            Inherited::Activated(activated) => activated.name == name && !activated.stored,
+            Inherited::Socket(..) => false,
+        })?;
+        match self.inherited.swap_remove(place) {
+            Inherited::Activated(activated) => Some(activated.misfit(bind)),
+            Inherited::Socket(..) => None,
+        }
     }
 
     pub(super) fn enter(
@@ -139,8 +206,10 @@ impl Roster {
 
     /// Whether there is something to serve, and all of it is.
     pub(super) fn is_ready(&self) -> bool {
-        let all_served = !self.entries.is_empty() && self.entries.iter().all(|entry| entry.serving);
-        self.holds == 0 && self.reserved.is_empty() && !self.incomplete && all_served
+        // The control path is served from the start, and is nothing to serve by itself.
+        let something = self.entries.iter().any(|entry| &*entry.name != control::NAME);
+        let all_served = self.entries.iter().all(|entry| entry.serving);
+        self.holds == 0 && self.reserved.is_empty() && !self.incomplete && something && all_served
     }
 
     /// How many listeners are served.
@@ -150,13 +219,28 @@ impl Roster {
 
     /// Says what became of the inherited sockets, and closes those that nobody asked for.
     pub(super) fn claim(&mut self) -> Claim {
+        let renamed = self
+            .entries
+            .iter()
+            .filter_map(|entry| entry.inherited.as_ref().filter(|old| **old != *entry.name));
+        let unwanted = self.inherited.iter().filter(|inherited| inherited.may_be_kept()).map(Inherited::name);
+        self.gone = renamed.cloned().chain(unwanted.map(str::to_owned)).collect();
         let used = self.entries.iter().filter_map(|entry| entry.inherited.clone()).collect();
         let bound = self.entries.iter().filter(|entry| entry.inherited.is_none());
-        Claim {
-            used,
-            bound: bound.map(|entry| entry.name.to_string()).collect(),
-            unwanted: self.inherited.drain().map(|(name, _)| name).collect(),
+        let bound = bound.map(|entry| entry.name.to_string()).collect();
+        let mut unwanted = Vec::new();
+        for inherited in self.inherited.drain(..) {
+            match inherited {
+                Inherited::Socket(entry, _) => unwanted.push(entry.name),
+                Inherited::Activated(activated) => activated.close(),
+            }
         }
+        Claim { used, bound, unwanted }
+    }
+
+    /// What the service manager shall not keep any more.
+    pub(super) fn gone(&self) -> Vec<String> {
+        self.gone.clone()
     }
 
     /// What there is to hand over.
@@ -169,9 +253,9 @@ impl Roster {
         self.entries.iter().map(|entry| (describe(entry), entry.acceptor.clone())).collect()
     }
 
-    /// All sockets.
-    pub(super) fn acceptors(&self) -> Vec<Arc<Acceptor>> {
-        self.entries.iter().map(|entry| entry.acceptor.clone()).collect()
+    /// All sockets, and their names.
+    pub(super) fn acceptors(&self) -> Vec<(Arc<str>, Arc<Acceptor>)> {
+        self.entries.iter().map(|entry| (entry.name.clone(), entry.acceptor.clone())).collect()
     }
 
     /// The listeners that the successor does not go on with. Their Unix paths go once it serves.

@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use portcullis_layers::{CloseReason, track::Tracker};
@@ -18,22 +18,27 @@ use super::{
     roster::Roster,
     state::State,
 };
-use crate::{HandoffError, chain::Chain, handoff::Elder, phase::Phase, pid_file::PidFile};
+use crate::{
+    HandoffError, chain::Chain, phase::Phase, pid_file::PidFile, statistics::Statistics, systemd::Notifier,
+};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) number: u64,
+    pub(super) started: Instant,
     pub(super) metrics_prefix: String,
     pub(super) tracker: Tracker,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) restarts: mpsc::Sender<RestartRequest>,
+    signals: bool,
     /// Somebody asked for a drain.
     pub(super) drain_requested: CancellationToken,
     pub(super) pid_file: Mutex<Option<PidFile>>,
     pub(super) state: State,
-    /// Older generations, the youngest first.
-    elders: Mutex<Vec<Elder>>,
+    pub(super) statistics: Arc<Statistics>,
+    /// Whom to tell what happens.
+    pub(crate) notifier: Notifier,
     roster: Mutex<Roster>,
     /// Whether the roster is ready.
     ready: watch::Sender<bool>,
@@ -43,11 +48,25 @@ pub(crate) struct Shared {
     pub(super) open: Open,
     /// Those that tell of the others, and accept while these are drained.
     pub(super) attending: Open,
-    /// The others are over.
-    pub(super) drained: CancellationToken,
+    /// The others are over; so many of them were cut off at the deadline.
+    pub(super) drained: watch::Sender<Option<usize>>,
     /// Nobody goes on with the sockets after this generation.
     last: AtomicBool,
     end: watch::Sender<Option<End>>,
+}
+
+/// What a generation starts with.
+pub(super) struct Parts {
+    pub(super) number: u64,
+    pub(super) metrics_prefix: String,
+    pub(super) pid_file: Option<PidFile>,
+    pub(super) roster: Roster,
+    pub(super) state: State,
+    pub(super) statistics: Arc<Statistics>,
+    pub(super) notifier: Notifier,
+    pub(super) restarts: mpsc::Sender<RestartRequest>,
+    /// Whether the signals of an operator are obeyed.
+    pub(super) signals: bool,
 }
 
 /// How a generation ended.
@@ -60,31 +79,37 @@ pub(crate) enum End {
 }
 
 impl Shared {
-    pub(super) fn new(
-        number: u64,
-        metrics_prefix: String,
-        pid_file: Option<PidFile>,
-        roster: Roster,
-        state: State,
-        elders: Vec<Elder>,
-        restarts: mpsc::Sender<RestartRequest>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            number,
+            metrics_prefix,
+            pid_file,
+            roster,
+            state,
+            statistics,
+            notifier,
+            restarts,
+            signals,
+        } = parts;
         Self {
             number,
+            started: Instant::now(),
             metrics_prefix,
             tracker: Tracker::new(),
             phase: watch::Sender::new(Phase::Starting),
             restarts,
+            signals,
             drain_requested: CancellationToken::new(),
             pid_file: Mutex::new(pid_file),
             state,
-            elders: Mutex::new(elders),
+            statistics,
+            notifier,
             roster: Mutex::new(roster),
             ready: watch::Sender::new(false),
             accepting: watch::Sender::new(0),
             open: Open::new(),
             attending: Open::new(),
-            drained: CancellationToken::new(),
+            drained: watch::Sender::new(None),
             last: AtomicBool::new(false),
             end: watch::Sender::new(None),
         }
@@ -92,6 +117,16 @@ impl Shared {
 
     pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    #[cfg(feature = "admin")]
+    pub(crate) const fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
+    }
+
+    /// Whether the signals of an operator are obeyed.
+    pub(crate) const fn obeys_signals(&self) -> bool {
+        self.signals
     }
 
     pub(crate) fn metrics_prefix(&self) -> &str {
@@ -113,13 +148,6 @@ impl Shared {
         _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
-    /// The older generations that still drain.
-    pub(super) fn elders(&self) -> Vec<Elder> {
-        let mut elders = self.elders.lock().unwrap_or_else(PoisonError::into_inner);
-        elders.retain(Elder::lives);
-        elders.clone()
-    }
-
     /// Counts an accept loop that accepts, until the guard is dropped.
     pub(crate) fn accepting(&self) -> Counted {
         Counted::new(&self.accepting)
@@ -135,9 +163,16 @@ impl Shared {
         if attending { &self.attending } else { &self.open }
     }
 
-    /// Waits until the connections that are drained are over.
-    pub(crate) async fn drained(&self) {
-        self.drained.cancelled().await;
+    /// Waits until the connections that are drained are over, and says how many of them were cut off at the deadline.
+    pub(crate) async fn drained(&self) -> usize {
+        // An error would mean that the sender is gone, and it is ours.
+        let mut drained = self.drained.subscribe();
+        drained.wait_for(Option::is_some).await.ok().and_then(|forced| *forced).unwrap_or_default()
+    }
+
+    /// Whether the connections that are drained are over.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.drained.borrow().is_some()
     }
 
     /// Waits until every connection that is drained is over; also those whose stream was moved elsewhere.
@@ -163,6 +198,13 @@ impl Shared {
     /// Whether the sockets end with this generation: what waits in their queues is served, and Unix paths go.
     pub(crate) fn is_last(&self) -> bool {
         self.last.load(Ordering::Acquire)
+    }
+
+    /// Removes the Unix paths that end with this generation. Blocks.
+    fn unlink(&self) {
+        let listeners = self.with_roster(|roster| roster.acceptors());
+        let ours = listeners.into_iter().filter(|(name, _)| !self.notifier.keeps(name));
+        unlink(&ours.map(|(_, listener)| listener).collect::<Vec<_>>());
     }
 
     /// Makes the pid file name this process.
@@ -194,12 +236,15 @@ impl Shared {
         let draining = phases.wait_for(|phase| *phase == Phase::Draining);
         _ = tokio::time::timeout(Duration::from_millis(500), draining).await;
         if self.is_last() {
-            unlink(&self.with_roster(|roster| roster.acceptors()));
+            self.unlink();
         }
         self.remove_pid_file();
+        self.statistics.publish();
     }
 
     pub(super) fn end(&self, end: End) {
+        // Nothing is counted any more.
+        self.statistics.publish();
         self.end.send_replace(Some(end));
     }
 

@@ -2,28 +2,22 @@
 //!
 //! A frame is its length in bytes (four bytes, big-endian) and then the message as JSON. Descriptors travel as
 //! `SCM_RIGHTS` (unix(7)) with the first byte of the frame that announces them, at most
-//! [`MAX_DESCRIPTORS`] a frame.
+//! [`MAX_DESCRIPTORS`] a frame. What was received is sorted in [`inbox`](super::inbox).
 
 use std::{
-    collections::VecDeque,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Duration,
 };
 
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream, time::timeout};
 
 use super::{
-    crossing::{self, MAX_DESCRIPTORS, Received},
+    crossing::{self, MAX_DESCRIPTORS},
+    inbox::{HEADER, Inbox},
     message::Message,
 };
-
-/// The longest message in bytes. Far above what a manifest of thousands of listeners takes; a length beyond it is
-/// garbage, and must not make us allocate.
-const MAX_FRAME: usize = 1024 * 1024;
-
-/// Length of a frame's header in bytes.
-const HEADER: usize = 4;
 
 /// Why the other side cannot be talked to any more.
 #[derive(Debug, thiserror::Error)]
@@ -46,17 +40,6 @@ pub(crate) enum ChannelError {
 pub(crate) struct Channel {
     stream: UnixStream,
     inbox: Inbox,
-}
-
-/// What was received and not taken yet.
-#[derive(Debug)]
-struct Inbox {
-    /// Bytes that are not yet a whole frame.
-    bytes: Vec<u8>,
-    /// Descriptors that no message has claimed yet.
-    descriptors: VecDeque<OwnedFd>,
-    /// Descriptors that the other side may send before they are claimed: what it sends beyond that must not use up ours.
-    welcome: usize,
 }
 
 /// The half of a [`Channel`] that sends.
@@ -87,7 +70,12 @@ impl Channel {
     fn welcoming(welcome: usize, stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        Ok(Self { stream, inbox: Inbox { bytes: Vec::new(), descriptors: VecDeque::new(), welcome } })
+        Ok(Self { stream, inbox: Inbox::new(welcome) })
+    }
+
+    /// Refuses messages that are longer than so many bytes. Default: [`LONGEST_FRAME`](super::LONGEST_FRAME).
+    pub(crate) const fn set_longest(&mut self, bytes: usize) {
+        self.inbox.set_longest(bytes);
     }
 
     /// Both halves, to send and receive at the same time.
@@ -97,7 +85,7 @@ impl Channel {
     }
 
     /// See [`Sender::send`].
-    pub(crate) async fn send(&mut self, message: &Message) -> Result<(), ChannelError> {
+    pub(crate) async fn send(&mut self, message: &impl Serialize) -> Result<(), ChannelError> {
         self.split().0.send(message).await
     }
 
@@ -110,11 +98,22 @@ impl Channel {
     pub(crate) async fn receive(&mut self) -> Result<Message, ChannelError> {
         self.split().1.receive().await
     }
+
+    /// See [`Receiver::receive_any`].
+    pub(crate) async fn receive_any<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
+        self.split().1.receive_any().await
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }
 
 impl Sender<'_> {
     /// Sends one message. Not cancel safe: a frame may stay half written, so the channel is of no use after that.
-    pub(crate) async fn send(self, message: &Message) -> Result<(), ChannelError> {
+    pub(crate) async fn send(self, message: &impl Serialize) -> Result<(), ChannelError> {
         self.send_frame(message, &[]).await
     }
 
@@ -126,18 +125,30 @@ impl Sender<'_> {
         Ok(())
     }
 
-    async fn send_frame(self, message: &Message, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
+    async fn send_frame(
+        self,
+        message: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ChannelError> {
         let body = serde_json::to_vec(message).map_err(io::Error::from)?;
         let mut frame = Vec::with_capacity(HEADER + body.len());
         let length = u32::try_from(body.len()).map_err(io::Error::other)?;
         frame.extend_from_slice(&length.to_be_bytes());
         frame.extend_from_slice(&body);
+        #[cfg(feature = "__faults")]
+        crate::faults::tamper(&mut frame[HEADER..], self.stream)?;
 
         let stream = self.stream;
-        let mut sent = stream
-            .async_io(Interest::WRITABLE, || crossing::send(stream.as_fd(), &frame, descriptors))
-            .await
-            .map_err(closed_or_io)?;
+        let write = || crossing::send(stream.as_fd(), &frame, descriptors);
+        // At once, if there is room. The runtime hears a moment later that a new socket has some; meanwhile the successor would be
+        // started, and if we died then, it would have nothing.
+        let sent = match write() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.async_io(Interest::WRITABLE, write).await
+            }
+            sent => sent,
+        };
+        let mut sent = sent.map_err(closed_or_io)?;
         while sent < frame.len() {
             let write = || crossing::send(stream.as_fd(), &frame[sent..], &[]);
             sent += stream.async_io(Interest::WRITABLE, write).await.map_err(closed_or_io)?;
@@ -150,9 +161,18 @@ impl Receiver<'_> {
     /// Receives the next message that this version knows. Cancel safe.
     pub(crate) async fn receive(&mut self) -> Result<Message, ChannelError> {
         loop {
-            match self.inbox.next_frame()? {
+            match self.receive_any().await? {
                 // Written by a newer version of this library: not for us.
-                Some(Message::Unknown) => {}
+                Message::Unknown => {}
+                message => return Ok(message),
+            }
+        }
+    }
+
+    /// Receives the next message, of whatever conversation this is. Cancel safe.
+    pub(crate) async fn receive_any<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
+        loop {
+            match self.inbox.next_frame()? {
                 Some(message) => return Ok(message),
                 None => self.fill().await?,
             }
@@ -185,10 +205,7 @@ impl Receiver<'_> {
 
     /// Takes the descriptors that came with a [`Message::Descriptors`].
     pub(crate) fn take_descriptors(&mut self, count: usize) -> Result<Vec<OwnedFd>, ChannelError> {
-        if self.inbox.descriptors.len() < count {
-            return Err(ChannelError::DescriptorsLost);
-        }
-        Ok(self.inbox.descriptors.drain(..count).collect())
+        self.inbox.take_descriptors(count)
     }
 
     async fn fill(&mut self) -> Result<(), ChannelError> {
@@ -199,41 +216,6 @@ impl Receiver<'_> {
             .await
             .map_err(closed_or_io)?;
         self.inbox.take_in(received, &buffer)
-    }
-}
-
-impl Inbox {
-    /// Keeps what was read into `buffer`, and what came with it.
-    fn take_in(&mut self, received: Received, buffer: &[u8]) -> Result<(), ChannelError> {
-        self.descriptors.extend(received.descriptors);
-        if received.cut_off {
-            return Err(ChannelError::DescriptorsLost);
-        }
-        if self.descriptors.len() > self.welcome {
-            return Err(ChannelError::Garbled("descriptors that nobody asked for".to_owned()));
-        }
-        if received.bytes == 0 {
-            return Err(ChannelError::Closed);
-        }
-        self.bytes.extend_from_slice(&buffer[..received.bytes]);
-        Ok(())
-    }
-
-    /// The first whole frame among the bytes received.
-    fn next_frame(&mut self) -> Result<Option<Message>, ChannelError> {
-        let Some(header) = self.bytes.first_chunk::<HEADER>() else { return Ok(None) };
-        let length = u32::from_be_bytes(*header) as usize;
-        if length > MAX_FRAME {
-            return Err(ChannelError::Garbled(format!("a message of {length} bytes")));
-        }
-        let end = HEADER + length;
-        if self.bytes.len() < end {
-            return Ok(None);
-        }
-        let message = serde_json::from_slice(&self.bytes[HEADER..end])
-            .map_err(|error| ChannelError::Garbled(error.to_string()))?;
-        self.bytes.drain(..end);
-        Ok(Some(message))
     }
 }
 
@@ -279,6 +261,19 @@ mod tests {
             arrived.into_iter().map(|fd| TcpListener::from(fd).local_addr().unwrap()).collect();
         let expected: Vec<_> = sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
         assert_eq!(addresses, expected);
+    }
+
+    /// A successor is started as soon as sending waits, and must find the manifest.
+    #[tokio::test]
+    async fn what_fits_into_a_new_socket_is_sent_without_waiting() {
+        let (mut channel, theirs) = pair();
+        let descriptors = [theirs.as_fd()];
+        let sending = std::pin::pin!(async {
+            channel.send(&Message::Ready).await?;
+            channel.split().0.send_descriptors(&descriptors).await
+        });
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(sending.poll(&mut context).is_ready());
     }
 
     #[tokio::test]

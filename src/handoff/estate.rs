@@ -6,6 +6,7 @@ use std::{
     collections::HashMap,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     process,
     state::SealedState,
 };
-use crate::bind::ListeningSocket;
+use crate::{bind::ListeningSocket, statistics::Page};
 
 /// More descriptors than any process may have open by default; a manifest with more is garbage.
 const MOST_DESCRIPTORS: usize = 1 << 20;
@@ -30,6 +31,8 @@ pub(crate) struct Estate<L> {
     pub(crate) state: Vec<(String, SealedState)>,
     /// The predecessor itself, then the older generations that still drain.
     pub(crate) generations: Vec<Elder>,
+    /// For the successor's statistics.
+    pub(crate) page: Page,
 }
 
 /// What a successor was handed; by default nothing.
@@ -41,6 +44,8 @@ pub(crate) struct Inheritance {
     pub(crate) state: HashMap<String, SealedState>,
     /// The predecessor, then the older generations that still drain.
     pub(crate) generations: Vec<Elder>,
+    /// For the statistics of this generation.
+    pub(crate) page: Option<Page>,
 }
 
 /// An older generation: it drains, or is about to.
@@ -48,8 +53,8 @@ pub(crate) struct Inheritance {
 pub(crate) struct Elder {
     pub(crate) generation: u64,
     pub(crate) pid: u32,
-    /// What it tells of itself.
-    pub(crate) page: Arc<OwnedFd>,
+    /// What it has counted.
+    pub(crate) page: Page,
     /// Its pidfd.
     pub(crate) process: Arc<OwnedFd>,
 }
@@ -63,6 +68,7 @@ impl<L: AsFd> Estate<L> {
             listeners: self.listeners.iter().map(|(entry, _)| entry.clone()).collect(),
             state: self.state.iter().map(|(name, _)| StateEntry { name: name.clone() }).collect(),
             generations: self.generations.iter().map(Elder::entry).collect(),
+            page: true,
         }
     }
 
@@ -71,7 +77,7 @@ impl<L: AsFd> Estate<L> {
         let state = self.state.iter().map(|(_, state)| state.as_fd());
         let generations =
             self.generations.iter().flat_map(|elder| [elder.page.as_fd(), elder.process.as_fd()]);
-        listeners.chain(state).chain(generations).collect()
+        listeners.chain(state).chain(generations).chain([self.page.as_fd()]).collect()
     }
 
     /// Sends all of it. Not cancel safe.
@@ -132,7 +138,8 @@ impl Inheritance {
                 generations.push(Elder { generation, pid, page: page.into(), process: process.into() });
             }
         }
-        Ok(Self { generation: manifest.generation, listeners, state, generations })
+        let page = manifest.page.then(|| descriptors.next()).flatten().map(Page::from);
+        Ok(Self { generation: manifest.generation, listeners, state, generations, page })
     }
 }
 
@@ -140,6 +147,11 @@ impl Elder {
     /// Whether its process is there.
     pub(crate) fn lives(&self) -> bool {
         !process::is_over(self.process.as_fd())
+    }
+
+    /// Waits until its process is gone. `false` if it is not within `limit`.
+    pub(crate) async fn over(&self, limit: Duration) -> bool {
+        process::over(self.process.clone(), limit).await
     }
 
     const fn entry(&self) -> GenerationEntry {
@@ -150,6 +162,6 @@ impl Elder {
 impl Manifest {
     /// How many descriptors the entries that this version knows have.
     fn known_descriptors(&self) -> usize {
-        self.listeners.len() + self.state.len() + 2 * self.generations.len()
+        self.listeners.len() + self.state.len() + 2 * self.generations.len() + usize::from(self.page)
     }
 }

@@ -70,7 +70,8 @@ pub(crate) struct Manifest {
     /// The number of the predecessor's generation.
     pub(crate) generation: u64,
     /// How many descriptors follow: one for each listener, one for each state, two for each generation (its
-    /// statistics and its pidfd), in this order. Those beyond are of a newer version of this library.
+    /// statistics and its pidfd), one for the successor's own statistics, in this order. Those beyond are of a newer
+    /// version of this library.
     pub(crate) descriptors: usize,
     pub(crate) listeners: Vec<ListenerEntry>,
     /// What the application hands on, by name.
@@ -79,6 +80,9 @@ pub(crate) struct Manifest {
     /// The predecessor, and older generations that still drain.
     #[serde(default)]
     pub(crate) generations: Vec<GenerationEntry>,
+    /// The last descriptor is a page for the successor's statistics, which the predecessor reads if it is rolled back.
+    #[serde(default)]
+    pub(crate) page: bool,
 }
 
 /// One listening socket of a [`Manifest`].

@@ -11,6 +11,8 @@
 //!   closes its copies, drains          ◀───   settled
 //! ```
 //!
+//! What each message says is told in `docs/handoff.md`, for other implementations too; `tests/model/` checks the order of the steps.
+//!
 //! A successor that we start finds the manifest in its socket: it is sent before there is a process, so that the sockets
 //! outlive us from then on. Each side lives in a file of its own and knows nothing of accept loops: when to take which step is
 //! decided by the generation's life ([`crate::generation`]). Up to the commit a failure changes nothing: the
@@ -21,6 +23,11 @@ mod channel;
 mod crossing;
 mod error;
 mod estate;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+#[cfg(test)]
+mod golden;
+mod inbox;
 mod message;
 mod predecessor;
 mod process;
@@ -28,11 +35,17 @@ mod start_command;
 mod state;
 mod successor;
 
+pub(crate) use channel::{Channel, ChannelError};
+pub(crate) use crossing::{
+    Sender, Variable, is_successor, receive, send, spawn_with_numbered, take_activated, watch,
+};
 pub(crate) use error::RestartResult;
 pub use error::{HandoffError, Refusal, RestartError, Step};
-pub(crate) use estate::{Elder, Estate};
-pub(crate) use message::{Claim, Commit, ListenerEntry};
+pub(crate) use estate::{Elder, Estate, Inheritance};
+pub(crate) use inbox::LONGEST_FRAME;
+pub(crate) use message::{Claim, Commit, Hello, ListenerEntry};
 pub(crate) use predecessor::{Arrival, Committed, Probation, Successor};
+pub(crate) use process::{Peer, is_over};
 pub use start_command::{StartCommand, StartCommandError};
 pub(crate) use state::SealedState;
 pub(crate) use successor::{Succession, Verdict};

@@ -3,6 +3,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    io,
     os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
@@ -102,6 +103,11 @@ impl Successor {
         self.process.pid()
     }
 
+    /// A pidfd of its own, once it has said hello.
+    pub(crate) fn handle(&self) -> io::Result<OwnedFd> {
+        self.process.handle()
+    }
+
     /// Hands the estate over, and waits until the successor could serve.
     ///
     /// A process that we start finds it in its socket: from its first moment on, the sockets outlive us.
@@ -109,11 +115,13 @@ impl Successor {
         if let Err(failure) = self.present(estate).await {
             return Err(self.explain(failure).await);
         }
+        fault_point!(Hello);
         let (step, limit) = (Step::Ready, self.limit);
         let claim = match self.receive(step, limit).await? {
             Message::Claim(claim) => claim,
             other => return Err(unexpected(step, &other, "claim")),
         };
+        fault_point!(Claim);
         match self.receive(step, limit).await? {
             Message::Ready => Ok(claim),
             other => Err(unexpected(step, &other, "ready")),
@@ -123,7 +131,12 @@ impl Successor {
     async fn present<L: AsFd>(&mut self, estate: &Estate<L>) -> Result<(), Failure> {
         let Self { process, channel, limit, origin } = self;
         let (sender, receiver) = channel.split();
-        let sending = in_step(Step::Manifest, *limit, estate.send(sender));
+        let sending = in_step(Step::Manifest, *limit, async {
+            fault_point!(Presenting);
+            estate.send(sender).await?;
+            fault_point!(Presented);
+            Ok(())
+        });
         let (command, socket, nonce) = match origin {
             Origin::Started { command, socket, nonce } => (command, socket, nonce),
             Origin::Arrived(hello) => {
@@ -133,12 +146,14 @@ impl Successor {
         };
         let greeting = async {
             if let Some(socket) = socket.take() {
+                fault_point!(Spawning);
                 *process = Process::start(command, socket, nonce);
             }
             let started = timeout(*limit, process.started()).await;
             let timed_out = |_| RestartError::TimedOut { step: Step::Hello, limit: *limit };
             let failed = |source| RestartError::Spawn { command: command.to_string(), source };
             started.map_err(timed_out)?.map_err(failed)?;
+            fault_point!(Spawned);
             greet(receiver, *limit, process.pid(), nonce).await
         };
         // In this order: what fits into the socket is there before the process is.
@@ -150,9 +165,11 @@ impl Successor {
         let step = Step::Commit;
         let limit = self.limit.min(COMMIT_LIMIT);
         let commit = Message::Commit(Commit { took_seconds: took.as_secs_f64() });
+        fault_point!(Committing);
         if let Err(failure) = in_step(step, limit, self.channel.send(&commit)).await {
             return Err(self.explain(failure).await);
         }
+        fault_point!(Committed);
         match self.receive(step, limit).await? {
             Message::Settled => Ok(Committed::Settled),
             Message::Serving(serving) => Duration::try_from_secs_f64(serving.probation_seconds)
@@ -189,10 +206,10 @@ impl Successor {
             // Until it has closed its end: then it has read the word, or is dead.
             while channel.receive().await.is_ok() {}
         });
-        _ = timeout(TO_BE_TOLD, &mut telling).await;
+        let told = timeout(TO_BE_TOLD, &mut telling).await.is_ok();
         if process.kill().await {
             telling.abort();
-        } else if timeout(TO_OBEY, telling).await.is_err() {
+        } else if !told && timeout(TO_OBEY, telling).await.is_err() {
             // The word is all there is, and the socket stays open until it has been read.
             tracing::error!(
                 pid,

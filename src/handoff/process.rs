@@ -4,13 +4,14 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::ExitStatus,
+    sync::Arc,
     time::Duration,
 };
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
-    process::{Signal, pidfd_send_signal},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use tokio::{process::Child, task::JoinHandle, time::timeout};
 
@@ -69,10 +70,29 @@ impl Process {
         }
     }
 
+    /// A pidfd of it.
+    pub(super) fn handle(&self) -> io::Result<OwnedFd> {
+        match self {
+            // Not another's: it is unreaped.
+            Self::Child(child, _) => {
+                let pid = child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+                Ok(pidfd_open(pid.ok_or(Errno::SRCH)?, PidfdFlags::empty())?)
+            }
+            Self::Peer(Peer { handle: Some(handle), .. }) => handle.try_clone(),
+            Self::Starting(_) | Self::Peer(Peer { handle: None, .. }) | Self::None => Err(Errno::SRCH.into()),
+        }
+    }
+
     /// How it ended, if it does within `limit` and we are told. A child is reaped.
     pub(super) async fn ended(&mut self, limit: Duration) -> Option<ExitStatus> {
         match self {
             Self::Child(child, _) => timeout(limit, child.wait()).await.ok()?.ok(),
+            // Its parent is told how. It has the same time to say why, to whoever started it.
+            Self::Peer(Peer { handle: Some(handle), .. }) => {
+                let handle = handle.try_clone().ok()?;
+                _ = tokio::task::spawn_blocking(move || wait(handle.as_fd(), limit)).await;
+                None
+            }
             _ => None,
         }
     }
@@ -105,8 +125,13 @@ impl Process {
 }
 
 /// Whether the process of this pidfd is over.
-pub(super) fn is_over(handle: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_over(handle: BorrowedFd<'_>) -> bool {
     wait(handle, Duration::ZERO)
+}
+
+/// Waits until the process of this pidfd is over. `false` if it is not within `limit`.
+pub(super) async fn over(handle: Arc<OwnedFd>, limit: Duration) -> bool {
+    tokio::task::spawn_blocking(move || wait(handle.as_fd(), limit)).await.unwrap_or(false)
 }
 
 async fn kill(handle: OwnedFd) -> io::Result<bool> {

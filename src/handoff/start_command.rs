@@ -74,6 +74,21 @@ impl StartCommand {
         }
     }
 
+    /// The same without every argument that is exactly this one: for a program that starts itself in another role.
+    ///
+    /// ```
+    /// let command = portcullis::StartCommand::new("echo", ["--supervise", "--port", "6789"]);
+    /// assert_eq!(command.without("--supervise").to_string(), "echo --port 6789");
+    /// ```
+    #[must_use]
+    pub fn without(mut self, argument: impl AsRef<OsStr>) -> Self {
+        let argument = argument.as_ref();
+        // The first is the program's name.
+        let mut first = true;
+        self.arguments.retain(|given| std::mem::take(&mut first) || given != argument);
+        self
+    }
+
     /// The program: a path, or a name to look up in `PATH`.
     #[must_use]
     pub fn program(&self) -> &OsStr {

@@ -64,16 +64,19 @@ impl Succession {
             version: env!("CARGO_PKG_VERSION").to_owned(),
         });
         let receiving = async {
+            fault_point!(Started);
             match channel.send(&hello).await {
                 // It is gone; what it had sent before is there nevertheless.
                 Ok(()) | Err(ChannelError::Closed) => {}
                 Err(error) => return Err(HandoffError::channel(Step::Hello, error)),
             }
+            fault_point!(Greeted);
             Inheritance::receive(channel.split().1).await
         };
         let step = Step::Manifest;
         let inheritance =
             timeout(limit, receiving).await.map_err(|_| HandoffError::TimedOut { step, limit })??;
+        fault_point!(Inherited);
         Ok((Self { channel, generation: inheritance.generation }, inheritance))
     }
 
@@ -84,7 +87,9 @@ impl Succession {
 
     /// Says that this process could serve.
     pub(crate) async fn ready(&mut self, claim: Claim) -> Result<(), HandoffError> {
+        fault_point!(Initialised);
         self.tell(Step::Ready, Message::Claim(claim)).await?;
+        fault_point!(Claimed);
         self.tell(Step::Ready, Message::Ready).await
     }
 

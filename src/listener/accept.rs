@@ -4,6 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
+    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -24,6 +25,8 @@ pub(crate) struct Acceptor {
     /// The local address of every connection, unless the socket is bound to a wildcard.
     specific: Option<SocketAddr>,
     drain: Drain,
+    /// A successor serves, and does not go on with this one.
+    unclaimed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -45,7 +48,7 @@ impl Acceptor {
             ListeningSocket::Tcp(listener) => Socket::Tcp(TcpListener::from_std(listener)?),
             ListeningSocket::Unix(listener, path) => Socket::Unix(UnixListener::from_std(listener)?, path),
         };
-        Ok(Self { socket, description, local, specific, drain })
+        Ok(Self { socket, description, local, specific, drain, unclaimed: AtomicBool::new(false) })
     }
 
     pub(crate) const fn local_address(&self) -> &LocalAddress {
@@ -60,6 +63,16 @@ impl Acceptor {
     /// What the next generation needs to know of the socket.
     pub(crate) fn describe(&self) -> SocketDescription {
         self.description.clone()
+    }
+
+    /// Says that the successor does not go on with this socket: it ends with this generation.
+    pub(crate) fn set_unclaimed(&self) {
+        self.unclaimed.store(true, Ordering::Release);
+    }
+
+    /// See [`set_unclaimed`](Self::set_unclaimed).
+    pub(super) fn is_unclaimed(&self) -> bool {
+        self.unclaimed.load(Ordering::Acquire)
     }
 
     /// Removes the path of a Unix socket, if it still is ours. Blocks for as long as somebody holds a lock on its

@@ -74,6 +74,11 @@ impl<S, E> AcceptLoop<S, E> {
         }
     }
 
+    /// Whether a successor serves that does not go on with the socket.
+    pub(super) fn is_unclaimed(&self) -> bool {
+        self.seat.acceptor.is_unclaimed()
+    }
+
     /// Closes this process' copy of the socket.
     ///
     /// `last`: nobody goes on with it. What the kernel has completed before is then served, for closing the socket would
@@ -89,11 +94,13 @@ impl<S, E> AcceptLoop<S, E> {
         }
         if self.seat.attending {
             let shared = self.seat.shared.clone();
-            self.run(std::pin::pin!(shared.drained())).await?;
+            self.run(std::pin::pin!(async move { _ = shared.drained().await })).await?;
         }
         // Before the last look into the queue, so that nobody comes after it.
-        let acceptor = self.seat.acceptor.clone();
-        _ = tokio::task::spawn_blocking(move || acceptor.unlink()).await;
+        if !self.seat.shared.notifier.keeps(&self.seat.name) {
+            let acceptor = self.seat.acceptor.clone();
+            _ = tokio::task::spawn_blocking(move || acceptor.unlink()).await;
+        }
         let queued = self.take_queue()?;
         let Self { seat, mut feed, .. } = self;
         drop(seat);

@@ -128,7 +128,7 @@ where
         }
     }
     // One that is served only after the end of a drain has nobody who would wait for its connections.
-    let last = shared.is_last() && !shared.has_ended();
+    let last = (shared.is_last() || accepting.is_unclaimed()) && !shared.has_ended();
     accepting.close(last).await?;
     drop(counted);
     match shared.ended().await {

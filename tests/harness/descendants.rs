@@ -26,7 +26,7 @@ use rustix::process::{
 };
 
 /// The variable that marks the processes of tests.
-pub(super) const VARIABLE: &str = "PORTCULLIS_TEST";
+pub(crate) const VARIABLE: &str = "PORTCULLIS_TEST";
 
 /// What this program and its end have to do with the processes it starts.
 struct Nets {

@@ -3,29 +3,33 @@
 use std::{
     ffi::{OsStr, OsString},
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::Arc,
     thread::JoinHandle,
 };
 
 use super::{
-    Authority, Exit, Log, Place, Process, Server, StartScript, Target,
+    Authority, Exit, Faults, Log, Place, Process, Server, StartScript, Target,
     certificates::{IdentityFiles, Versions},
-    descendants,
+    ctl, descendants, passing,
 };
 
-/// An echo server that is not started yet.
+/// An echo server that is not started yet. One that was started can be started again, if it is cloned before.
+#[derive(Clone)]
 pub(crate) struct Echo {
     pub(super) place: Arc<Place>,
     pub(super) authority: Option<Arc<Authority>>,
     pub(super) pid_file: PathBuf,
     pub(super) target: Target,
-    program: PathBuf,
+    pub(super) program: PathBuf,
     arguments: Vec<OsString>,
     probation: Option<String>,
     variables: Vec<(OsString, OsString)>,
     directory: Option<PathBuf>,
+    stdin: Option<Arc<OwnedFd>>,
+    passed: Vec<(String, Arc<OwnedFd>)>,
 }
 
 /// What clients of the server speak.
@@ -41,25 +45,33 @@ const PORT: u16 = 6789;
 const ADMIN_PORT: u16 = 9100;
 
 /// Variables that the server reads, and that a test must not inherit from whoever runs it.
-const VARIABLES: [&str; 19] = [
+const VARIABLES: [&str; 27] = [
     "ADMIN_BIND",
     "ALLOWED_NETWORKS",
     "BIND",
     "CLIENT_TLS_CERTIFICATE_CA",
     "DRAINING_LIMIT",
     "DRAIN_TIMEOUT",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
     "LOG_LEVEL",
     "LOG_PATH",
+    "NOTIFY_SOCKET",
     "PID_FILE",
     "PORT",
     "PROBATION",
     "READY_TIMEOUT",
     "START_COMMAND",
+    "SYSTEMD_EXEC_PID",
+    "TAKEOVER_PATH",
     "TLS_CERTIFICATE",
     "TLS_KEY",
     "TLS_SELF_SIGNED",
     "TLS_VERSION",
     "VERIFY_CLIENT_TLS_CERTIFICATE",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
     "WORKER_THREADS",
 ];
 
@@ -104,6 +116,8 @@ impl Echo {
             probation: None,
             variables: Vec::new(),
             directory: None,
+            stdin: None,
+            passed: Vec::new(),
             place: Arc::new(place),
         }
     }
@@ -124,6 +138,12 @@ impl Echo {
         self
     }
 
+    /// The service manager passes a descriptor, and calls it this.
+    pub(crate) fn pass(mut self, name: &str, descriptor: impl Into<OwnedFd>) -> Self {
+        self.passed.push((name.to_owned(), Arc::new(descriptor.into())));
+        self
+    }
+
     /// How long a successor is on probation; not at all unless this is called.
     pub(crate) fn probation(mut self, time: &str) -> Self {
         self.probation = Some(time.to_owned());
@@ -132,6 +152,22 @@ impl Echo {
 
     pub(crate) fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pid_file = path.into();
+        self
+    }
+
+    /// Started by another program, which is given these arguments and then what it shall become.
+    pub(crate) fn started_by(mut self, program: &str, arguments: &[&str]) -> Self {
+        let before = arguments.iter().map(Into::into).chain([self.program.into()]);
+        self.arguments = before.chain(self.arguments).collect();
+        self.program = program.into();
+        self
+    }
+
+    /// At another address.
+    pub(crate) fn moved(mut self, to: SocketAddr) -> Self {
+        let bind = self.arguments.iter().position(|argument| argument == "--bind").expect("it is bound");
+        self.arguments[bind + 1] = format!("tcp://{to}").into();
+        self.target = Target::tcp(to);
         self
     }
 
@@ -147,6 +183,29 @@ impl Echo {
         self
     }
 
+    /// With a control path, over which it takes over from whoever serves there.
+    pub(crate) fn controlled(self) -> Self {
+        let path = self.control();
+        self.option("--takeover", path)
+    }
+
+    /// The path that [`controlled`](Self::controlled) gives it.
+    pub(crate) fn control(&self) -> PathBuf {
+        ctl::path_in(self.place.directory())
+    }
+
+    /// Its standard input; nothing unless this is called.
+    pub(crate) fn stdin(mut self, descriptor: OwnedFd) -> Self {
+        self.stdin = Some(Arc::new(descriptor));
+        self
+    }
+
+    /// All generations of it carry out the faults that are ordered.
+    pub(crate) fn faults(self) -> (Self, Faults) {
+        let faults = Faults::at(self.place.path("faults"));
+        (self.variable(portcullis::faults::VARIABLE, faults.directory()), faults)
+    }
+
     /// A restart starts what this script says. It says "the same again" to begin with.
     pub(crate) fn start_script(self) -> (Self, StartScript, String) {
         let script = StartScript::at(self.place.path("start"));
@@ -157,13 +216,13 @@ impl Echo {
     }
 
     /// The line of a shell script that becomes this server.
-    fn exec_line(&self) -> String {
+    pub(crate) fn exec_line(&self) -> String {
         let words = [self.program.clone().into()].into_iter().chain(self.all_arguments());
         let words = words.map(|word: OsString| word.into_string().expect("a script is text"));
         format!("exec {}", shell_words::join(words))
     }
 
-    fn all_arguments(&self) -> Vec<OsString> {
+    pub(super) fn all_arguments(&self) -> Vec<OsString> {
         let pid_file = ["--pid-file".into(), self.pid_file.clone().into()];
         let probation = self.probation.iter().flat_map(|time| ["--probation".into(), time.into()]);
         self.arguments.iter().cloned().chain(probation).chain(pid_file).collect()
@@ -171,6 +230,11 @@ impl Echo {
 
     pub(crate) fn place(&self) -> &Arc<Place> {
         &self.place
+    }
+
+    /// Where its clients will connect.
+    pub(crate) const fn target(&self) -> &Target {
+        &self.target
     }
 
     pub(crate) fn admin(&self) -> SocketAddr {
@@ -184,20 +248,43 @@ impl Echo {
     /// Starts it, and waits until it serves.
     pub(crate) async fn start(self) -> Server {
         let arguments = self.all_arguments();
-        let running = self.run(arguments);
+        let running = self.run(&arguments);
         Server::new(self, running).await
+    }
+
+    /// Starts it, and waits until it serves as this generation: it takes over from the one before.
+    pub(crate) async fn take_over(self, generation: u64) -> Server {
+        let arguments = self.all_arguments();
+        let running = self.run(&arguments);
+        Server::taking_over(self, running, generation).await
+    }
+
+    /// Starts it, and waits until it serves, as the first or as the next.
+    pub(crate) async fn start_or_take_over(self) -> Server {
+        let arguments = self.all_arguments();
+        let running = self.run(&arguments);
+        Server::of_any_generation(self, running).await
     }
 
     /// Starts it, and waits until its admin says that it serves: for one whose log goes elsewhere.
     pub(crate) async fn start_silently(self) -> Server {
         let arguments = self.all_arguments();
-        let running = self.run(arguments);
+        let running = self.run(&arguments);
         Server::silent(self, running).await
     }
 
     /// Starts it without further options, and waits for it to end. Returns how, and what it said.
     pub(crate) async fn run_to_its_end(self) -> (Exit, String) {
-        let Running { process, log, reading, mark } = self.run(self.arguments.clone());
+        Self::to_its_end(self.run(&self.arguments)).await
+    }
+
+    /// As [`start`](Self::start), for one that shall not serve.
+    pub(crate) async fn fail_to_start(self) -> (Exit, String) {
+        Self::to_its_end(self.run(&self.all_arguments())).await
+    }
+
+    async fn to_its_end(running: Running) -> (Exit, String) {
+        let Running { process, log, reading, mark } = running;
         let end = tokio::time::timeout(super::DEADLINE, process.end()).await;
         descendants::kill_all(&mark);
         // Nobody is left who could write.
@@ -208,30 +295,33 @@ impl Echo {
         }
     }
 
+    fn run(&self, arguments: &[OsString]) -> Running {
+        self.run_program(&self.program, arguments)
+    }
+
     #[expect(clippy::zombie_processes, reason = "`Process` waits for it, by a handle of its own")]
-    fn run(&self, arguments: Vec<OsString>) -> Running {
+    pub(super) fn run_program(&self, program: &Path, arguments: &[OsString]) -> Running {
         let mark = descendants::mark();
         let (reader, writer) = std::io::pipe().expect("a pipe");
-        let mut command = Command::new(&self.program);
+        let stdin = self.stdin.as_ref().map(|stdin| stdin.try_clone().expect("a descriptor of ours"));
+        let forking = descendants::forking();
+        let (mut command, passed) = passing::command(program, arguments, &self.passed);
         command
-            .args(arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .env(descendants::VARIABLE, &mark)
-            .stdin(Stdio::null())
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
             .stdout(writer.try_clone().expect("a pipe"))
             .stderr(writer);
-        for name in VARIABLES.into_iter().filter(|name| self.variables.iter().all(|(given, _)| given != name))
-        {
+        let given: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+        for name in VARIABLES.into_iter().filter(|name| given.iter().all(|given| given != name)) {
             command.env_remove(name);
         }
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        let forking = descendants::forking();
-        let child = command
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()));
-        drop(forking);
+        let child =
+            command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
+        drop((passed, forking));
         let (log, reading) = Log::read(reader);
         Running { process: Process::new(child.id()), log, reading, mark }
     }

@@ -137,6 +137,22 @@ impl Tally {
         assert!(self.visits >= visits, "too few visits to prove anything: {self:#?}");
     }
 
+    /// As [`assert_clean`](Self::assert_clean), but connections may have been broken off: their process was killed.
+    #[track_caller]
+    pub(crate) fn assert_none_turned_away(&self, visits: usize) {
+        assert_eq!(self.refused + self.wrong + self.other, 0, "clients were let down: {self:#?}");
+        assert!(self.visits >= visits, "too few visits to prove anything: {self:#?}");
+    }
+
+    /// Connections of a process that was killed are cut off, one of each client for each kill at most; nothing else was met.
+    #[track_caller]
+    pub(crate) fn assert_only_cut_off(&self, visits: usize, kills: usize) {
+        assert_eq!(self.refused + self.wrong + self.other, 0, "clients were let down: {self:#?}");
+        let cut_off = self.reset + self.short;
+        assert!(cut_off <= kills * VISITORS, "more were cut off than were served: {self:#?}");
+        assert!(self.visits >= visits, "too few visits to prove anything: {self:#?}");
+    }
+
     fn blame(&mut self, fault: Fault) {
         /// As many are told in words.
         const TOLD: usize = 10;

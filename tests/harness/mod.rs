@@ -10,17 +10,22 @@
 pub(crate) mod certificates;
 mod client;
 pub(crate) mod counter;
+mod ctl;
 mod descendants;
 mod echo;
+mod faults;
 mod http;
 mod load;
 mod log;
+mod manager;
 mod metrics;
 mod noise;
+mod passing;
 mod place;
 mod process;
 mod script;
 mod server;
+mod supervised;
 mod target;
 
 use std::time::{Duration, Instant};
@@ -28,15 +33,20 @@ use std::time::{Duration, Instant};
 pub(crate) use self::{
     certificates::Authority,
     client::{Client, Fault, reset},
+    ctl::{Ctl, Told},
+    descendants::VARIABLE as MARK,
     echo::{Echo, Kind, example},
+    faults::Faults,
     http::{Answer, HttpConnection, get},
     load::{Load, Tally},
     log::Log,
+    manager::{Manager, Notice, identity},
     metrics::Metrics,
     place::Place,
     process::{Exit, Process},
     script::{StartScript, copy_program},
     server::{Outcome, Server},
+    supervised::{As, Supervised},
     target::{Target, connect},
 };
 pub(crate) use rustix::process::Signal;

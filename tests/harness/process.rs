@@ -10,7 +10,8 @@ use std::{
 };
 
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, pidfd_open,
+    pidfd_send_signal, prlimit, waitid,
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -58,6 +59,17 @@ impl Process {
             .unwrap_or_else(|error| panic!("process {} cannot be sent {signal:?}: {error}", self.pid));
     }
 
+    /// Stops it, and waits until no thread of it runs any more.
+    pub(crate) async fn stop(&self) {
+        self.signal(Signal::STOP);
+        until(&format!("process {} has stopped", self.pid), async || {
+            let threads = fs::read_dir(self.proc("task")).expect("the process is there").flatten();
+            let states: Vec<_> = threads.map(|thread| state_in(&thread.path().join("stat"))).collect();
+            if states.iter().all(|state| *state == Some('T')) { Ok(()) } else { Err(states) }
+        })
+        .await;
+    }
+
     /// Waits for its end, up to the deadline.
     pub(crate) async fn ended(&self) -> Exit {
         within(&format!("the end of process {}", self.pid), self.end()).await
@@ -88,6 +100,11 @@ impl Process {
         // -1 once the process was waited for; a zombie still has its pid.
         let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"));
         pid.is_some_and(|pid| pid.trim() == "-1") || matches!(state(self.pid), Some('Z' | 'X') | None)
+    }
+
+    /// Whether it stands still, by SIGSTOP.
+    pub(crate) fn is_stopped(&self) -> bool {
+        state(self.pid) == Some('T')
     }
 
     /// Its children that have not been waited for, zombies too.
@@ -144,6 +161,27 @@ impl Process {
         Some(u32::from_str_radix(flags.trim(), 8).ok()? & CLOSE_ON_EXEC != 0)
     }
 
+    /// What whoever runs this test has left open, and every process from here on inherits. None of it is the server's.
+    pub(crate) fn left_open() -> BTreeMap<u32, PathBuf> {
+        let this = Self::new(std::process::id());
+        let mut descriptors = this.descriptors();
+        descriptors.retain(|descriptor, _| this.is_close_on_exec(*descriptor) == Some(false));
+        descriptors
+    }
+
+    /// A child that it had now would inherit the standard descriptors alone.
+    #[track_caller]
+    pub(crate) fn assert_nothing_inheritable(&self) {
+        let left_open = Self::left_open();
+        for (descriptor, what) in self.descriptors() {
+            if descriptor > 2 && left_open.get(&descriptor) != Some(&what) {
+                // `None`: it was closed since.
+                let closed = self.is_close_on_exec(descriptor).unwrap_or(true);
+                assert!(closed, "descriptor {descriptor} ({}) would be inherited", what.display());
+            }
+        }
+    }
+
     /// The program that it runs.
     pub(crate) fn program(&self) -> PathBuf {
         fs::read_link(self.proc("exe")).expect("the process is there")
@@ -160,6 +198,28 @@ impl Process {
 
     pub(crate) fn environment(&self) -> Vec<(OsString, OsString)> {
         descendants::environment(self.pid)
+    }
+
+    /// The memory that it has in RAM, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        // Kilobytes, proc_pid_status(5).
+        let status = fs::read_to_string(self.proc("status")).expect("the process is there");
+        let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        1024 * size.and_then(|size| size.trim().parse::<usize>().ok()).expect("a size")
+    }
+
+    /// Lets it open so many descriptors more than it has now; `None`: as many as we may.
+    pub(crate) fn limit_descriptors(&self, more: Option<usize>) {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let current = more.map_or(current, |more| {
+            let used = self.descriptors();
+            // The lowest free number is always taken first.
+            let mut free = (0..).filter(|number| !used.contains_key(number));
+            free.nth(more).map(u64::from)
+        });
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).expect("a pid");
+        // Only the soft limit: the hard one, which it has from us, stays as it is.
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current, maximum }).expect("our own process");
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -198,12 +258,20 @@ impl Process {
 
 /// The letter of proc_pid_stat(5).
 fn state(pid: u32) -> Option<char> {
-    stat(pid)?.first()?.chars().next()
+    state_in(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn state_in(stat: &Path) -> Option<char> {
+    fields(stat)?.first()?.chars().next()
 }
 
 /// The fields of `/proc/PID/stat` from the third on: the second is a name with anything in it.
 fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    fields(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn fields(stat: &Path) -> Option<Vec<String>> {
+    let text = fs::read_to_string(stat).ok()?;
     let (_, rest) = text.rsplit_once(") ")?;
     Some(rest.split_whitespace().map(str::to_owned).collect())
 }

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::Signal;
 
 use super::{
-    Answer, Authority, Echo, Exit, Log, Metrics, Place, Process, Target, descendants,
+    Answer, Authority, Ctl, Echo, Exit, Log, Metrics, Place, Process, Target, Told, ctl, descendants,
     echo::Running,
     http,
     log::{field, is_serving},
@@ -49,6 +49,24 @@ impl Server {
         server
     }
 
+    /// One that has said in its log that it serves as this generation.
+    pub(super) async fn taking_over(echo: Echo, running: Running, generation: u64) -> Self {
+        let mut server = Self::starting(echo, running);
+        server.generation = generation;
+        let what = format!("serving generation={generation}");
+        server.log.wait_from(0, &what, |line| is_serving(line, generation)).await;
+        server
+    }
+
+    /// One that has said in its log that it serves.
+    pub(super) async fn of_any_generation(echo: Echo, running: Running) -> Self {
+        let mut server = Self::starting(echo, running);
+        let line = server.log.wait_from(0, "serving", |line| line.contains("serving generation=")).await;
+        server.generation =
+            field(&line, "generation").and_then(|number| number.parse().ok()).expect("a number");
+        server
+    }
+
     /// One that has said over HTTP that it serves.
     pub(super) async fn silent(echo: Echo, running: Running) -> Self {
         let server = Self::starting(echo, running);
@@ -76,6 +94,16 @@ impl Server {
         }
     }
 
+    /// Its control path.
+    pub(crate) fn control(&self) -> PathBuf {
+        ctl::path_in(self.place.directory())
+    }
+
+    /// Asks it over its control path, and waits for the end of `ctl`.
+    pub(crate) async fn ctl(&self, arguments: &[&str]) -> Told {
+        Ctl::new(self.control()).ask(arguments).await
+    }
+
     /// Where its clients connect.
     pub(crate) const fn target(&self) -> &Target {
         &self.target
@@ -88,6 +116,11 @@ impl Server {
     /// The process that serves.
     pub(crate) const fn serving(&self) -> &Process {
         &self.serving
+    }
+
+    /// The number of the generation that serves.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(crate) const fn log(&self) -> &Log {

@@ -157,16 +157,24 @@ fn a_path_replaced_before_it_is_handed_down_is_left_alone() {
 }
 
 #[test]
-fn a_path_handed_down_by_somebody_else_is_ours_while_it_is_a_socket() {
+fn a_path_of_somebody_else_is_left_alone() {
     let place = place();
     let listener = UnixListener::bind(&place.path).unwrap();
-    let announced = crate::bind::SocketDescription {
-        kind: "unix".to_owned(),
-        address: place.path.display().to_string(),
-        inode: None,
-    };
-    let inherited = ListeningSocket::inherited("echo", listener.into(), &announced).unwrap();
-    assert!(unlink_if_ours(inherited));
+    let found = ListeningSocket::found(listener.into(), UnixPath::of_another).unwrap();
+    // As their successor is told.
+    let handed = found.as_fd().try_clone_to_owned().unwrap();
+    let inherited = ListeningSocket::inherited("echo", handed, &found.describe()).unwrap();
+    assert!(!unlink_if_ours(found));
+    assert!(!unlink_if_ours(inherited));
+    assert!(place.path.exists());
+}
+
+#[test]
+fn a_path_that_comes_back_is_ours_while_it_is_a_socket() {
+    let place = place();
+    let listener = UnixListener::bind(&place.path).unwrap();
+    let found = ListeningSocket::found(listener.into(), UnixPath::come_back).unwrap();
+    assert!(unlink_if_ours(found));
     assert!(!place.path.exists());
 }
 

@@ -49,8 +49,16 @@ pub(in super::super) fn inherit() -> Option<Inherited> {
     Some(Inherited { socket, nonce })
 }
 
+/// Whether a process with this environment (as `/proc/PID/environ` has it) was started as a successor.
+pub(crate) fn is_successor(environment: &[u8], pid: u32) -> bool {
+    environment.split(|byte| *byte == 0).any(|variable| {
+        let value = variable.strip_prefix(VARIABLE.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
+        value.is_some_and(|value| meant_for(OsStr::from_bytes(value), pid).is_some())
+    })
+}
+
 /// Reads `descriptor:pid:nonce`, if the pid is `own`.
-fn meant_for(value: &OsStr, own: u32) -> Option<(RawFd, String)> {
+pub(in super::super) fn meant_for(value: &OsStr, own: u32) -> Option<(RawFd, String)> {
     let value = std::str::from_utf8(value.as_bytes()).ok()?;
     let (descriptor, rest) = value.split_once(':')?;
     let (pid, nonce) = rest.split_once(':')?;
@@ -82,6 +90,14 @@ mod tests {
         for garbage in ["", "9", "9:4711", "x:4711:ab", ":4711:ab", "9::ab"] {
             assert_eq!(meant(garbage), None, "{garbage:?}");
         }
+    }
+
+    #[test]
+    fn a_successor_is_told_by_its_own_variable_and_not_by_its_parents() {
+        let environment = b"A=b\0PORTCULLIS_HANDOFF=9:4711:ab\0PORTCULLIS_HANDOFF_NOT=9:1:ab\0";
+        assert!(is_successor(environment, 4711));
+        assert!(!is_successor(environment, 1));
+        assert!(!is_successor(b"", 4711));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Bytes with descriptors (`SCM_RIGHTS`, unix(7)).
+//! Bytes with descriptors, and with who sent them (`SCM_RIGHTS` and `SCM_CREDENTIALS`, unix(7)).
 
 use std::{
     io::{self, IoSlice},
@@ -11,7 +11,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 pub(in super::super) const MAX_DESCRIPTORS: usize = 253;
 
 /// Sends bytes, and descriptors with the first of them. Returns how many bytes were taken.
-pub(in super::super) fn send(
+pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
@@ -24,19 +24,34 @@ pub(in super::super) fn send(
 }
 
 /// What one call of [`receive`] brought.
-pub(in super::super) struct Received {
+pub(crate) struct Received {
     /// Bytes read; 0 is the end of the stream.
-    pub(in super::super) bytes: usize,
+    pub(crate) bytes: usize,
     /// Descriptors that came with them, closed on `exec`.
-    pub(in super::super) descriptors: Vec<OwnedFd>,
+    pub(crate) descriptors: Vec<OwnedFd>,
     /// The kernel could not install all descriptors that were sent (`MSG_CTRUNC`, recvmsg(2)).
-    pub(in super::super) cut_off: bool,
+    pub(crate) cut_off: bool,
+    /// A datagram that was longer than the buffer (`MSG_TRUNC`, recvmsg(2)).
+    pub(crate) too_long: bool,
+    /// Who sent it, where the socket asks for that (`SO_PASSCRED`, unix(7)).
+    pub(crate) sender: Option<Sender>,
 }
 
-/// Bytes of a control message with as many descriptors as there may be.
+/// Who sent a message, as the kernel vouches for it. Root of the namespace may claim to be another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sender {
+    /// 0 if it cannot be seen from this process' pid namespace.
+    pub(crate) pid: i32,
+    pub(crate) uid: u32,
+}
+
+/// Bytes of control messages: as many descriptors as there may be, and the sender.
 // SAFETY: arithmetic, without a precondition.
 #[allow(clippy::cast_possible_truncation)]
-const CONTROL: usize = unsafe { libc::CMSG_SPACE((MAX_DESCRIPTORS * size_of::<RawFd>()) as u32) } as usize;
+const CONTROL: usize = unsafe {
+    libc::CMSG_SPACE((MAX_DESCRIPTORS * size_of::<RawFd>()) as u32)
+        + libc::CMSG_SPACE(size_of::<libc::ucred>() as u32)
+} as usize;
 
 /// Room for control messages, aligned as their headers are.
 #[repr(C)]
@@ -48,7 +63,7 @@ union Control {
 /// Receives bytes, and the descriptors that came with them.
 ///
 /// nix's `recvmsg` does not give away the descriptors of a message that was cut off, and they would stay open for ever.
-pub(in super::super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
+pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     receive_with(CONTROL, socket, buffer)
 }
 
@@ -67,25 +82,39 @@ fn receive_with(room: usize, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::R
     // Negative is an error.
     let bytes = usize::try_from(bytes).map_err(|_| io::Error::last_os_error())?;
 
-    let mut descriptors = Vec::new();
+    let (mut descriptors, mut sender) = (Vec::new(), None);
     // SAFETY: the kernel has filled in `message` and as many bytes of `control` as it now says. The headers are walked as
     // cmsg(3) shows. The descriptors among them were made by the kernel for this call, so nobody else owns them.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
         while let Some(current) = header.as_ref() {
-            if (current.cmsg_level, current.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-                let data = libc::CMSG_DATA(header).cast::<RawFd>();
-                // Of another type with another C library.
-                #[allow(clippy::unnecessary_cast)]
-                let length = current.cmsg_len as usize - libc::CMSG_LEN(0) as usize;
-                for index in 0..length / size_of::<RawFd>() {
-                    descriptors.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
+            // Of another type with another C library.
+            #[allow(clippy::unnecessary_cast)]
+            let length = current.cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+            match (current.cmsg_level, current.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                    let data = libc::CMSG_DATA(header).cast::<RawFd>();
+                    for index in 0..length / size_of::<RawFd>() {
+                        descriptors.push(OwnedFd::from_raw_fd(data.add(index).read_unaligned()));
+                    }
                 }
+                (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
+                    let credentials = libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned();
+                    sender = Some(Sender { pid: credentials.pid, uid: credentials.uid });
+                }
+                _ => {}
             }
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }
     }
-    Ok(Received { bytes, descriptors, cut_off: message.msg_flags & libc::MSG_CTRUNC != 0 })
+    let flagged = |flag| message.msg_flags & flag != 0;
+    Ok(Received {
+        bytes,
+        descriptors,
+        cut_off: flagged(libc::MSG_CTRUNC),
+        too_long: flagged(libc::MSG_TRUNC),
+        sender,
+    })
 }
 
 #[cfg(test)]

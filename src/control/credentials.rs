@@ -1,0 +1,66 @@
+//! Who is at the other end of a Unix socket, as the kernel vouches for it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::{
+    errno::Errno,
+    sys::socket::{getsockopt, sockopt},
+    unistd::{Uid, geteuid},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+
+use crate::handoff::Peer;
+
+/// Whether a process of this user is trusted by this one: its own user and root are.
+pub(super) fn trusted(user: Uid) -> bool {
+    user.is_root() || user == geteuid()
+}
+
+/// The user of the process at the other end (`SO_PEERCRED`, unix(7)): of an accepted connection the one that
+/// connected, of a connected one the one that called listen(2), which may have been an earlier generation.
+pub(super) fn user_of(socket: &impl AsFd) -> nix::Result<Uid> {
+    getsockopt(socket, sockopt::PeerCredentials).map(|credentials| Uid::from_raw(credentials.uid()))
+}
+
+/// The process that connected, held by a pidfd; `None` if it is gone.
+pub(super) fn process_of(socket: &impl AsFd) -> Option<Peer> {
+    // 0 if it is in a PID namespace that this process cannot see into.
+    let pid = getsockopt(socket, sockopt::PeerCredentials).ok()?.pid();
+    let handle = match getsockopt(socket, sockopt::PeerPidfd) {
+        Ok(handle) => Some(handle),
+        Err(Errno::ESRCH | Errno::ENODATA) => return None,
+        // Before Linux 6.5.
+        Err(_) => by_pid(pid, socket),
+    };
+    Some(Peer { pid: pid.try_into().ok()?, handle })
+}
+
+/// The pid is another's by now, perhaps, if its process is gone. But then its end of the socket was closed before that.
+fn by_pid(pid: i32, socket: &impl AsFd) -> Option<OwnedFd> {
+    let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    // HUP is told whether one asks for it or not (poll(2)).
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    let hung_up = poll(&mut polled, Some(&Timespec::default())).ok()? > 0;
+    (!hung_up).then_some(handle)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_held_as_long_as_its_end_is_open() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        assert!(process_of(&ours).is_some_and(|peer| peer.pid == std::process::id()));
+        assert!(by_pid(own, &ours).is_some());
+        assert!(by_pid(0, &ours).is_none(), "in another PID namespace");
+        drop(theirs);
+        assert!(by_pid(own, &ours).is_none(), "it may be somebody else");
+    }
+}

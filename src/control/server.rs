@@ -1,0 +1,181 @@
+//! The server's side of the control path: who is heard, for how long, and what each request does.
+
+use std::{convert::Infallible, time::Duration};
+
+use nix::unistd::Uid;
+use portcullis_layers::{Connection, Peer};
+use tokio::{net::UnixStream, time::timeout};
+use tokio_util::either::Either;
+use tower::{ServiceBuilder, service_fn};
+
+use super::{
+    credentials,
+    message::{Answer, Opening, Request, command},
+    status::OpenConnection,
+};
+use crate::{
+    Accepted, Generation, GracefulListener, ServeError,
+    chain::Chain,
+    handoff::{Arrival, Channel, ChannelError, Hello, LONGEST_FRAME},
+};
+
+/// As many are heard at the same time; further ones wait in the queue of the socket.
+const AT_A_TIME: usize = 16;
+
+/// Whoever connects has said what it wants within this time.
+const OPENING_LIMIT: Duration = Duration::from_secs(5);
+
+/// The longest first frame, in bytes.
+const LONGEST_OPENING: usize = 64 * 1024;
+
+/// Whoever asked has read the answer within this time.
+const READING_LIMIT: Duration = Duration::from_secs(10);
+
+/// Connections that one frame tells of: far below what makes it too long.
+const ROWS: usize = 200;
+
+/// Serves the control path until the generation has ended.
+pub(crate) async fn serve(listener: GracefulListener, generation: Generation) {
+    let stack = ServiceBuilder::new().concurrency_limit(AT_A_TIME).service(service_fn({
+        move |accepted: Accepted| {
+            let generation = generation.clone();
+            async move {
+                attend(accepted, &generation).await;
+                // What goes wrong with one of them is no affair of the server's.
+                Ok::<_, Infallible>(())
+            }
+        }
+    }));
+    match listener.accept_while_draining().serve(stack).await {
+        // That this generation may not serve has been told.
+        Ok(_) | Err(ServeError::Handoff(_)) => {}
+        Err(error) => tracing::error!(error = %Chain(&error), "the control path is served no more"),
+    }
+}
+
+/// One connection, from its first frame to the answer.
+async fn attend(accepted: Accepted, generation: &Generation) {
+    let peer = accepted.peer();
+    // It is bound to a path.
+    let Either::Right(stream) = accepted.into_inner() else { return };
+    let mut channel = match channel(stream) {
+        Ok(channel) => channel,
+        Err(error) => return tracing::debug!(%peer, %error, "control connection failed"),
+    };
+    if !matches!(peer, Peer::Unix(peer) if credentials::trusted(Uid::from_raw(peer.uid))) {
+        tracing::warn!(%peer, "control connection turned away: another user's");
+        let reason = "only root and the user of this server may ask".to_owned();
+        answer(&mut channel, peer, &Answer::Abort { reason }).await;
+        return;
+    }
+    let opening = tokio::select! {
+        // One that has said what it wants is heard, also at the end.
+        biased;
+        opening = timeout(OPENING_LIMIT, channel.receive_any()) => opening,
+        // Nobody who says nothing keeps a drain waiting.
+        _ = generation.shared().drained() => return,
+    };
+    match opening {
+        Ok(Ok(Opening::Request(request))) => obey(&request, &mut channel, peer, generation).await,
+        Ok(Ok(Opening::Hello(hello))) => hand_over(hello, channel, generation).await,
+        Ok(Ok(Opening::Unknown)) => {
+            let reason = "this version of the library does not know what was asked".to_owned();
+            answer(&mut channel, peer, &Answer::Abort { reason }).await;
+        }
+        // A probe, or another process that looks whether the path is stale.
+        Ok(Err(ChannelError::Closed)) => tracing::debug!(%peer, "control connection closed without a word"),
+        Ok(Err(error)) => tracing::info!(%peer, error = %Chain(&error), "control connection not understood"),
+        Err(_) => tracing::info!(%peer, "control connection said nothing for {OPENING_LIMIT:?}"),
+    }
+}
+
+fn channel(stream: UnixStream) -> std::io::Result<Channel> {
+    let mut channel = Channel::without_descriptors(stream.into_std()?)?;
+    channel.set_longest(LONGEST_OPENING);
+    Ok(channel)
+}
+
+/// Leaves the conversation to the life of the generation.
+async fn hand_over(hello: Hello, mut channel: Channel, generation: &Generation) {
+    let Some(peer) = credentials::process_of(&channel) else {
+        return tracing::info!("a process that wanted to take over is gone");
+    };
+    if generation.shared().is_drained() {
+        // Nothing is left to be had. It begins a line of its own when it sees that nobody answers.
+        return;
+    }
+    channel.set_longest(LONGEST_FRAME);
+    generation.take_over(Arrival { channel, hello, peer }).await;
+}
+
+/// Does what was asked for, and says so.
+async fn obey(request: &Request, channel: &mut Channel, peer: Peer, generation: &Generation) {
+    let asked = &*request.command;
+    match asked {
+        command::RESTART | command::DRAIN => {
+            tracing::info!(%peer, command = asked, "asked over the control path");
+        }
+        _ => tracing::debug!(%peer, command = asked, "asked over the control path"),
+    }
+    let told = match asked {
+        command::RESTART => restart(generation).await,
+        command::DRAIN => drain(generation).await,
+        command::STATUS => Answer::Status(generation.shared().status()),
+        command::CONNECTIONS => return connections(channel, peer, generation).await,
+        unknown => {
+            let known = [command::RESTART, command::DRAIN, command::STATUS, command::CONNECTIONS].join(", ");
+            let reason =
+                format!("this version of the library does not know the command `{unknown}`, only {known}");
+            Answer::Abort { reason }
+        }
+    };
+    answer(channel, peer, &told).await;
+}
+
+async fn restart(generation: &Generation) -> Answer {
+    match generation.restart().await {
+        Ok(restarted) => Answer::Restarted {
+            pid: restarted.pid,
+            generation: restarted.generation,
+            took_seconds: restarted.took.as_secs_f64(),
+        },
+        Err(error) => {
+            Answer::Failed { result: error.result().as_str().to_owned(), reason: Chain(&error).to_string() }
+        }
+    }
+}
+
+async fn drain(generation: &Generation) -> Answer {
+    generation.drain();
+    let forced = generation.shared().drained().await;
+    if generation.shared().is_last() {
+        return Answer::Drained { forced };
+    }
+    let reason = "another generation has the sockets and serves now: ask again".to_owned();
+    Answer::Abort { reason }
+}
+
+async fn connections(channel: &mut Channel, peer: Peer, generation: &Generation) {
+    let rows: Vec<_> = generation.tracker().connections().iter().map(OpenConnection::from).collect();
+    let mut frames = rows.chunks(ROWS).peekable();
+    if frames.peek().is_none() {
+        let none = Answer::Connections { connections: Vec::new(), more: false };
+        answer(channel, peer, &none).await;
+    }
+    while let Some(frame) = frames.next() {
+        let part = Answer::Connections { connections: frame.to_vec(), more: frames.peek().is_some() };
+        if !answer(channel, peer, &part).await {
+            return;
+        }
+    }
+}
+
+/// Says it, and whether somebody listens.
+async fn answer(channel: &mut Channel, peer: Peer, told: &Answer) -> bool {
+    match timeout(READING_LIMIT, channel.send(told)).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "control connection ended before the answer"),
+        Err(_) => tracing::info!(%peer, "control connection does not read its answer"),
+    }
+    false
+}

@@ -1,0 +1,95 @@
+//! What a server tells of itself.
+
+use humantime::format_rfc3339_seconds;
+use portcullis_layers::track::TrackedConnection;
+use serde::{Deserialize, Serialize};
+
+/// Where a server stands, as [`Client::status`](super::Client::status) and `ctl PATH status --json` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The word of the [`Phase`](crate::Phase).
+    pub phase: String,
+    /// The number of the generation; the first is 1.
+    pub generation: u64,
+    /// The process id, in the server's own PID namespace.
+    pub pid: u32,
+    /// Seconds since the generation started.
+    pub uptime_seconds: f64,
+    /// Its listeners, the control path among them.
+    pub listeners: Vec<ListenerStatus>,
+    /// Open connections of this generation; those of the control path and of the admin do not count.
+    pub connections: usize,
+    /// Earlier generations that still finish their connections.
+    #[serde(default)]
+    pub draining: Vec<DrainingGeneration>,
+    /// The version of the library.
+    pub version: String,
+}
+
+/// A listener of a [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ListenerStatus {
+    /// Its name.
+    pub name: String,
+    /// What it is bound to, as a URI.
+    pub address: String,
+}
+
+/// An earlier generation of a [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DrainingGeneration {
+    /// Its number.
+    pub generation: u64,
+    /// Its process id, as it knows itself.
+    pub pid: u32,
+}
+
+/// An open connection, as `/connections` of the admin and [`Client::connections`](super::Client::connections) show it.
+/// Fields may be added; those that are here keep their names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OpenConnection {
+    /// Its number, which no other connection of this generation has.
+    pub id: u64,
+    /// The listener that accepted it, where the tracking layer was told.
+    pub listener: Option<String>,
+    /// Who is connected.
+    pub peer: String,
+    /// When it was accepted (RFC 3339).
+    pub since: String,
+    /// Seconds since it was accepted.
+    pub age_seconds: f64,
+    /// Bytes received from the peer.
+    pub bytes_read: u64,
+    /// Bytes sent to the peer.
+    pub bytes_written: u64,
+    /// What it does now, as [`Activity`](portcullis_layers::track::Activity) words it.
+    pub activity: String,
+    /// The version of TLS, such as `TLSv1.3`; `None` without TLS, and before the handshake is complete.
+    #[serde(default)]
+    pub tls: Option<String>,
+    /// Whom the client's certificate names ([`ClientIdentity`](portcullis_layers::tls::ClientIdentity)), with what is not printable
+    /// escaped; `None` where there is none.
+    #[serde(default)]
+    pub identity: Option<String>,
+}
+
+impl From<&TrackedConnection> for OpenConnection {
+    fn from(connection: &TrackedConnection) -> Self {
+        Self {
+            id: connection.id,
+            listener: connection.listener.as_deref().map(str::to_owned),
+            peer: connection.peer.to_string(),
+            since: format_rfc3339_seconds(connection.since).to_string(),
+            age_seconds: connection.age.as_secs_f64(),
+            bytes_read: connection.bytes_read,
+            bytes_written: connection.bytes_written,
+            activity: connection.activity.as_str().to_owned(),
+            tls: connection.tls.map(|version| version.as_str().to_owned()),
+            identity: connection.identity.as_deref().map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! What happens when. One task, woken by signals, datagrams, the ends of processes and the clock.
+//!
+//! Each time it looks first who is over, then hears what was told, and only then draws its conclusions. The successor tells that
+//! it serves before its predecessor ends: whoever sees that end has the word in the socket, and must not take a
+//! handoff for a crash.
+
+use std::{future::poll_fn, process::ExitCode, task::Poll, time::Duration};
+
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{
+    SupervisorError,
+    backoff::Backoff,
+    kin,
+    notice::Notice,
+    notify::{Datagram, NotifySocket},
+    process::{Exit, Process, reap},
+    signals::{Order, Signals},
+    start::start,
+    store::Store,
+};
+use crate::StartCommand;
+
+/// How long a predecessor that still drains may take to accept again after its successor's death.
+const ROLLBACK_LIMIT: Duration = Duration::from_secs(1);
+/// How long processes may take to end when they are told for the second time.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// Datagrams to hear before something else is looked at: more than the queue of a socket holds
+/// (`net.unix.max_dgram_qlen`), so that all are heard that were there when somebody was seen dead.
+const HEAR: usize = 4096;
+/// Processes to know that have served before and still drain. Each was named by one of ours, which may talk nonsense.
+const MOST_EARLIER: usize = 64;
+
+/// See the module.
+pub(super) struct Life {
+    command: StartCommand,
+    /// How long a successor may take to serve whose predecessor is dead.
+    ready_timeout: Duration,
+    signals: Signals,
+    notify: NotifySocket,
+    store: Store,
+    seat: Seat,
+    /// Those that have served before, and still live.
+    earlier: Vec<Process>,
+    backoff: Backoff,
+    /// Whether any process was ever ready.
+    proved: bool,
+    /// Nobody is started any more: this is the exit code when all are over.
+    ending: Option<ExitCode>,
+    /// The operator has said so.
+    told: bool,
+}
+
+/// Who serves.
+enum Seat {
+    /// This one, since then; `None`: it is not ready.
+    Taken { process: Process, ready: Option<Instant> },
+    /// Nobody; one of the heirs may, or one of those that still drain.
+    Awaited { heirs: Vec<Process>, until: Instant, then: Duration },
+    /// Nobody, until one is started at that time.
+    Vacant { start: Instant },
+    /// Nobody, for good.
+    Closed,
+}
+
+impl Life {
+    pub(super) fn begin(command: StartCommand, ready_timeout: Duration) -> Result<Self, SupervisorError> {
+        kin::check().map_err(|source| SupervisorError::system("read /proc", source))?;
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(|error| SupervisorError::system("become a child subreaper", error.into()))?;
+        let signals =
+            Signals::install().map_err(|source| SupervisorError::system("handle signals", source))?;
+        let notify = NotifySocket::bind()
+            .map_err(|source| SupervisorError::system("listen at an abstract Unix address", source))?;
+        let store = Store::new();
+        let process = start(&command, &store, &notify.address())
+            .map_err(|source| SupervisorError::Start { command: command.to_string(), source })?;
+        tracing::info!(pid = process.pid(), %command, "supervising");
+        Ok(Self {
+            command,
+            ready_timeout,
+            signals,
+            notify,
+            store,
+            seat: Seat::Taken { process, ready: None },
+            earlier: Vec::new(),
+            backoff: Backoff::default(),
+            proved: false,
+            ending: None,
+            told: false,
+        })
+    }
+
+    /// Until all is over.
+    pub(super) async fn run(mut self) -> Result<ExitCode, SupervisorError> {
+        loop {
+            match self.event().await {
+                Some(Order::End(signal)) if self.told => return Ok(self.end_now(signal).await),
+                Some(Order::End(signal)) => self.end(signal),
+                Some(Order::Forward(signal)) => self.forward(signal),
+                Some(Order::Reap) | None => {}
+            }
+            self.look();
+            self.hear();
+            self.judge();
+            if let (Some(code), Seat::Closed, []) = (self.ending, &self.seat, &*self.earlier) {
+                return Ok(code);
+            }
+        }
+    }
+
+    /// Waits until something has happened; what, if it is a signal.
+    async fn event(&mut self) -> Option<Order> {
+        let alarm = self.seat.alarm();
+        let over = poll_fn(|cx| {
+            let mut known = self.seat.processes().chain(&self.earlier);
+            if known.any(|process| process.poll_over(cx).is_ready()) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        tokio::select! {
+            biased;
+            order = self.signals.next() => Some(order),
+            () = over => None,
+            () = self.notify.readable() => None,
+            () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => None,
+        }
+    }
+
+    /// Sees who is over, and reaps whoever is our child.
+    fn look(&mut self) {
+        for process in self.seat.processes_mut().chain(&mut self.earlier) {
+            process.look();
+        }
+        while let Some((pid, exit)) = reap() {
+            let mut known = self.seat.processes_mut().chain(&mut self.earlier);
+            match known.find(|process| process.pid() == pid) {
+                Some(process) => process.set_exit(exit),
+                None => tracing::debug!(pid, ?exit, "reaped an orphan"),
+            }
+        }
+    }
+
+    /// Hears what was told meanwhile.
+    fn hear(&mut self) {
+        for _ in 0..HEAR {
+            let Some(datagram) = self.notify.receive() else { return };
+            let pid = datagram.sender.pid.unsigned_abs();
+            // One that is known may be dead already, and have no entry in /proc.
+            let known = self.seat.processes().chain(&self.earlier).any(|process| process.pid() == pid);
+            let user = nix::unistd::geteuid().as_raw();
+            if datagram.sender.uid != user || !(known || kin::is_ours(pid)) {
+                tracing::debug!(pid, uid = datagram.sender.uid, "ignored what a stranger has told");
+            } else if !datagram.whole {
+                tracing::warn!(
+                    pid,
+                    "ignored what was told: it was too long, or had more descriptors than this process may have open"
+                );
+            } else {
+                self.obey(datagram);
+            }
+        }
+    }
+
+    fn obey(&mut self, datagram: Datagram) {
+        let Datagram { text, descriptors, sender, .. } = datagram;
+        let Notice { ready, stopping, main_pid, store, remove, name } = Notice::parse(&text);
+        if let Some(pid) = main_pid {
+            self.enthrone(pid);
+        }
+        if let Seat::Taken { process, ready: since } = &mut self.seat
+            && process.pid() == sender.pid.unsigned_abs()
+        {
+            if ready && since.is_none() {
+                tracing::info!(pid = process.pid(), "ready");
+                *since = Some(Instant::now());
+                self.proved = true;
+            }
+            if stopping && self.ending.is_none() {
+                tracing::info!(pid = process.pid(), "the process that serves has been told to end");
+                self.close(ExitCode::SUCCESS);
+            }
+        }
+        if remove && let Some(name) = &name {
+            self.store.remove(name);
+        }
+        // At the end, a socket that is kept would have clients wait in vain.
+        if store && self.ending.is_none() {
+            self.store.put(name, descriptors);
+        }
+    }
+
+    /// Somebody of ours says that this process serves from now on.
+    fn enthrone(&mut self, pid: u32) {
+        if matches!(&self.seat, Seat::Taken { process, .. } if process.pid() == pid) {
+            return;
+        }
+        let known = self.earlier.iter().position(|process| process.pid() == pid);
+        let process = match known {
+            Some(index) => self.earlier.remove(index),
+            None => match Process::open(pid) {
+                Ok(process) if kin::is_ours(pid) => process,
+                _ => {
+                    tracing::warn!(pid, "told that this process serves, which is none of ours");
+                    return;
+                }
+            },
+        };
+        tracing::info!(pid, "another process serves");
+        if self.told {
+            process.signal(Signal::TERM);
+        } else if self.ending.take().is_some() {
+            tracing::info!("the server goes on");
+        }
+        self.proved = true;
+        let seat = Seat::Taken { process, ready: Some(Instant::now()) };
+        match std::mem::replace(&mut self.seat, seat) {
+            Seat::Taken { process: earlier, ready } => {
+                // A process that was not ready has no successor. It may be a wrapper of the one that serves; if not, it was
+                // started because nobody seemed to serve, and two lines must not share the sockets.
+                if ready.is_none() && !kin::descends(pid, earlier.pid()) {
+                    earlier.signal(Signal::TERM);
+                }
+                self.earlier.push(earlier);
+            }
+            // They are reaped like any child.
+            Seat::Awaited { .. } | Seat::Vacant { .. } | Seat::Closed => {}
+        }
+        if self.earlier.len() > MOST_EARLIER {
+            self.earlier.remove(0);
+        }
+    }
+
+    /// Draws the conclusions.
+    fn judge(&mut self) {
+        self.earlier.retain(|process| process.exit().is_none());
+        match std::mem::replace(&mut self.seat, Seat::Closed) {
+            Seat::Taken { process, ready } => match process.exit() {
+                None => self.seat = Seat::Taken { process, ready },
+                Some(exit) => self.succeed(process.pid(), exit, ready),
+            },
+            Seat::Awaited { mut heirs, mut until, then } => {
+                let now = Instant::now();
+                let hoped = !heirs.is_empty();
+                heirs.retain(|process| process.exit().is_none());
+                if hoped && heirs.is_empty() {
+                    until = until.min(now + ROLLBACK_LIMIT);
+                }
+                self.seat = if until <= now || (heirs.is_empty() && self.earlier.is_empty()) {
+                    for heir in heirs {
+                        tracing::error!(pid = heir.pid(), "a successor does not come to serve; it is killed");
+                        heir.signal(Signal::KILL);
+                    }
+                    Seat::Vacant { start: now + then }
+                } else {
+                    Seat::Awaited { heirs, until, then }
+                };
+            }
+            seat => self.seat = seat,
+        }
+        if matches!(self.seat, Seat::Vacant { start } if start <= Instant::now()) {
+            self.start();
+        }
+    }
+
+    /// The process that served, or was to, is over.
+    fn succeed(&mut self, pid: u32, exit: Exit, ready: Option<Instant>) {
+        if self.ending.is_some() {
+            tracing::info!(pid, ?exit, "the last process is over");
+            self.ending = Some(exit.code());
+            return;
+        }
+        if !self.proved {
+            tracing::error!(pid, ?exit, "the server ended before it was ready, and so does the supervisor");
+            self.close(exit.code());
+            return;
+        }
+        let known = |pid: &u32| self.earlier.iter().any(|process| process.pid() == *pid);
+        let heirs = kin::orphaned_successors().into_iter().filter(|pid| !known(pid));
+        let heirs: Vec<_> = heirs.filter_map(|pid| Process::open(pid).ok()).collect();
+        // One that has handed over has an heir, if that could not say so yet; one that has given up in its probation has a
+        // predecessor.
+        if exit == Exit::Code(0) && ready.is_some() && heirs.is_empty() && self.earlier.is_empty() {
+            tracing::info!(pid, "the process that served has ended by itself, and so does the supervisor");
+            self.close(ExitCode::SUCCESS);
+            return;
+        }
+        let then = self.backoff.after(ready.map(|since| since.elapsed()));
+        let now = Instant::now();
+        self.seat = if !heirs.is_empty() {
+            tracing::warn!(pid, ?exit, "the process that served is over; its successor may go on");
+            Seat::Awaited { heirs, until: now + self.ready_timeout, then }
+        } else if !self.earlier.is_empty() {
+            tracing::error!(pid, ?exit, "the process that served is over; its predecessor may go on");
+            Seat::Awaited { heirs, until: now + ROLLBACK_LIMIT, then }
+        } else {
+            tracing::error!(pid, ?exit, pause = ?then, "the process that served is over; another is started");
+            Seat::Vacant { start: now + then }
+        };
+    }
+
+    fn start(&mut self) {
+        self.seat = match start(&self.command, &self.store, &self.notify.address()) {
+            Ok(process) => {
+                tracing::info!(pid = process.pid(), command = %self.command, "started");
+                Seat::Taken { process, ready: None }
+            }
+            Err(error) => {
+                let pause = self.backoff.after(None);
+                tracing::error!(%error, command = %self.command, ?pause, "cannot start");
+                Seat::Vacant { start: Instant::now() + pause }
+            }
+        };
+    }
+
+    fn forward(&self, signal: Signal) {
+        match &self.seat {
+            // One that is not ready may not handle it yet, and would be ended by it.
+            Seat::Taken { process, ready: Some(_) } => process.signal(signal),
+            _ => tracing::warn!(?signal, "not sent on: nobody is ready"),
+        }
+    }
+
+    /// The operator's first word: all finish.
+    fn end(&mut self, signal: Signal) {
+        tracing::info!(?signal, "told to end");
+        self.told = true;
+        // That of the process that serves, once it is over.
+        self.close(ExitCode::FAILURE);
+        for process in self.seat.processes().chain(&self.earlier) {
+            process.signal(signal);
+        }
+    }
+
+    /// Nobody is started any more. The sockets are let go, so that they are closed when the server closes them.
+    fn close(&mut self, code: ExitCode) {
+        self.ending = Some(code);
+        self.store.clear();
+        match std::mem::replace(&mut self.seat, Seat::Closed) {
+            seat @ Seat::Taken { .. } => self.seat = seat,
+            Seat::Awaited { heirs, .. } => self.earlier.extend(heirs),
+            Seat::Vacant { .. } | Seat::Closed => {}
+        }
+    }
+
+    /// The operator's second word: they are told again, which ends them at once, and killed if it does not.
+    async fn end_now(mut self, signal: Signal) -> ExitCode {
+        tracing::warn!(?signal, "told again to end: at once");
+        for process in self.seat.processes().chain(&self.earlier) {
+            process.signal(signal);
+        }
+        let all_over = async {
+            while self.seat.processes().chain(&self.earlier).any(|process| process.exit().is_none()) {
+                self.event().await;
+                self.look();
+                self.hear();
+                self.judge();
+            }
+        };
+        if timeout(LAST_MOMENT, all_over).await.is_err() {
+            for process in self.seat.processes().chain(&self.earlier) {
+                process.signal(Signal::KILL);
+            }
+        }
+        ExitCode::from(1)
+    }
+}
+
+impl Seat {
+    /// When to look again though nothing has happened.
+    fn alarm(&self) -> Option<Instant> {
+        match self {
+            Self::Awaited { until, .. } => Some(*until),
+            Self::Vacant { start } => Some(*start),
+            Self::Taken { .. } | Self::Closed => None,
+        }
+    }
+
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        let (one, more) = match self {
+            Self::Taken { process, .. } => (Some(process), &[][..]),
+            Self::Awaited { heirs, .. } => (None, &**heirs),
+            Self::Vacant { .. } | Self::Closed => (None, &[][..]),
+        };
+        one.into_iter().chain(more)
+    }
+
+    fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
+        let (one, more) = match self {
+            Self::Taken { process, .. } => (Some(process), &mut [][..]),
+            Self::Awaited { heirs, .. } => (None, &mut **heirs),
+            Self::Vacant { .. } | Self::Closed => (None, &mut [][..]),
+        };
+        one.into_iter().chain(more)
+    }
+}
