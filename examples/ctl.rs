@@ -103,19 +103,21 @@ fn show_status(status: &Status) -> String {
 
 fn show_connections(connections: &[OpenConnection]) -> String {
     let mut lines = vec![format!(
-        "{:>8}  {:<16}  {:<24}  {:>12}  {:>12}  {:>12}  {}",
-        "id", "listener", "peer", "age", "read", "written", "activity"
+        "{:>8}  {:<16}  {:<24}  {:>12}  {:>12}  {:>12}  {:<11}  {:<7}  {}",
+        "id", "listener", "peer", "age", "read", "written", "activity", "tls", "identity"
     )];
     lines.extend(connections.iter().map(|it| {
         format!(
-            "{:>8}  {:<16}  {:<24}  {:>12}  {:>12}  {:>12}  {}",
+            "{:>8}  {:<16}  {:<24}  {:>12}  {:>12}  {:>12}  {:<11}  {:<7}  {}",
             it.id,
             it.listener.as_deref().unwrap_or("-"),
             it.peer,
             seconds(it.age_seconds),
             it.bytes_read,
             it.bytes_written,
-            it.activity
+            it.activity,
+            it.tls.as_deref().unwrap_or("-"),
+            it.identity.as_deref().unwrap_or("-"),
         )
     }));
     lines.join("\n")

@@ -123,6 +123,19 @@ impl TlsBuilder {
     ///
     /// A client that does not satisfy the rules is refused in the handshake (`identity_denied`), also where a certificate is
     /// optional. One that gives none is not judged by them.
+    ///
+    /// ```
+    /// use portcullis_layers::tls::{ClientAuth, ClientRoots, IdentityRules, TlsLayer};
+    ///
+    /// # let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    /// # let (cert_pem, key_pem, ca_pem) = (pair.cert.pem(), pair.signing_key.serialize_pem(), pair.cert.pem());
+    /// let tls = TlsLayer::builder()
+    ///     .certificate_pem(cert_pem, key_pem)
+    ///     .client_auth(ClientAuth::Required(ClientRoots::from_pem(ca_pem)))
+    ///     .allow_identities(IdentityRules::any(["uri=spiffe://example.org/billing".parse()?]))
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn allow_identities(mut self, rules: IdentityRules) -> Self {
         self.recipe.rules = Some(rules);
         self
@@ -131,7 +144,8 @@ impl TlsBuilder {
     /// Whether open connections are ended (`revoked`) whose client would not be let in any more after a reload that changed
     /// CAs, revocation lists or rules. By default they go on.
     ///
-    /// Every connection with a client certificate is then judged again after such a reload, in its own task.
+    /// Every connection with a client certificate is then judged again after such a reload, in its own task; also one whose
+    /// stream was moved out of its service, when it is read from or written to next, or at once if somebody waits in it.
     pub fn end_revoked(mut self, end: bool) -> Self {
         self.end_revoked = end;
         self

@@ -74,12 +74,17 @@ pub enum TlsConfigError {
     },
 
     /// A revocation list cannot be read.
-    #[error("revocation list number {number} in {from} cannot be used: it is no X.509 revocation list")]
+    #[error(
+        "revocation list number {number} in {from} cannot be used: it must be a full list of X.509 version 2, with a next \
+         update and a number, of the CA itself (`openssl crl -in CRL -text` shows what it is)"
+    )]
     UnusableCrl {
         /// Where it came from.
         from: PemSource,
         /// Its place, from 1.
         number: usize,
+        /// What rustls says about it.
+        source: rustls::Error,
     },
 
     /// A certificate was given for what is no server name.

@@ -5,13 +5,19 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use pin_project_lite::pin_project;
 use tower::Service;
 
-use super::{TlsLayer, TlsStream, handshake::Handshake, live::Live, recipe::Material, revocable::Revoked};
+use super::{
+    TlsLayer, TlsStream,
+    handshake::Handshake,
+    live::Live,
+    recipe::Material,
+    revocable::{Revocable, Waits},
+};
 use crate::{BoxError, CloseReason, Connection, RejectReason};
 
 pin_project! {
@@ -47,8 +53,8 @@ pin_project! {
         Service {
             #[pin]
             future: F,
-            // Only for a client with a certificate, and if asked for: most connections do without the box.
-            revoked: Option<Pin<Box<Revoked>>>,
+            // Only for a client with a certificate, and if asked for.
+            watched: Option<Watched>,
         },
         // What either held is gone, also where this one is kept for a while.
         Over,
@@ -88,10 +94,10 @@ where
                 StateProj::Handshake { mut handshake, service, ends_revoked, live } => {
                     match handshake.as_mut().poll(cx) {
                         Poll::Ready(Ok((mut stream, judged))) => {
-                            let revoked =
+                            let watched =
                                 if *ends_revoked { watch(&mut stream, live, &judged) } else { None };
                             let future = service.take().expect("a handshake completes once").call(stream);
-                            state.set(State::Service { future, revoked });
+                            state.set(State::Service { future, watched });
                             continue;
                         }
                         Poll::Ready(Err(error)) => Err(error),
@@ -103,14 +109,17 @@ where
                         }
                     }
                 }
-                StateProj::Service { future, revoked } => match (future.poll(cx), revoked) {
-                    (Poll::Ready(result), _) => result.map_err(Into::into),
-                    (Poll::Pending, Some(revoked)) => {
-                        ready!(revoked.as_mut().poll(cx));
+                StateProj::Service { future, watched } => {
+                    if watched.as_ref().is_some_and(Watched::is_revoked) {
                         Err(CloseReason::Revoked.into())
+                    } else if let Poll::Ready(result) = future.poll(cx) {
+                        result.map_err(Into::into)
+                    } else if watched.as_ref().is_some_and(|watched| watched.is_revoked_or_waits(cx)) {
+                        Err(CloseReason::Revoked.into())
+                    } else {
+                        return Poll::Pending;
                     }
-                    (Poll::Pending, None) => return Poll::Pending,
-                },
+                }
                 StateProj::Over => panic!("the future of a TLS connection was polled after it had resolved"),
             };
             state.set(State::Over);
@@ -119,11 +128,32 @@ where
     }
 }
 
+/// What ends the connection if its client is let in no more, as long as the future waits for it.
+struct Watched(Arc<Revocable>);
+
+impl Watched {
+    fn is_revoked(&self) -> bool {
+        self.0.is_revoked()
+    }
+
+    fn is_revoked_or_waits(&self, cx: &Context<'_>) -> bool {
+        self.0.is_revoked_or_waits(Waits::Future, cx)
+    }
+}
+
+/// A stream that was moved elsewhere goes on being watched, by itself.
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.forget(Waits::Future);
+    }
+}
+
 /// Watches whether the client of this stream is let in no more.
-fn watch<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &Material) -> Option<Pin<Box<Revoked>>> {
+fn watch<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &Material) -> Option<Watched> {
     let chain = stream.session().client_certificates()?.to_vec();
-    let revocable = stream.make_revocable();
-    Some(Box::pin(Revoked::new(live.clone(), judged, chain, revocable)))
+    let revocable = Arc::new(Revocable::new(live.clone(), judged, chain));
+    stream.end_with(revocable.clone());
+    Some(Watched(revocable))
 }
 
 impl<C, S> fmt::Debug for TlsFuture<C, S>

@@ -90,6 +90,30 @@ impl TlsLayer {
     /// # Errors
     ///
     /// [`TlsConfigError`] says which file is wrong. What was served before is served on, all of it.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use portcullis_layers::tls::TlsLayer;
+    /// # let directory = tempfile::tempdir()?;
+    /// # let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    /// # let renew = || {
+    /// #     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    /// #     std::fs::write(&cert, pair.cert.pem())?;
+    /// #     std::fs::write(&key, pair.signing_key.serialize_pem())?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(())
+    /// # };
+    /// # renew()?;
+    /// let tls = TlsLayer::from_pem_files(&cert, &key)?;
+    ///
+    /// renew()?;
+    /// assert!(!tls.reload()?.trust_changed); // nothing about clients has changed
+    ///
+    /// std::fs::write(&cert, "not written yet")?;
+    /// let error = tls.reload().unwrap_err(); // the renewed one is served on
+    /// assert!(error.to_string().starts_with("there is no certificate in"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reload(&self) -> Result<Reloaded, TlsConfigError> {
         self.live.reload()
     }

@@ -1,13 +1,13 @@
 //! TLS: the handshake, in the connection's own task and under a deadline, before the service above is called.
 //!
 //! [`TlsLayer`] turns a service for [`TlsStream<C>`] into a service for `C`; [`MaybeTlsLayer`] does so or
-//! not, by configuration, as one type. The protocol is rustls's, its cryptography aws-lc-rs's, given to
-//! rustls in words: no process-wide default provider is read or set.
+//! not, by configuration, as one type. The protocol is rustls's, its cryptography aws-lc-rs's (or ring's, by a feature), given
+//! to rustls in words: no process-wide default provider is read or set.
 //!
-//! What lives here: configuration from PEM files ([`TlsBuilder`]), the handshake and why it failed
-//! ([`HandshakeError`], [`HandshakeFailure`]), the stream, and what was agreed ([`TlsSession`]).
-//! What does not: choosing a certificate by server name, revocation, rules about who a client is. A
-//! [`rustls::ServerConfig`] of your own may do all of that; give it to [`TlsLayer::from_config`].
+//! What lives here: configuration from PEM files ([`TlsBuilder`]) and its replacement while it is served
+//! ([`TlsLayer::reload`]), the handshake and why it failed ([`HandshakeError`], [`HandshakeFailure`]), who may come in
+//! ([`ClientAuth`], [`IdentityRules`]), tickets ([`TicketKeys`]), the stream, and what was agreed ([`TlsSession`]).
+//! What does not: when to reload. A program does that, on a signal or when [`TlsLayer::files`] have changed.
 //!
 //! # What is checked, and by whom
 //!
@@ -15,13 +15,31 @@
 //!   no compression, no 0-RTT.
 //! - **A client certificate** ([`ClientAuth`]): by webpki, as rustls uses it, against the CA certificates you
 //!   name and nothing else: the chain, the dates of all but the root, that it may be used for client
-//!   authentication. Not whether it was revoked, and not *who* it names: every certificate of your CA is let
-//!   in. A check that cannot be made fails.
-//! - **That the client goes on being allowed**: by nobody. It is checked at the handshake, and the session
-//!   lasts as long as the connection. A session is not resumed where client certificates are asked for,
-//!   because a resumption skips the verifier.
-//! - **The server name**: by nobody. There is one certificate, and a client that asks for another name gets
-//!   it and judges for itself.
+//!   authentication. A check that cannot be made fails.
+//! - **That it was not revoked**: by webpki, where you give revocation lists ([`ClientRoots::crl_file`]); without one,
+//!   by nobody. The certificate and its intermediates are looked up. Where no list says anything, and where the list
+//!   is out of date, the client is refused; [`UnknownRevocation`] and [`ExpiredCrl`] choose otherwise. No list is fetched, and
+//!   OCSP is not asked.
+//! - **Who it is** ([`IdentityRules`]): by this layer, after all of that, by the names of the certificate as they stand or its
+//!   public key; without rules, by nobody: every certificate of your CA is let in. The service is told in either case
+//!   ([`TlsSession::client_identity`]). A name is worth what your CA did before it signed it.
+//! - **A client that resumes a session** shows no certificate, and rustls judges it no more. This layer does: the
+//!   certificate that was shown before is judged again, as of now, by all of the above. Sessions from before a change of CAs,
+//!   revocation lists or rules are not resumed at all, by whichever process that shares the [`TicketKeys`]; its holder makes a
+//!   full handshake. What a resumed session's certificate fails by itself (it has expired) ends the connection without an
+//!   alert, for the handshake is complete by then.
+//! - **That the client goes on being allowed**: where you ask for it ([`TlsBuilder::end_revoked`]), by this layer, after each
+//!   reload that changed CAs, lists or rules; otherwise by nobody, and a connection lasts as long as it lasts. Nobody ends one
+//!   whose certificate expires meanwhile.
+//! - **The server name** ([`TlsBuilder::sni_certificate_files`]): by this layer, to choose a certificate. A client that asks
+//!   for none of the names gets the default certificate and judges for itself, or is refused
+//!   ([`TlsBuilder::strict_sni`]).
+//! - **What a reload has read**: all of it, by this layer, rustls and webpki, before any of it is served: that every file can be
+//!   read, each key belongs to its certificate, each CA and list can be used. What cannot be used is named, and everything stays
+//!   as it was. Not whether a server certificate is in its dates ([`TlsLayer::expiries`] tells) or fits its name.
+//!
+//! With a configuration of your own ([`TlsLayer::from_config`]) it is as that says: of all this the layer then does nothing, and
+//! resumption must be seen to.
 //!
 //! # Example
 //!

@@ -3,6 +3,7 @@
 use std::{fmt, fs, path::PathBuf, time::SystemTime};
 
 use tokio_rustls::rustls::{
+    CertRevocationListError,
     pki_types::{
         CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
         pem::{Error, PemObject},
@@ -18,6 +19,17 @@ use super::{Expiry, ExpiryKind, PemSource, TlsConfigError, client::moment};
 pub(super) enum Pem {
     File(PathBuf),
     Bytes(Vec<u8>),
+}
+
+/// A revocation list, and what it says of itself.
+pub(super) struct RevocationList {
+    pub(super) from: PemSource,
+    /// Its place there, from 1.
+    pub(super) number: usize,
+    /// Seconds since 1970.
+    pub(super) this_update: i64,
+    pub(super) next_update: Option<SystemTime>,
+    pub(super) der: CertificateRevocationListDer<'static>,
 }
 
 /// The bytes may be a key.
@@ -72,24 +84,26 @@ impl Pem {
         Ok(certificates)
     }
 
-    /// All revocation lists, in their order, each with its next update; at least one.
-    pub(super) fn revocation_lists(
-        &self,
-    ) -> Result<Vec<(CertificateRevocationListDer<'static>, Option<SystemTime>)>, TlsConfigError> {
+    /// All revocation lists, in their order; at least one.
+    pub(super) fn revocation_lists(&self) -> Result<Vec<RevocationList>, TlsConfigError> {
         let lists = CertificateRevocationListDer::pem_slice_iter(&self.read()?)
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| self.malformed(&error))?;
         if lists.is_empty() {
             return Err(TlsConfigError::NoCrl { from: self.source() });
         }
-        let mut dated = Vec::with_capacity(lists.len());
-        for (index, list) in lists.into_iter().enumerate() {
-            let unusable = || TlsConfigError::UnusableCrl { from: self.source(), number: index + 1 };
-            let (_, parsed) = CertificateRevocationList::from_der(&list).map_err(|_| unusable())?;
+        let read = |(index, der): (usize, CertificateRevocationListDer<'static>)| {
+            let (_, parsed) =
+                CertificateRevocationList::from_der(&der).map_err(|_| TlsConfigError::UnusableCrl {
+                    from: self.source(),
+                    number: index + 1,
+                    source: CertRevocationListError::ParseError.into(),
+                })?;
+            let this_update = parsed.last_update().timestamp();
             let next_update = parsed.next_update().map(|time| moment(time.timestamp()));
-            dated.push((list, next_update));
-        }
-        Ok(dated)
+            Ok(RevocationList { from: self.source(), number: index + 1, this_update, next_update, der })
+        };
+        lists.into_iter().enumerate().map(read).collect()
     }
 
     /// The first private key.

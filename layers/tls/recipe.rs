@@ -89,7 +89,7 @@ impl Recipe {
                 let trust = roots.read(required, &provider, &mut digest)?;
                 expiries.extend(trust.expiries);
                 if let Some(rules) = &self.rules {
-                    digest.add("rules", rules.to_string().as_bytes());
+                    rules.digest(&mut digest);
                 }
                 Some(Arc::new(Judge::new(trust.verifier, self.rules.clone())))
             }

@@ -1,92 +1,123 @@
 //! Connections whose client may be let in no more while they are open.
 
 use std::{
-    future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Wake, Waker},
 };
 
 use atomic_waker::AtomicWaker;
-use pin_project_lite::pin_project;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{live::Live, recipe::Material};
 
-/// Shared by the future and the stream of a connection: the stream may live elsewhere than the future.
-#[derive(Debug, Default)]
+/// Shared by the future and the stream of a connection, which may be polled by several tasks, and either may outlive the
+/// other. When others are trusted, all of them are woken, and the first to come judges the client again.
 pub(super) struct Revocable {
+    bell: Arc<Bell>,
     revoked: AtomicBool,
+    watch: Mutex<Watch>,
+}
+
+/// Who waits.
+#[derive(Clone, Copy)]
+pub(super) enum Waits {
+    Future,
+    Reader,
+    Writer,
+}
+
+struct Watch {
+    live: Arc<Live>,
+    /// The client's own certificate first.
+    chain: Vec<CertificateDer<'static>>,
+    /// Comes when others are trusted than those who judged the client last.
+    superseded: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// Rings when others are trusted. Apart from the rest, because `Watch::superseded` holds it.
+#[derive(Default)]
+struct Bell {
+    /// It has rung, and the client was not judged again yet.
+    rung: AtomicBool,
+    future: AtomicWaker,
     reader: AtomicWaker,
     writer: AtomicWaker,
 }
 
-/// In which direction a stream waits.
-#[derive(Clone, Copy)]
-pub(super) enum Direction {
-    Read,
-    Write,
-}
-
 impl Revocable {
-    /// Whether the client is let in no more; if not, this task is woken when it is.
-    pub(super) fn is_revoked(&self, direction: Direction, cx: &Context<'_>) -> bool {
-        match direction {
-            Direction::Read => self.reader.register(cx.waker()),
-            Direction::Write => self.writer.register(cx.waker()),
-        }
-        // After the registration: see `revoke`.
-        self.revoked.load(Ordering::Acquire)
+    /// For a client with this chain, that was let in by `judged`.
+    pub(super) fn new(live: Arc<Live>, judged: &Material, chain: Vec<CertificateDer<'static>>) -> Self {
+        let superseded = Box::pin(judged.superseded.clone().cancelled_owned());
+        let watch = Mutex::new(Watch { live, chain, superseded });
+        let this = Self { bell: Arc::default(), revoked: AtomicBool::new(false), watch };
+        // Hangs up the bell.
+        this.judge_again();
+        this
     }
 
-    fn revoke(&self) {
-        self.revoked.store(true, Ordering::Release);
+    /// Whether the client is let in no more.
+    pub(super) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire) || (self.bell.rung.load(Ordering::Acquire) && self.judge_again())
+    }
+
+    /// As [`is_revoked`](Self::is_revoked); if it is let in, this task is woken when that is to be asked again.
+    pub(super) fn is_revoked_or_waits(&self, who: Waits, cx: &Context<'_>) -> bool {
+        self.bell.waker(who).register(cx.waker());
+        // After the registration: otherwise the bell could ring in between, and nobody would be woken.
+        self.is_revoked()
+    }
+
+    /// Nobody waits for it any more: a waker holds the memory of its task.
+    pub(super) fn forget(&self, who: Waits) {
+        self.bell.waker(who).take();
+    }
+
+    fn judge_again(&self) -> bool {
+        // Who comes second waits for the judgement of the first.
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.revoked.load(Ordering::Acquire) {
+            return true;
+        }
+        let waker = Waker::from(self.bell.clone());
+        while watch.superseded.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            let current = watch.live.current();
+            if current.judge(&watch.chain).is_err() {
+                self.revoked.store(true, Ordering::Release);
+                self.bell.wake_all();
+                return true;
+            }
+            watch.superseded.set(current.superseded.clone().cancelled_owned());
+            // Before the next poll, from which on it may ring again.
+            self.bell.rung.store(false, Ordering::Release);
+        }
+        false
+    }
+}
+
+impl Bell {
+    const fn waker(&self, who: Waits) -> &AtomicWaker {
+        match who {
+            Waits::Future => &self.future,
+            Waits::Reader => &self.reader,
+            Waits::Writer => &self.writer,
+        }
+    }
+
+    fn wake_all(&self) {
+        self.future.wake();
         self.reader.wake();
         self.writer.wake();
     }
 }
 
-pin_project! {
-    /// Resolves when the client of a connection is let in no more.
-    pub(super) struct Revoked {
-        live: Arc<Live>,
-        chain: Vec<CertificateDer<'static>>,
-        connection: Arc<Revocable>,
-        #[pin]
-        superseded: WaitForCancellationFutureOwned,
-    }
-}
-
-impl Revoked {
-    /// For a client with this chain, that was let in by `judged`.
-    pub(super) fn new(
-        live: Arc<Live>,
-        judged: &Material,
-        chain: Vec<CertificateDer<'static>>,
-        connection: Arc<Revocable>,
-    ) -> Self {
-        let superseded = judged.superseded.clone().cancelled_owned();
-        Self { live, chain, connection, superseded }
-    }
-}
-
-impl Future for Revoked {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        loop {
-            ready!(this.superseded.as_mut().poll(cx));
-            let current = this.live.current();
-            if current.judge(this.chain).is_err() {
-                this.connection.revoke();
-                return Poll::Ready(());
-            }
-            this.superseded.set(current.superseded.clone().cancelled_owned());
-        }
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        self.wake_all();
     }
 }

@@ -6,7 +6,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,7 +14,7 @@ use tokio_rustls::{rustls, server};
 
 use super::{
     TlsSession,
-    revocable::{Direction, Revocable},
+    revocable::{Revocable, Waits},
     session::Agreed,
     wire::Wire,
 };
@@ -34,7 +34,8 @@ use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
 ///   [`io::ErrorKind::UnexpectedEof`] that carries [`CloseReason::TlsTruncated`]. Many clients close like
 ///   that; a service whose protocol says itself where a message ends may treat it as the end.
 /// - Where the client is let in no more and [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked) is set, reading and
-///   writing fail with an error that carries [`CloseReason::Revoked`].
+///   writing fail with an [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries
+///   [`CloseReason::Revoked`], and whoever waits in one is woken.
 /// - Dropping it sends nothing more, also no close_notify.
 pub struct TlsStream<C> {
     inner: Box<Inner<C>>,
@@ -78,22 +79,8 @@ impl<C> TlsStream<C> {
         self.inner.tls.into_inner().0.into_inner()
     }
 
-    pub(super) fn make_revocable(&mut self) -> Arc<Revocable> {
-        self.inner.revocable.get_or_insert_default().clone()
-    }
-
-    /// Fails once the client is let in no more.
-    fn check(&self, direction: Direction, cx: &Context<'_>) -> io::Result<()>
-    where
-        C: Connection,
-    {
-        match &self.inner.revocable {
-            Some(revocable) if revocable.is_revoked(direction, cx) => {
-                self.get_ref().notice(&Notice::Ended(CloseReason::Revoked));
-                Err(io::Error::other(CloseReason::Revoked))
-            }
-            _ => Ok(()),
-        }
+    pub(super) fn end_with(&mut self, revocable: Arc<Revocable>) {
+        self.inner.revocable = Some(revocable);
     }
 
     /// For the `poll` methods.
@@ -105,6 +92,37 @@ impl<C> TlsStream<C> {
     }
 }
 
+impl<C: Connection> TlsStream<C> {
+    /// An error, if the client is let in no more. The streams below are told: they see nothing but that nobody asks
+    /// them any more.
+    fn still_allowed(&self) -> io::Result<()> {
+        match &self.inner.revocable {
+            Some(revocable) if revocable.is_revoked() => Err(self.revoked()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What to return where the stream below returned `result`: who waits is woken when the client is let in no more.
+    fn or_revoked<T>(
+        &self,
+        result: Poll<io::Result<T>>,
+        who: Waits,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match &self.inner.revocable {
+            Some(revocable) if result.is_pending() && revocable.is_revoked_or_waits(who, cx) => {
+                Poll::Ready(Err(self.revoked()))
+            }
+            _ => result,
+        }
+    }
+
+    fn revoked(&self) -> io::Error {
+        self.get_ref().notice(&Notice::Ended(CloseReason::Revoked));
+        io::Error::new(io::ErrorKind::ConnectionAborted, CloseReason::Revoked)
+    }
+}
+
 #[deny(clippy::missing_trait_methods)]
 impl<C: Connection> AsyncRead for TlsStream<C> {
     fn poll_read(
@@ -112,9 +130,10 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check(Direction::Read, cx)?;
+        self.still_allowed()?;
         let before = buf.filled().len();
-        let result = ready!(self.pinned().poll_read(cx, buf));
+        let result = self.pinned().poll_read(cx, buf);
+        let Poll::Ready(result) = result else { return self.or_revoked(result, Waits::Reader, cx) };
         let wire = self.inner.tls.get_ref().0;
         match result {
             Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => {
@@ -146,18 +165,21 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
 #[deny(clippy::missing_trait_methods)]
 impl<C: Connection> AsyncWrite for TlsStream<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(Direction::Write, cx)?;
-        self.pinned().poll_write(cx, buf)
+        self.still_allowed()?;
+        let result = self.pinned().poll_write(cx, buf);
+        self.or_revoked(result, Waits::Writer, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(Direction::Write, cx)?;
-        self.pinned().poll_flush(cx)
+        self.still_allowed()?;
+        let result = self.pinned().poll_flush(cx);
+        self.or_revoked(result, Waits::Writer, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(Direction::Write, cx)?;
-        self.pinned().poll_shutdown(cx)
+        self.still_allowed()?;
+        let result = self.pinned().poll_shutdown(cx);
+        self.or_revoked(result, Waits::Writer, cx)
     }
 
     fn poll_write_vectored(
@@ -165,8 +187,9 @@ impl<C: Connection> AsyncWrite for TlsStream<C> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.check(Direction::Write, cx)?;
-        self.pinned().poll_write_vectored(cx, bufs)
+        self.still_allowed()?;
+        let result = self.pinned().poll_write_vectored(cx, bufs);
+        self.or_revoked(result, Waits::Writer, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Instant, SystemTime},
@@ -11,7 +11,10 @@ use std::{
 use atomic_waker::AtomicWaker;
 
 use super::{Activity, TrackedConnection, Tracker};
-use crate::{CloseReason, Peer};
+use crate::{
+    CloseReason, Peer,
+    tls::{TlsSession, TlsVersion},
+};
 
 /// The guard of a connection, shared by its future and its stream. When the last of the two lets go of it, the
 /// connection is no longer open: dropping the entry strikes it off the registry, which has only a weak reference.
@@ -21,6 +24,7 @@ pub(super) struct Entry {
     pub(super) peer: Peer,
     since: SystemTime,
     opened: Instant,
+    tls: OnceLock<Secured>,
     // Written by the stream alone, with plain stores. Read by snapshots.
     read: AtomicU64,
     written: AtomicU64,
@@ -36,6 +40,13 @@ pub(super) struct Entry {
 
 const OPEN: u8 = 0;
 
+/// What TLS has agreed on.
+struct Secured {
+    version: TlsVersion,
+    /// Escaped: it comes from a certificate.
+    identity: Option<Arc<str>>,
+}
+
 impl Entry {
     pub(super) fn new(id: u64, listener: Option<Arc<str>>, peer: Peer, tracker: Tracker) -> Self {
         Self {
@@ -44,6 +55,7 @@ impl Entry {
             peer,
             since: SystemTime::now(),
             opened: Instant::now(),
+            tls: OnceLock::new(),
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
             activity: AtomicU8::new(Activity::Working as u8),
@@ -83,6 +95,14 @@ impl Entry {
         first
     }
 
+    /// A handshake is complete. Where there is TLS within TLS, the first one to complete stands: it is the outer one.
+    pub(super) fn secured(&self, session: &TlsSession<'_>) {
+        self.tls.get_or_init(|| Secured {
+            version: session.version(),
+            identity: session.client_identity().map(|identity| identity.to_string().into()),
+        });
+    }
+
     pub(super) fn set_read(&self, total: u64) {
         self.read.store(total, Ordering::Relaxed);
     }
@@ -117,6 +137,8 @@ impl Entry {
             bytes_read: self.read.load(Ordering::Relaxed),
             bytes_written: self.written.load(Ordering::Relaxed),
             activity: self.activity(),
+            tls: self.tls.get().map(|secured| secured.version),
+            identity: self.tls.get().and_then(|secured| secured.identity.clone()),
         }
     }
 }

@@ -43,6 +43,10 @@ where
 
     fn call(&mut self, connection: C) -> Self::Future {
         let entry = self.tracker.opened(self.listener.clone(), connection.peer());
+        // Above TLS the handshake is over, and nobody will tell of it.
+        if let Some(session) = connection.tls() {
+            entry.secured(&session);
+        }
         let stream = Tracked::new(connection, Arc::clone(&entry));
         ResponseFuture::new(self.inner.call(stream), entry)
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Activity;
-use crate::Peer;
+use crate::{Peer, tls::TlsVersion};
 
 /// An open connection at the moment somebody asked; see [`Tracker::connections`](super::Tracker::connections).
 ///
@@ -31,4 +31,9 @@ pub struct TrackedConnection {
     pub bytes_written: u64,
     /// What it is doing.
     pub activity: Activity,
+    /// The version of TLS, once the handshake is complete.
+    pub tls: Option<TlsVersion>,
+    /// Whom the client's certificate names, where it gave one that was verified: the
+    /// [`ClientIdentity`](crate::tls::ClientIdentity) as it is displayed, with what is not printable escaped.
+    pub identity: Option<Arc<str>>,
 }

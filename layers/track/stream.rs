@@ -200,7 +200,10 @@ impl<C: Connection> Connection for Tracked<C> {
     fn notice(&self, notice: &Notice<'_>) {
         match notice {
             Notice::HandshakeStarted => self.entry.set_activity(Activity::Handshaking),
-            Notice::HandshakeCompleted { .. } => self.entry.set_activity(Activity::Working),
+            Notice::HandshakeCompleted { session, .. } => {
+                self.entry.set_activity(Activity::Working);
+                self.entry.secured(session);
+            }
             Notice::PeerDone | Notice::Ended(_) => {}
         }
         self.inner.notice(notice);

@@ -56,8 +56,13 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 ///
 /// ```json
 /// {"id": 7, "listener": "echo", "peer": "192.0.2.7:50123", "since": "2026-01-31T12:00:00Z",
-///  "age_seconds": 1.5, "bytes_read": 512, "bytes_written": 2048, "activity": "reading"}
+///  "age_seconds": 1.5, "bytes_read": 512, "bytes_written": 2048, "activity": "reading",
+///  "tls": "TLSv1.3", "identity": "spiffe://example.org/billing"}
 /// ```
+///
+/// `identity` is whom the client's certificate names
+/// ([`ClientIdentity`](portcullis_layers::tls::ClientIdentity)), with what is not printable escaped. It and `tls` are `null` where
+/// there is none.
 ///
 /// ```
 /// use axum::http::{Request, StatusCode};

@@ -5,6 +5,7 @@ use http_body_util::{BodyExt, Full};
 use portcullis_layers::{
     BoxError, Drain, Ending, Peer, RejectReason, UnixPeer,
     metrics::MetricsLayer,
+    tls::{ClientAuth, ClientRoots, TlsLayer, TlsStream, rustls},
     track::{TrackLayer, Tracked, Tracker},
 };
 use tokio::{
@@ -145,9 +146,60 @@ async fn an_open_connection_is_listed_until_it_ends() {
     let since = humantime::parse_rfc3339(row["since"].as_str().unwrap()).unwrap();
     assert!(since.elapsed().unwrap() < SOON, "{text}");
 
+    assert!(row["tls"].is_null() && row["identity"].is_null(), "{text}");
+
     drop(client);
     timeout(SOON, served).await.unwrap().unwrap().unwrap();
     assert_eq!(body(ask(&admin, Method::GET, "/connections").await).await, "[]");
+}
+
+/// A name in a certificate is what its holder could talk a CA into.
+#[tokio::test]
+async fn whom_a_certificate_names_is_listed_and_cannot_break_out() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.subject_alt_names.clear();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "</script>\"}],\n\u{202e}");
+    let certificate = params.self_signed(&key).unwrap();
+    let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let layer = TlsLayer::builder()
+        .certificate_pem(server.cert.pem(), server.signing_key.serialize_pem())
+        .client_auth(ClientAuth::Required(ClientRoots::from_pem(certificate.pem())))
+        .build()
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(server.cert.der().clone()).unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let config = rustls::ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate.der().clone()], key.into())
+        .unwrap();
+
+    let tracker = Tracker::new();
+    let admin = admin_of(&tracker, Phase::Serving);
+    let leaf = tower::service_fn(async |mut stream: TlsStream<Tracked<DuplexStream>>| {
+        stream.write_u8(1).await?;
+        stream.read_to_end(&mut Vec::new()).await?;
+        Ok::<_, BoxError>(())
+    });
+    let mut stack = TrackLayer::new(tracker.clone()).layer(layer.layer(leaf));
+    let (client, server) = tokio::io::duplex(4096);
+    let _served = tokio::spawn(stack.call(server));
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let talk = async {
+        let mut client = connector.connect("localhost".try_into().unwrap(), client).await.unwrap();
+        client.read_u8().await.unwrap();
+        client
+    };
+    let _client = timeout(SOON, talk).await.unwrap();
+
+    let text = body(ask(&admin, Method::GET, "/connections").await).await;
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(rows[0]["tls"], "TLSv1.3");
+    assert_eq!(rows[0]["identity"], r#"</script>\"}],\n\u{202e}"#, "{text}");
+    assert!(text.is_ascii() && !text.contains(char::is_control), "{text}");
 }
 
 /// Serves the stack to a peer; gives the peer's end.

@@ -68,6 +68,13 @@ pub struct OpenConnection {
     pub bytes_written: u64,
     /// What it does now, as [`Activity`](portcullis_layers::track::Activity) words it.
     pub activity: String,
+    /// The version of TLS, such as `TLSv1.3`; `None` without TLS, and before the handshake is complete.
+    #[serde(default)]
+    pub tls: Option<String>,
+    /// Whom the client's certificate names ([`ClientIdentity`](portcullis_layers::tls::ClientIdentity)), with what is not printable
+    /// escaped; `None` where there is none.
+    #[serde(default)]
+    pub identity: Option<String>,
 }
 
 impl From<&TrackedConnection> for OpenConnection {
@@ -81,6 +88,8 @@ impl From<&TrackedConnection> for OpenConnection {
             bytes_read: connection.bytes_read,
             bytes_written: connection.bytes_written,
             activity: connection.activity.as_str().to_owned(),
+            tls: connection.tls.map(|version| version.as_str().to_owned()),
+            identity: connection.identity.as_deref().map(str::to_owned),
         }
     }
 }

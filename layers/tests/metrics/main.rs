@@ -1,6 +1,8 @@
 //! What is counted, and that it adds up.
 
 mod bytes;
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod compose;
 #[path = "../track/echo.rs"]
 mod echo;

@@ -10,7 +10,7 @@ use portcullis_layers::{
     BoxError, Connection,
     metrics::Metered,
     tls::{
-        TlsLayer, TlsStream,
+        ClientAuth, ClientRoots, TlsLayer, TlsStream,
         rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName, version},
     },
 };
@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
-use crate::{Recorded, echo::Echo, soon};
+use crate::{Recorded, certificates::Authority, echo::Echo, soon};
 
 /// A server's layer, and clients that trust it.
 struct Both {
@@ -214,4 +214,60 @@ async fn the_session_is_seen_through_the_layers() {
 
 fn sees_its_session<C: Connection>(stream: &C) {
     assert_eq!(stream.tls().and_then(|session| session.alpn()), Some(&b"h2"[..]));
+}
+
+/// Also where the stream lives on elsewhere, and the service had nothing to complain of.
+#[tokio::test]
+async fn a_connection_whose_client_was_revoked_is_counted_as_that() {
+    let recorded = Recorded::new();
+    let authority = Authority::new("a CA");
+    let (pair, bob) = (authority.server(), authority.client());
+    let directory = tempfile::tempdir().unwrap();
+    let list = directory.path().join("crl.pem");
+    let revoke = |serials: &[_]| std::fs::write(&list, authority.crl(serials)).unwrap();
+    revoke(&[]);
+    let roots = ClientRoots::from_pem(authority.pem.clone()).crl_file(&list);
+    let layer = TlsLayer::builder()
+        .certificate_pem(pair.pem, pair.key_pem)
+        .client_auth(ClientAuth::Required(roots))
+        .end_revoked(true)
+        .build()
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&version::TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(bob.chain(), bob.key.clone_key())
+        .unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+
+    let (send, mut receive) = tokio::sync::mpsc::unbounded_channel();
+    let moving = ServiceBuilder::new().layer(recorded.layer()).layer(layer.clone()).service_fn(
+        move |stream: TlsStream<Metered<DuplexStream>>| {
+            std::future::ready(send.send(stream).map_err(|_| BoxError::from("the test is gone")))
+        },
+    );
+    let echoing = ServiceBuilder::new().layer(recorded.layer()).layer(layer.clone()).service(Echo);
+    let (server, client) = duplex(4096);
+    let served = tokio::spawn(echoing.oneshot(server));
+    let mut one = soon(connector.connect("localhost".try_into().unwrap(), client)).await.unwrap();
+    // It is being served, not in its handshake any more.
+    one.write_u8(1).await.unwrap();
+    soon(one.read_u8()).await.unwrap();
+    let (server, client) = duplex(4096);
+    let moved = tokio::spawn(moving.oneshot(server));
+    let _other = soon(connector.connect("localhost".try_into().unwrap(), client)).await.unwrap();
+    soon(moved).await.unwrap().unwrap();
+    let mut stream = receive.recv().await.unwrap();
+
+    revoke(std::slice::from_ref(&bob.serial));
+    assert!(layer.reload().unwrap().trust_changed);
+    assert!(soon(served).await.unwrap().is_err());
+    assert!(soon(stream.read_u8()).await.is_err());
+    drop(stream);
+    assert_eq!(recorded.get("connections_closed_total,reason=revoked"), 2.0);
+    recorded.assert_at_rest();
 }

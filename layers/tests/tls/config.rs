@@ -1,6 +1,6 @@
 //! Certificates and keys from PEM, and what is said of those that cannot be used.
 
-use std::{error::Error, fs, path::PathBuf, sync::Arc};
+use std::{error::Error, path::PathBuf, sync::Arc};
 
 use portcullis_layers::{
     BoxError,
@@ -9,7 +9,6 @@ use portcullis_layers::{
         rustls::version::TLS13,
     },
 };
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -19,22 +18,8 @@ use tower::{Layer, service_fn};
 use crate::{
     certificates::{Authority, Pair, pem},
     ends::{client, connect, serve, soon, tcp},
+    files::Files,
 };
-
-/// A directory with files in it.
-struct Files(TempDir);
-
-impl Files {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.path().join(name);
-        fs::write(&path, contents).unwrap();
-        path
-    }
-}
 
 /// An error with all of its causes, as a log would have it.
 fn told(error: &TlsConfigError) -> String {
@@ -112,7 +97,7 @@ fn server_error(pair: &Pair, change: impl FnOnce(&Files) -> (PathBuf, PathBuf)) 
 fn what_is_wrong_with_a_file_is_said_with_its_name() {
     let authority = Authority::new("a CA");
     let pair = authority.server();
-    let path = |files: &Files, name: &str| files.0.path().join(name);
+    let path = |files: &Files, name: &str| files.path(name);
 
     let (error, text) = server_error(&pair, |f| (path(f, "absent.pem"), path(f, "key.pem")));
     assert!(matches!(error, TlsConfigError::Read { .. }) && text.contains("absent.pem"), "{text}");
@@ -169,8 +154,7 @@ fn an_encrypted_key_is_named_for_what_it_is() {
     let traditional =
         format!("{begin}\nProc-Type: 4,ENCRYPTED\r\nDEK-Info: AES-256-CBC,6A2F27D5C5ACE0B4\n\n{rest}");
     for key in [pkcs8, traditional] {
-        let (error, text) =
-            server_error(&pair, |f| (f.0.path().join("cert.pem"), f.write("locked.pem", key)));
+        let (error, text) = server_error(&pair, |f| (f.path("cert.pem"), f.write("locked.pem", key)));
         assert!(matches!(error, TlsConfigError::EncryptedKey { .. }), "{text}");
         assert!(text.contains("locked.pem") && text.contains("openssl pkey"), "{text}");
     }

@@ -61,7 +61,7 @@ pub(crate) fn client(
         .unwrap()
         .with_root_certificates(roots);
     match certificate {
-        Some(pair) => builder.with_client_auth_cert(vec![pair.der.clone()], pair.key.clone_key()).unwrap(),
+        Some(pair) => builder.with_client_auth_cert(pair.chain(), pair.key.clone_key()).unwrap(),
         None => builder.with_no_client_auth(),
     }
 }

@@ -1,52 +1,18 @@
-//! When a session is resumed, and when it must not be; T11's 0-RTT.
+//! When a session is resumed, and when it must not be; T11's 0-RTT. What a change of trust means for it is in
+//! `returning_clients`.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::sync::Arc;
 
-use portcullis_layers::{
-    BoxError, Connection,
-    tls::{
-        ClientAuth, ClientRoots, HandshakeFailure, TlsLayer, TlsStream,
-        rustls::{
-            ClientConfig, ServerConfig, pki_types::UnixTime, time_provider::TimeProvider, version::TLS13,
-        },
-    },
+use portcullis_layers::tls::{
+    ClientAuth, ClientRoots, HandshakeFailure, TlsLayer,
+    rustls::{ClientConnection, ServerConfig, version::TLS13},
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-use tower::{Layer, service_fn};
 
 use crate::{
     certificates::Authority,
-    ends::{VERSIONS, client, connect, refused, serve, server, soon, tcp},
+    ends::{VERSIONS, client, server},
+    visits::{Clock, resumed, visit},
 };
-
-/// Connects, waits for what the server sends (tickets too), and says whether the session was resumed.
-async fn visit(layer: &TlsLayer, config: &Arc<ClientConfig>) -> bool {
-    let (tell, mut told) = tokio::sync::mpsc::channel(1);
-    let stack = layer.layer(service_fn(move |mut stream: TlsStream<TcpStream>| {
-        let tell = tell.clone();
-        async move {
-            tell.send(stream.tls().unwrap().resumed()).await?;
-            stream.write_all(b"hello").await?;
-            stream.shutdown().await?;
-            Ok::<(), BoxError>(())
-        }
-    }));
-    let (io, accepted) = tcp().await;
-    let served = serve(stack, accepted);
-    let mut stream = connect(config, io).await.unwrap();
-    soon(stream.read_to_end(&mut Vec::new())).await.unwrap();
-    soon(served).await.unwrap().unwrap();
-    told.recv().await.unwrap()
-}
 
 #[tokio::test]
 async fn without_client_certificates_a_returning_client_is_resumed() {
@@ -54,13 +20,13 @@ async fn without_client_certificates_a_returning_client_is_resumed() {
     let layer = server(&authority).build().unwrap();
     for version in VERSIONS {
         let config = Arc::new(client(&authority, version, None));
-        assert!(!visit(&layer, &config).await);
-        assert!(visit(&layer, &config).await);
+        assert!(!resumed(visit(&layer, &config).await));
+        assert!(resumed(visit(&layer, &config).await));
     }
 }
 
 #[tokio::test]
-async fn a_returning_client_with_a_good_certificate_is_resumed() {
+async fn a_returning_client_with_a_good_certificate_is_resumed_and_known() {
     let authority = Authority::new("a CA");
     let alice = authority.client();
     let roots = || ClientRoots::from_pem(authority.pem.clone());
@@ -68,8 +34,11 @@ async fn a_returning_client_with_a_good_certificate_is_resumed() {
         let layer = server(&authority).client_auth(auth).build().unwrap();
         for version in VERSIONS {
             let config = Arc::new(client(&authority, version, Some(&alice)));
-            assert!(!visit(&layer, &config).await);
-            assert!(visit(&layer, &config).await);
+            let first = visit(&layer, &config).await.unwrap();
+            let second = visit(&layer, &config).await.unwrap();
+            assert!(!first.resumed && second.resumed);
+            assert!(first.identity.is_some());
+            assert_eq!(first.identity, second.identity);
         }
     }
 }
@@ -81,22 +50,8 @@ async fn nobody_is_resumed_where_resumption_is_off() {
     for version in VERSIONS {
         let config = Arc::new(client(&authority, version, None));
         for _ in 0..3 {
-            assert!(!visit(&layer, &config).await);
+            assert!(!resumed(visit(&layer, &config).await));
         }
-    }
-}
-
-/// The server's clock for the verifier. Certificates of this test end in the year 4096.
-#[derive(Debug, Default)]
-struct Clock {
-    years_ahead: AtomicU64,
-}
-
-impl TimeProvider for Clock {
-    fn current_time(&self) -> Option<UnixTime> {
-        let now = SystemTime::UNIX_EPOCH.elapsed().ok()?;
-        let ahead = Duration::from_secs(self.years_ahead.load(Ordering::Relaxed) * 366 * 86_400);
-        Some(UnixTime::since_unix_epoch(now + ahead))
     }
 }
 
@@ -112,15 +67,10 @@ async fn a_certificate_that_has_expired_since_is_not_resumed() {
             .build()
             .unwrap();
         let config = Arc::new(client(&authority, version, Some(&alice)));
-        visit(&layer, &config).await;
-        assert!(visit(&layer, &config).await, "there is a session to resume");
-        clock.years_ahead.store(3000, Ordering::Relaxed);
-        let (io, accepted) = tcp().await;
-        let (error, _) = tokio::join!(refused(&layer, accepted), async {
-            let mut stream = connect(&config, io).await?;
-            stream.read_to_end(&mut Vec::new()).await
-        });
-        assert_eq!(error.failure(), HandshakeFailure::CertExpired);
+        visit(&layer, &config).await.unwrap();
+        assert!(resumed(visit(&layer, &config).await), "there is a session to resume");
+        clock.put_forward(3000);
+        assert_eq!(visit(&layer, &config).await.unwrap_err(), HandshakeFailure::CertExpired);
     }
 }
 
@@ -140,9 +90,9 @@ async fn with_resumption_the_verifier_would_not_run_again() {
         let mut own = ServerConfig::clone(&judging.config());
         own.time_provider = clock.clone();
         let layer = TlsLayer::from_config(Arc::new(own));
-        visit(&layer, &config).await;
-        clock.years_ahead.store(3000, Ordering::Relaxed);
-        assert!(visit(&layer, &config).await);
+        visit(&layer, &config).await.unwrap();
+        clock.put_forward(3000);
+        assert!(resumed(visit(&layer, &config).await));
     }
 }
 
@@ -154,10 +104,8 @@ async fn early_data_is_not_accepted() {
     let mut config = client(&authority, &TLS13, None);
     config.enable_early_data = true;
     let config = Arc::new(config);
-    visit(&layer, &config).await;
+    visit(&layer, &config).await.unwrap();
     // The server's tickets do not offer it: a client that would send some has no leave to.
-    let name = "localhost".try_into().unwrap();
-    let mut connection =
-        portcullis_layers::tls::rustls::ClientConnection::new(Arc::clone(&config), name).unwrap();
+    let mut connection = ClientConnection::new(Arc::clone(&config), "localhost".try_into().unwrap()).unwrap();
     assert!(connection.early_data().is_none());
 }

@@ -1,8 +1,11 @@
 //! What the registry of open connections promises.
 
+#[path = "../certificates/mod.rs"]
+mod certificates;
 mod compose;
 mod echo;
 mod ending;
+mod identity;
 mod meanwhile;
 mod open;
 #[path = "../soon/mod.rs"]

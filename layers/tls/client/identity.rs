@@ -9,8 +9,22 @@ use super::super::digest;
 
 /// What a client's certificate says of its holder. It was verified: a CA of yours vouches for it.
 ///
-/// Names that are no UTF-8 are left out; so is whatever is not named here. Nothing of it is unescaped or normalised,
-/// but for DNS names, which are in lower case.
+/// Names that are no UTF-8 (or ASCII, which is a part of it) are left out; so is whatever is not named here. Nothing of it
+/// is unescaped or normalised, but for DNS names, which are in lower case: a name may have a NUL in it, or a line break, or
+/// begin with `*.`, as the CA has let it. Displayed, it is one name, with what is not printable escaped.
+///
+/// ```
+/// use portcullis_layers::{BoxError, Connection};
+///
+/// async fn serve<C: Connection>(connection: C) -> Result<(), BoxError> {
+///     let identity = connection.tls().and_then(|session| session.client_identity());
+///     let Some(identity) = identity else { return Err("who are you?".into()) };
+///     let service = identity.uris.iter().find_map(|uri| uri.strip_prefix("spiffe://example.org/"));
+///     println!("{identity} is the service {service:?}");
+///     Ok(())
+/// }
+/// # let _ = serve::<tokio::net::TcpStream>;
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientIdentity {
@@ -80,5 +94,100 @@ impl fmt::Display for ClientIdentity {
             Some(address) => address.fmt(f),
             None => write!(f, "serial {}", self.serial),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use proptest::{collection::vec, option, prelude::*, sample::Index};
+    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    /// With a name of each kind.
+    static CERTIFICATE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "Alice Liddell");
+        params.distinguished_name.push(DnType::OrganizationalUnitName, "Billing");
+        params.subject_alt_names = vec![
+            SanType::Rfc822Name("alice@example.org".try_into().unwrap()),
+            SanType::DnsName("alice.example.org".try_into().unwrap()),
+            SanType::IpAddress("192.0.2.7".parse().unwrap()),
+            SanType::IpAddress("2001:db8::7".parse().unwrap()),
+            SanType::URI("spiffe://example.org/alice".try_into().unwrap()),
+        ];
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    });
+
+    fn identity(certificate: &[u8]) -> Option<ClientIdentity> {
+        ClientIdentity::of(&CertificateDer::from(certificate))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn a_certificate_that_was_tampered_with_never_panics(
+            changes in vec((any::<Index>(), any::<u8>()), 0..6),
+            inserted in option::of((any::<Index>(), any::<u8>())),
+            cut in option::weighted(0.2, any::<Index>()),
+        ) {
+            let mut bytes = CERTIFICATE.clone();
+            for (place, byte) in changes {
+                *place.get_mut(&mut bytes) = byte;
+            }
+            if let Some((place, byte)) = inserted {
+                bytes.insert(place.index(bytes.len()), byte);
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            if let Some(identity) = identity(&bytes) {
+                let shown = identity.to_string();
+                prop_assert!(!shown.is_empty() && !shown.chars().any(char::is_control), "{shown:?}");
+            }
+        }
+
+        #[test]
+        fn bytes_that_are_no_certificate_name_nobody(bytes in vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(identity(&bytes), None);
+        }
+
+        #[test]
+        fn nothing_of_a_name_reaches_a_log_unescaped(name in "\\PC*[\\x00-\\x1f\\x7f\u{202e}\u{2028}\"]\\PC*") {
+            let identity = ClientIdentity { common_names: vec![name], ..named_nothing() };
+            let shown = identity.to_string();
+            let harmless = |c: char| !c.is_control() && !['\u{202e}', '\u{2028}'].contains(&c);
+            prop_assert!(shown.chars().all(harmless), "{shown:?}");
+            prop_assert!(!shown.replace("\\\\", "").replace("\\\"", "").contains('"'), "{shown}");
+        }
+    }
+
+    fn named_nothing() -> ClientIdentity {
+        ClientIdentity {
+            common_names: Vec::new(),
+            organizational_units: Vec::new(),
+            dns_names: Vec::new(),
+            ip_addresses: Vec::new(),
+            uris: Vec::new(),
+            spki_sha256: [0; 32],
+            serial: "0a01".to_owned(),
+        }
+    }
+
+    #[test]
+    fn it_is_shown_by_the_name_that_says_the_most() {
+        let mut identity = named_nothing();
+        assert_eq!(identity.to_string(), "serial 0a01");
+        identity.ip_addresses.push("2001:db8::7".parse().unwrap());
+        assert_eq!(identity.to_string(), "2001:db8::7");
+        identity.common_names.push("Alice\nLiddell".to_owned());
+        assert_eq!(identity.to_string(), "Alice\\nLiddell");
+        identity.dns_names.push("alice.example.org".to_owned());
+        assert_eq!(identity.to_string(), "alice.example.org");
+        identity.uris.push("spiffe://example.org/alice".to_owned());
+        assert_eq!(identity.to_string(), "spiffe://example.org/alice");
     }
 }

@@ -1,16 +1,21 @@
 //! The CAs that vouch for clients, and what they have revoked.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{cmp::Reverse, path::PathBuf, sync::Arc, time::SystemTime};
 
 use tokio_rustls::rustls::{
-    Error, RootCertStore,
+    CertRevocationListError, Error, RootCertStore,
     crypto::CryptoProvider,
-    pki_types::CertificateRevocationListDer,
-    server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{
+        ClientCertVerifierBuilder, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier,
+    },
 };
 
 use super::{
-    super::{Expiry, ExpiryKind, TlsConfigError, digest::Digest, pem::Pem},
+    super::{
+        Expiry, ExpiryKind, TlsConfigError,
+        digest::Digest,
+        pem::{Pem, RevocationList},
+    },
     ExpiredCrl, UnknownRevocation,
 };
 
@@ -20,7 +25,25 @@ use super::{
 /// looked at, nor whether it is a CA at all. So list no certificate whose holder you do not trust to issue others.
 ///
 /// Without a revocation list nothing is known to be revoked. With one, every certificate of a chain but the root is looked
-/// up; see [`UnknownRevocation`] and [`ExpiredCrl`] for what happens where the lists do not say. Both deny by default.
+/// up, in the list that its issuer has signed; see [`UnknownRevocation`] and [`ExpiredCrl`] for what happens where the
+/// lists do not say. Both deny by default. Where there are several lists of one CA, the one of the latest update is asked.
+///
+/// ```
+/// use portcullis_layers::tls::{ClientAuth, ClientRoots, ExpiredCrl, TlsLayer};
+///
+/// let auth = ClientAuth::Required(
+///     ClientRoots::from_pem_file("/etc/echo/clients-ca.pem")
+///         .crl_file("/etc/echo/clients.crl.pem")
+///         // Rather believe an old list than turn everybody away. The default is to deny.
+///         .expired_crl(ExpiredCrl::Allow),
+/// );
+/// let error = TlsLayer::builder()
+///     .certificate_files("/etc/echo/cert.pem", "/etc/echo/key.pem")
+///     .client_auth(auth)
+///     .build()
+///     .unwrap_err();
+/// assert!(error.to_string().starts_with("cannot read /etc/echo/cert.pem"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientRoots {
     sources: Vec<Pem>,
@@ -108,20 +131,21 @@ impl ClientRoots {
                 })?;
             }
         }
-        let (mut crls, mut expiries) = (Vec::<CertificateRevocationListDer<'static>>::new(), Vec::new());
+        let (mut lists, mut expiries) = (Vec::new(), Vec::new());
         for pem in &self.crls {
-            let lists = pem.revocation_lists()?;
-            expiries.extend(lists.iter().filter_map(|(_, next)| pem.expiry(ExpiryKind::Crl, (*next)?)));
-            crls.extend(lists.into_iter().map(|(list, _)| list));
+            let read = pem.revocation_lists()?;
+            expiries.extend(read.iter().filter_map(|list| pem.expiry(ExpiryKind::Crl, list.next_update?)));
+            lists.extend(read);
         }
-        for list in &crls {
-            digest.add("crl", list);
+        // webpki asks the first list of a CA and no other; of two in a file, or in two, the younger must be asked.
+        lists.sort_by_key(|list| Reverse(list.this_update));
+        for list in &lists {
+            digest.add("crl", &list.der);
         }
         digest.add("choices", format!("{required} {:?} {:?}", self.unknown, self.expired).as_bytes());
 
         let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
         let builder = if required { builder } else { builder.allow_unauthenticated() };
-        let builder = builder.with_crls(crls);
         let builder = match self.unknown {
             UnknownRevocation::Deny => builder,
             UnknownRevocation::Allow => builder.allow_unknown_revocation_status(),
@@ -130,14 +154,29 @@ impl ClientRoots {
             ExpiredCrl::Deny => builder.enforce_revocation_expiration(),
             ExpiredCrl::Allow => builder,
         };
-        let verifier = builder.build().map_err(|error| match error {
+        let without_lists = builder.clone();
+        let verifier = builder.with_crls(lists.iter().map(|list| list.der.clone())).build();
+        let verifier = verifier.map_err(|error| match error {
             VerifierBuilderError::NoRootAnchors => TlsConfigError::NoClientRoots,
-            VerifierBuilderError::InvalidCrl(error) => {
-                TlsConfigError::Rustls(Error::InvalidCertRevocationList(error))
-            }
+            VerifierBuilderError::InvalidCrl(error) => unusable(&without_lists, lists, error),
             error => TlsConfigError::Rustls(Error::General(error.to_string())),
         })?;
         Ok(Trust { verifier, expiries })
+    }
+}
+
+/// Names the list that cannot be used: rustls says only that there is one.
+fn unusable(
+    builder: &ClientCertVerifierBuilder,
+    lists: Vec<RevocationList>,
+    error: CertRevocationListError,
+) -> TlsConfigError {
+    let is_unusable = |list: &RevocationList| builder.clone().with_crls([list.der.clone()]).build().is_err();
+    match lists.into_iter().find(is_unusable) {
+        Some(RevocationList { from, number, .. }) => {
+            TlsConfigError::UnusableCrl { from, number, source: error.into() }
+        }
+        None => TlsConfigError::Rustls(error.into()),
     }
 }
 

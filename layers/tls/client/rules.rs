@@ -2,7 +2,10 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
-use super::{super::digest, ClientIdentity};
+use super::{
+    super::digest::{self, Digest},
+    ClientIdentity,
+};
 
 /// One thing that a certificate may have to say.
 ///
@@ -38,6 +41,23 @@ pub enum IdentityRule {
 /// Which identities are let in: those that satisfy any, or all, of the rules.
 ///
 /// Without a rule nobody is: an empty list is a mistake that must not open a door.
+///
+/// ```
+/// use portcullis_layers::tls::{IdentityRule, IdentityRules};
+///
+/// // One of the two services; and one that shows two things at once.
+/// let services = IdentityRules::any([
+///     "uri=spiffe://example.org/billing".parse()?,
+///     "uri=spiffe://example.org/orders".parse()?,
+/// ]);
+/// let operators = IdentityRules::all([
+///     IdentityRule::OrganizationalUnit("Operations".to_owned()),
+///     IdentityRule::Dns("console.example.org".to_owned()),
+/// ]);
+/// assert_eq!(operators.to_string(), "all of ou=Operations dns=console.example.org");
+/// # let _ = services;
+/// # Ok::<(), portcullis_layers::tls::ParseIdentityRuleError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityRules {
     all: bool,
@@ -63,6 +83,11 @@ impl IdentityRules {
     /// Lets in who satisfies every one of these.
     pub fn all(rules: impl IntoIterator<Item = IdentityRule>) -> Self {
         Self { all: true, rules: rules.into_iter().collect() }
+    }
+
+    pub(in super::super) fn digest(&self, digest: &mut Digest) {
+        digest.add("rules", if self.all { b"all" } else { b"any" });
+        self.rules.iter().for_each(|rule| digest.add("rule", rule.to_string().as_bytes()));
     }
 
     /// Whether this identity is let in.
