@@ -82,6 +82,7 @@ mod layer;
 mod live;
 mod maybe;
 mod names;
+mod negotiation;
 mod pem;
 mod policy;
 mod recipe;

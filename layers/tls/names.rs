@@ -41,7 +41,16 @@ impl Names {
         }
     }
 
-    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+    /// Whether there is a certificate for this name, or for whoever asks for none.
+    pub(super) fn serve(&self, name: Option<&str>) -> bool {
+        self.certificate(name).is_some()
+    }
+
+    fn certificate(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        name.and_then(|name| self.named(name)).or(self.default.as_ref())
+    }
+
+    fn named(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
         // Names are compared without their case (RFC 4343); rustls gives them in lower case.
         let wildcard = || self.wildcard.get(name.split_once('.')?.1);
         self.exact.get(name).or_else(wildcard)
@@ -50,7 +59,6 @@ impl Names {
 
 impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| self.find(name));
-        named.or(self.default.as_ref()).cloned()
+        self.certificate(hello.server_name()).cloned()
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct CertificatePem {
 /// What is served.
 pub(super) struct Material {
     pub(super) config: Arc<ServerConfig>,
+    /// Which certificates there are; `None` where the configuration is the user's.
+    pub(super) names: Option<Arc<Names>>,
     /// Who decides about clients; `None` where no certificate is asked for, and where the configuration is the user's.
     pub(super) judge: Option<Arc<Judge>>,
     /// Everything that `judge` decides by: where it differs, it may decide otherwise.
@@ -81,7 +83,7 @@ impl Recipe {
         let provider = Arc::new(provider);
 
         let mut expiries = Vec::new();
-        let names = self.names(&provider, &mut expiries)?;
+        let names = Arc::new(self.names(&provider, &mut expiries)?);
         let mut digest = Digest::new();
         let judge = match self.client_auth.roots() {
             None => None,
@@ -104,7 +106,7 @@ impl Recipe {
             Some(judge) => builder.with_client_cert_verifier(judge.clone()),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(names));
+        let mut config = builder.with_cert_resolver(names.clone());
         config.alpn_protocols.clone_from(&self.alpn);
         // 0-RTT data can be replayed, and a service here cannot tell it from other data.
         config.max_early_data_size = 0;
@@ -122,6 +124,7 @@ impl Recipe {
         }
         let material = Material {
             config: Arc::new(config),
+            names: Some(names),
             judge,
             trust,
             alpn_required: self.alpn_required,
