@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::rustls::{self, AlertDescription};
 
 use super::{
-    HandshakeError, HandshakeFailure, TlsLayer, TlsStream, cap::InProgress, farewell::Farewell, live::Live,
-    error::is_unknown_name, negotiation::Negotiation, recipe::Material, wire::Wire,
+    HandshakeError, HandshakeFailure, TlsLayer, TlsStream, cap::InProgress, error::is_unknown_name,
+    farewell::Farewell, live::Live, negotiation::Negotiation, recipe::Material, wire::Wire,
 };
 use crate::{BoxError, CloseReason, Connection, Notice};
 

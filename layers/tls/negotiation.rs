@@ -62,7 +62,9 @@ impl<C: Connection> Future for Negotiation<C> {
                 },
                 Stage::Rest(rest, _) => {
                     let result = ready!(Pin::new(rest).poll(cx));
-                    let Stage::Rest(_, material) = mem::replace(&mut self.stage, Stage::Over) else { continue };
+                    let Stage::Rest(_, material) = mem::replace(&mut self.stage, Stage::Over) else {
+                        continue;
+                    };
                     return Poll::Ready(result.map(|stream| (stream, material)));
                 }
                 Stage::Over => panic!("a TLS negotiation was polled after its end"),

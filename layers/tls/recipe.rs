@@ -158,6 +158,9 @@ impl Recipe {
         if default.is_none() && self.named.is_empty() {
             return Err(TlsConfigError::NoCertificateConfigured);
         }
+        if self.strict_sni && self.named.is_empty() {
+            return Err(TlsConfigError::StrictWithoutNames);
+        }
         let mut names = Names::new(default.filter(|_| !self.strict_sni));
         for (name, pem) in &self.named {
             names.add(name, read(pem)?)?;

@@ -3,6 +3,8 @@
 
 #[path = "../certificates/mod.rs"]
 mod certificates;
+#[path = "../soon/mod.rs"]
+mod soon;
 
 mod client_certificates;
 mod compose;
@@ -13,6 +15,7 @@ mod files;
 mod hello;
 mod identities;
 mod maybe;
+mod names;
 mod openings;
 mod reload;
 mod resumption;
