@@ -192,7 +192,7 @@ impl TlsBuilder {
         self
     }
 
-    /// What tells the time to those who judge certificates. By default the system's clock; another one is for tests.
+    /// What tells the time to those who judge certificates and the age of session tickets. By default the system's clock; another one is for tests.
     pub fn time_provider(mut self, clock: Arc<dyn TimeProvider>) -> Self {
         self.recipe.clock = Some(clock);
         self

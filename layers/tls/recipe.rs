@@ -112,12 +112,15 @@ impl Recipe {
         config.max_early_data_size = 0;
         // A session is resumed by a ticket or not at all: nothing is kept here for clients that may never return.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        match keys {
-            Some(keys) => config.ticketer = Arc::new(Ticketer::new(keys.clone(), trust)),
-            None => config.send_tls13_tickets = 0,
-        }
         if let Some(clock) = &self.clock {
             config.time_provider = clock.clone();
+        }
+        match keys {
+            Some(keys) => {
+                let clock = config.time_provider.clone();
+                config.ticketer = Arc::new(Ticketer::new(keys.clone(), trust, clock));
+            }
+            None => config.send_tls13_tickets = 0,
         }
         if let Some(key_log) = &self.key_log {
             config.key_log = key_log.clone();
