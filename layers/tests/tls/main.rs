@@ -25,4 +25,5 @@ mod revocation_lists;
 mod session;
 mod stream;
 mod streams;
+mod tickets;
 mod visits;

@@ -38,7 +38,8 @@ const FORMAT: u8 = 1;
 /// - A client that returns in time gets a new ticket: it can go on resuming without end, and never prove again that it holds the key of its
 ///   certificate.
 ///
-/// A ticket is the session, the client's certificate chain with it, and about 60 bytes. One that would be longer than 16 KiB is not given.
+/// A ticket is as long as the client's certificate chain, which is in it, and 100 to 200 bytes. One that would be longer than 16 KiB
+/// is not given: such a client makes a full handshake each time.
 ///
 /// # Sharing them
 ///
