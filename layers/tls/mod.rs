@@ -77,6 +77,7 @@ mod error;
 mod expiry;
 mod farewell;
 mod future;
+mod goodbye;
 mod handshake;
 mod layer;
 mod live;
