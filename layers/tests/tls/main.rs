@@ -12,6 +12,7 @@ mod config;
 mod deadline;
 mod ends;
 mod files;
+mod floods;
 mod goodbye;
 mod hello;
 mod identities;
