@@ -82,7 +82,13 @@ impl TlsBuilder {
     }
 
     /// A certificate for clients that ask for this server name (SNI, RFC 6066, 3): `example.org`, or `*.example.org` for
-    /// all names with one label more. An exact name goes before a wildcard. May be called for many names.
+    /// all names with exactly one label more. Upper and lower case are the same. An exact name goes before a wildcard. May be
+    /// called for many names.
+    ///
+    /// Who asks for no name, for an IP address or for another name is shown the certificate of
+    /// [`certificate_files`](Self::certificate_files); where there is none, it is refused as by [`strict_sni`](Self::strict_sni).
+    /// Whether the certificate holds the name is for the client to judge. A session is resumed only under the name that it was
+    /// begun under.
     pub fn sni_certificate_files(
         mut self,
         name: impl Into<String>,
@@ -106,8 +112,9 @@ impl TlsBuilder {
         self
     }
 
-    /// Whether clients are refused (`sni`) that ask for no server name, or for one that has no certificate of its own. By default they
-    /// are shown the certificate of [`certificate_files`](Self::certificate_files), where there is one.
+    /// Whether clients are refused that ask for no server name, or for one that has no certificate of its own: their handshake
+    /// fails (`sni`) with the alert unrecognized_name. By default they are shown the certificate of
+    /// [`certificate_files`](Self::certificate_files), where there is one.
     pub fn strict_sni(mut self, strict: bool) -> Self {
         self.recipe.strict_sni = strict;
         self
@@ -185,7 +192,7 @@ impl TlsBuilder {
         self
     }
 
-    /// What tells the time to those who judge certificates. By default the system's clock; another one is for tests.
+    /// What tells the time to those who judge certificates and the age of session tickets. By default the system's clock; another one is for tests.
     pub fn time_provider(mut self, clock: Arc<dyn TimeProvider>) -> Self {
         self.recipe.clock = Some(clock);
         self
@@ -206,9 +213,8 @@ impl TlsBuilder {
         self
     }
 
-    /// Whether a client must agree on an application protocol. By default one that names none is served.
-    ///
-    /// Without one its handshake fails (`alpn`).
+    /// Whether a client must agree on an application protocol. By default one that names none is served. If it must, its
+    /// handshake fails (`alpn`) with the alert no_application_protocol.
     pub fn require_alpn(mut self, required: bool) -> Self {
         self.recipe.alpn_required = required;
         self

@@ -88,12 +88,21 @@ pub enum TlsConfigError {
     },
 
     /// A certificate was given for what is no server name.
-    #[error("`{0}` is no server name: write a DNS name such as `example.org`, or `*.example.org`")]
+    #[error(
+        "`{0}` is no server name: write a DNS name such as `example.org`, or `*.example.org` (one with other letters in \
+         its ASCII form, `xn--...`); a client that connects to an IP address asks for no name"
+    )]
     ServerName(String),
 
     /// Two certificates were given for one server name.
     #[error("there are two certificates for the server name `{0}`: give one")]
     TwiceTheName(String),
+
+    /// Only clients that ask for one of the names are served, and there is none.
+    #[error(
+        "every client would be refused: only those that ask for a server name of ours are served, and no certificate has one"
+    )]
+    StrictWithoutNames,
 
     /// A name that nobody here knows.
     #[error("`{name}` is no {kind} that can be used here; those that can: {known}")]

@@ -146,6 +146,15 @@ crate::words::words!(pub HandshakeFailure {
 /// What rustls says, as text alone, when a certificate resolver finds nothing for the client.
 const NOT_RESOLVED: &str = "no server certificate chain resolved";
 
+/// There is no certificate for the server name that a client asks for: what rustls would say.
+pub(super) fn unknown_name() -> Rustls {
+    Rustls::General(NOT_RESOLVED.to_owned())
+}
+
+pub(super) fn is_unknown_name(error: &Rustls) -> bool {
+    matches!(error, Rustls::General(text) if text == NOT_RESOLVED)
+}
+
 impl HandshakeFailure {
     /// What an error means that was found after the last message of the handshake.
     pub(super) fn of_session(error: &Rustls) -> Self {
@@ -160,7 +169,7 @@ impl HandshakeFailure {
             Rustls::PeerMisbehaved(
                 PeerMisbehaved::ServerNameMustContainOneHostName | PeerMisbehaved::ServerNameDifferedOnRetry,
             ) => Self::Sni,
-            Rustls::General(text) if text == NOT_RESOLVED => Self::Sni,
+            error if is_unknown_name(error) => Self::Sni,
             // A ClientHello of TLS 1.1 lands here by several ways: by its version, by the lack of an
             // extension that came with TLS 1.2, or by its ciphers.
             Rustls::PeerIncompatible(_) => Self::Incompatible,

@@ -12,14 +12,11 @@ use std::{
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use tokio_rustls::{
-    FallibleAccept, TlsAcceptor,
-    rustls::{self, AlertDescription},
-};
+use tokio_rustls::rustls::{self, AlertDescription};
 
 use super::{
-    HandshakeError, HandshakeFailure, TlsLayer, TlsStream, cap::InProgress, farewell::Farewell, live::Live,
-    recipe::Material, wire::Wire,
+    HandshakeError, HandshakeFailure, TlsLayer, TlsStream, cap::InProgress, error::is_unknown_name,
+    farewell::Farewell, live::Live, negotiation::Negotiation, recipe::Material, wire::Wire,
 };
 use crate::{BoxError, CloseReason, Connection, Notice};
 
@@ -31,7 +28,6 @@ pin_project! {
     pub(super) struct Handshake<C> {
         stage: Stage<C>,
         live: Arc<Live>,
-        material: Arc<Material>,
         started: Instant,
         timeout: Duration,
         #[pin]
@@ -44,7 +40,7 @@ pin_project! {
 enum Stage<C> {
     /// In a box while it lasts, so that the future is not as large as a session for the connection's whole
     /// life.
-    Accept(Box<FallibleAccept<Wire<C>>>),
+    Negotiation(Box<Negotiation<C>>),
     /// It has failed, and the client is being told.
     Farewell(Farewell<C>, HandshakeError),
     Over,
@@ -55,13 +51,11 @@ impl<C: Connection> Handshake<C> {
         connection.notice(&Notice::HandshakeStarted);
         let started = Instant::now();
         let timeout = layer.timeout();
-        let material = layer.live().current();
-        let acceptor = TlsAcceptor::from(material.config.clone());
-        let accept = acceptor.accept(Wire::new(connection)).into_fallible();
+        let live = layer.live().clone();
+        let negotiation = Negotiation::new(live.clone(), Wire::new(connection));
         Self {
-            stage: Stage::Accept(Box::new(accept)),
-            live: layer.live().clone(),
-            material,
+            stage: Stage::Negotiation(Box::new(negotiation)),
+            live,
             started,
             timeout,
             deadline: tokio::time::sleep(timeout),
@@ -85,17 +79,22 @@ impl<C: Connection> Future for Handshake<C> {
         let mut this = self.project();
         loop {
             match this.stage {
-                Stage::Accept(accept) => match Pin::new(&mut **accept).poll(cx) {
-                    Poll::Ready(Ok(stream)) => {
+                Stage::Negotiation(negotiation) => match Pin::new(&mut **negotiation).poll(cx) {
+                    Poll::Ready(Ok((stream, material))) => {
                         *this.stage = Stage::Over;
                         let Some(stream) = TlsStream::new(stream) else {
                             // What nobody can name must not be served.
                             let error = rustls::Error::General("nothing was agreed".to_owned());
                             return Poll::Ready(Err(BoxError::from(error)));
                         };
-                        let judged = match judge(&stream, this.live, this.material) {
+                        let judged = match judge(&stream, this.live, &material) {
                             Ok(judged) => judged,
-                            Err(error) => return Poll::Ready(Err(error.into())),
+                            Err(error) => {
+                                // Nothing that rustls would send tells a client now that it was refused; that nothing comes tells
+                                // it more than close_notify, which would say that all is well.
+                                drop(stream.into_inner());
+                                return Poll::Ready(Err(error.into()));
+                            }
                         };
                         let (session, took) = (stream.session(), this.started.elapsed());
                         stream.get_ref().notice(&Notice::HandshakeCompleted { session, took });
@@ -168,8 +167,10 @@ fn farewell<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Option<Fare
         return Some(Farewell::new(wire.into_inner()));
     }
     // rustls refuses a handshake message that is too long, and some ways to cut messages into records,
-    // without a word. As nothing was sent yet, nothing is encrypted yet.
+    // without a word, and knows nothing of what this layer refuses. As nothing was sent yet, nothing is encrypted yet.
     let alert = match source {
+        error if is_unknown_name(error) => AlertDescription::UnrecognisedName,
+        rustls::Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
         rustls::Error::InvalidMessage(_) => AlertDescription::DecodeError,
         rustls::Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
         _ => AlertDescription::InternalError,

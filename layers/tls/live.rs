@@ -5,11 +5,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer};
+use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer, server::ClientHello};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    TicketKeys, TlsConfigError,
+    TicketKeys, TlsConfigError, error,
     recipe::{Material, Recipe},
 };
 
@@ -49,6 +49,7 @@ impl Live {
     pub(super) fn fixed(config: Arc<ServerConfig>) -> Self {
         let material = Material {
             config,
+            names: None,
             judge: None,
             trust: [0; 32],
             alpn_required: false,
@@ -92,6 +93,17 @@ impl Live {
 }
 
 impl Material {
+    /// Whether a client can have what it asks for, as far as rustls does not see to that.
+    pub(super) fn admit(&self, hello: &ClientHello<'_>) -> Result<(), Error> {
+        if self.names.as_ref().is_some_and(|names| !names.serve(hello.server_name())) {
+            return Err(error::unknown_name());
+        }
+        if self.alpn_required && hello.alpn().is_none() {
+            return Err(Error::NoApplicationProtocol);
+        }
+        Ok(())
+    }
+
     /// Whether a client with this chain is let in as of now.
     pub(super) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
         let Some(judge) = &self.judge else { return Ok(()) };

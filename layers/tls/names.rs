@@ -30,27 +30,40 @@ impl Names {
             Some(suffix) => (&mut self.wildcard, suffix),
             None => (&mut self.exact, name),
         };
-        // An IP address is no server name (RFC 6066, 3), and would never be asked for.
-        let valid = DnsName::try_from(suffix).is_ok() && suffix.parse::<std::net::IpAddr>().is_err();
-        if !valid {
+        // Which an IP address is not: it is no server name (RFC 6066, 3), and would never be asked for.
+        if DnsName::try_from(suffix).is_err() {
             return Err(TlsConfigError::ServerName(name.to_owned()));
         }
-        match map.insert(suffix.to_ascii_lowercase(), certificate) {
+        match map.insert(without_root(suffix).to_ascii_lowercase(), certificate) {
             None => Ok(()),
             Some(_) => Err(TlsConfigError::TwiceTheName(name.to_owned())),
         }
     }
 
-    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+    /// Whether there is a certificate for this name, or for whoever asks for none.
+    pub(super) fn serve(&self, name: Option<&str>) -> bool {
+        self.certificate(name).is_some()
+    }
+
+    fn certificate(&self, name: Option<&str>) -> Option<&Arc<CertifiedKey>> {
+        name.and_then(|name| self.named(name)).or(self.default.as_ref())
+    }
+
+    fn named(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
         // Names are compared without their case (RFC 4343); rustls gives them in lower case.
+        let name = without_root(name);
         let wildcard = || self.wildcard.get(name.split_once('.')?.1);
         self.exact.get(name).or_else(wildcard)
     }
 }
 
+/// A name may end in the dot that stands for the root. A client should leave it out (RFC 6066, 3), and not all do.
+fn without_root(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
 impl ResolvesServerCert for Names {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| self.find(name));
-        named.or(self.default.as_ref()).cloned()
+        self.certificate(hello.server_name()).cloned()
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct CertificatePem {
 /// What is served.
 pub(super) struct Material {
     pub(super) config: Arc<ServerConfig>,
+    /// Which certificates there are; `None` where the configuration is the user's.
+    pub(super) names: Option<Arc<Names>>,
     /// Who decides about clients; `None` where no certificate is asked for, and where the configuration is the user's.
     pub(super) judge: Option<Arc<Judge>>,
     /// Everything that `judge` decides by: where it differs, it may decide otherwise.
@@ -81,7 +83,7 @@ impl Recipe {
         let provider = Arc::new(provider);
 
         let mut expiries = Vec::new();
-        let names = self.names(&provider, &mut expiries)?;
+        let names = Arc::new(self.names(&provider, &mut expiries)?);
         let mut digest = Digest::new();
         let judge = match self.client_auth.roots() {
             None => None,
@@ -104,24 +106,28 @@ impl Recipe {
             Some(judge) => builder.with_client_cert_verifier(judge.clone()),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(names));
+        let mut config = builder.with_cert_resolver(names.clone());
         config.alpn_protocols.clone_from(&self.alpn);
         // 0-RTT data can be replayed, and a service here cannot tell it from other data.
         config.max_early_data_size = 0;
         // A session is resumed by a ticket or not at all: nothing is kept here for clients that may never return.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        match keys {
-            Some(keys) => config.ticketer = Arc::new(Ticketer::new(keys.clone(), trust)),
-            None => config.send_tls13_tickets = 0,
-        }
         if let Some(clock) = &self.clock {
             config.time_provider = clock.clone();
+        }
+        match keys {
+            Some(keys) => {
+                let clock = config.time_provider.clone();
+                config.ticketer = Arc::new(Ticketer::new(keys.clone(), trust, clock));
+            }
+            None => config.send_tls13_tickets = 0,
         }
         if let Some(key_log) = &self.key_log {
             config.key_log = key_log.clone();
         }
         let material = Material {
             config: Arc::new(config),
+            names: Some(names),
             judge,
             trust,
             alpn_required: self.alpn_required,
@@ -154,6 +160,9 @@ impl Recipe {
         let default = self.certificate.as_ref().map(&mut read).transpose()?;
         if default.is_none() && self.named.is_empty() {
             return Err(TlsConfigError::NoCertificateConfigured);
+        }
+        if self.strict_sni && self.named.is_empty() {
+            return Err(TlsConfigError::StrictWithoutNames);
         }
         let mut names = Names::new(default.filter(|_| !self.strict_sni));
         for (name, pem) in &self.named {

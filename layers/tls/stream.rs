@@ -14,6 +14,7 @@ use tokio_rustls::{rustls, server};
 
 use super::{
     TlsSession,
+    goodbye::Goodbye,
     revocable::{Revocable, Waits},
     session::Agreed,
     wire::Wire,
@@ -36,25 +37,23 @@ use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
 /// - Where the client is let in no more and [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked) is set, reading and
 ///   writing fail with an [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries
 ///   [`CloseReason::Revoked`], and whoever waits in one is woken.
-/// - Dropping it sends nothing more, also no close_notify.
+/// - Dropping it sends close_notify, if that was not done before, after all that was written and not flushed yet: as far as the stream
+///   below takes it at once, and nothing is waited for. So a client can tell an end that the server has chosen (also by the deadline of a
+///   drain, or by [`CloseReason::Revoked`]) from one that somebody in between has. It does *not* say that the service was done with
+///   what it was saying: a protocol must say itself where a message ends. A service that panics sends none. Nor is any sent over a
+///   stream that was ended below, by a [`Tracker`](crate::track::Tracker) for one.
 pub struct TlsStream<C> {
     inner: Box<Inner<C>>,
 }
 
 struct Inner<C> {
-    tls: server::TlsStream<Wire<C>>,
+    tls: Goodbye<C>,
     agreed: Agreed,
     /// Where the client may be let in no more while this is open.
     revocable: Option<Arc<Revocable>>,
 }
 
 impl<C> TlsStream<C> {
-    /// `None` if nothing was agreed, which a handshake that is complete rules out.
-    pub(super) fn new(tls: server::TlsStream<Wire<C>>) -> Option<Self> {
-        let agreed = Agreed::of(tls.get_ref().1)?;
-        Some(Self { inner: Box::new(Inner { tls, agreed, revocable: None }) })
-    }
-
     /// What was agreed in the handshake.
     #[must_use]
     pub fn session(&self) -> TlsSession<'_> {
@@ -76,7 +75,7 @@ impl<C> TlsStream<C> {
     /// read ahead: nobody can make sense of what comes over the stream afterwards.
     #[must_use]
     pub fn into_inner(self) -> C {
-        self.inner.tls.into_inner().0.into_inner()
+        self.inner.tls.into_session().into_inner().0.into_inner()
     }
 
     pub(super) fn end_with(&mut self, revocable: Arc<Revocable>) {
@@ -88,11 +87,18 @@ impl<C> TlsStream<C> {
     where
         C: Unpin,
     {
-        Pin::new(&mut self.inner.tls)
+        Pin::new(&mut *self.inner.tls)
     }
 }
 
 impl<C: Connection> TlsStream<C> {
+    /// `None` if nothing was agreed, which a handshake that is complete rules out.
+    pub(super) fn new(tls: server::TlsStream<Wire<C>>) -> Option<Self> {
+        let agreed = Agreed::of(tls.get_ref().1)?;
+        let tls = Goodbye::new(tls);
+        Some(Self { inner: Box::new(Inner { tls, agreed, revocable: None }) })
+    }
+
     /// An error, if the client is let in no more. The streams below are told: they see nothing but that nobody asks
     /// them any more.
     fn still_allowed(&self) -> io::Result<()> {

@@ -122,16 +122,22 @@ impl Authority {
 
     /// A server's certificate for `localhost`.
     pub fn server(&self) -> Pair {
-        self.server_with(&KeyPair::generate().unwrap())
+        self.server_for(&["localhost"])
+    }
+
+    /// A server's certificate for these names.
+    pub fn server_for(&self, names: &[&str]) -> Pair {
+        self.server_with(names, &KeyPair::generate().unwrap())
     }
 
     /// A server's certificate for `localhost` with an RSA key of 2048 bits.
     pub fn rsa_server(&self) -> Pair {
-        self.server_with(&KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap())
+        self.server_with(&["localhost"], &KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap())
     }
 
-    fn server_with(&self, key: &KeyPair) -> Pair {
-        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    fn server_with(&self, names: &[&str], key: &KeyPair) -> Pair {
+        let names = names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut params = CertificateParams::new(names).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(&params, key)
     }

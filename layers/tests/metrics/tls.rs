@@ -7,14 +7,17 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, Connection,
+    BoxError, Connection, RejectReason,
     metrics::Metered,
     tls::{
-        ClientAuth, ClientRoots, TlsLayer, TlsStream,
+        ClientAuth, ClientRoots, HandshakeCap, TlsBuilder, TlsLayer, TlsStream,
         rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName, version},
     },
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
@@ -24,19 +27,23 @@ use crate::{Recorded, certificates::Authority, echo::Echo, soon};
 struct Both {
     layer: TlsLayer,
     roots: RootCertStore,
+    certificate: String,
+    key: String,
 }
 
 impl Both {
     fn new() -> Self {
         let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let layer = TlsLayer::builder()
-            .certificate_pem(pair.cert.pem(), pair.signing_key.serialize_pem())
-            .alpn(["h2", "echo"])
-            .build()
-            .unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(pair.cert.der().clone()).unwrap();
-        Self { layer, roots }
+        let (certificate, key) = (pair.cert.pem(), pair.signing_key.serialize_pem());
+        let layer = builder(&certificate, &key).build().unwrap();
+        Self { layer, roots, certificate, key }
+    }
+
+    /// What the layer was built with.
+    fn builder(&self) -> TlsBuilder {
+        builder(&self.certificate, &self.key)
     }
 
     fn connector(&self, version: &'static rustls::SupportedProtocolVersion, alpn: &[&str]) -> TlsConnector {
@@ -49,6 +56,10 @@ impl Both {
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         TlsConnector::from(Arc::new(config))
     }
+}
+
+fn builder(certificate: &str, key: &str) -> TlsBuilder {
+    TlsLayer::builder().certificate_pem(certificate, key).alpn(["h2", "echo"])
 }
 
 /// One connection that says a word and hears it again.
@@ -129,6 +140,79 @@ async fn below_tls_a_failed_handshake_is_counted_and_not_as_closed() {
     assert_eq!(recorded.get("tls_handshake_failures_total,reason=not_tls"), 1.0);
     assert_eq!(recorded.sum("connections_closed_total"), 0.0);
     assert_eq!(recorded.sum("tls_handshakes_total"), 0.0);
+    recorded.assert_at_rest();
+}
+
+/// Too many handshakes are in progress, of one peer or in all: such a client was never in one.
+#[tokio::test]
+async fn below_tls_a_client_beyond_the_cap_is_rejected_and_has_not_failed() {
+    let (recorded, both) = (Recorded::new(), Both::new());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    for (cap, reason) in [(HandshakeCap::new(2, 1), "limit_peer"), (HandshakeCap::new(1, 2), "limit_total")] {
+        let tls = both.builder().handshake_cap(cap).build().unwrap();
+        let mut service = ServiceBuilder::new().layer(recorded.layer()).layer(tls).service(Echo);
+        let _silent = TcpStream::connect(address).await.unwrap();
+        let mut under_way = Box::pin(service.call(listener.accept().await.unwrap().0));
+        assert!(under_way.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(recorded.get("connections_handshaking"), 1.0);
+
+        let _second = TcpStream::connect(address).await.unwrap();
+        let result = soon(service.call(listener.accept().await.unwrap().0)).await;
+        assert!(result.unwrap_err().is::<RejectReason>());
+        assert_eq!(recorded.get(&format!("connections_rejected_total,reason={reason}")), 1.0);
+        assert_eq!(recorded.sum("tls_handshake_failures_total"), 0.0);
+        assert_eq!(recorded.get("connections_handshaking"), 1.0);
+        drop(under_way);
+        recorded.assert_at_rest();
+    }
+    assert_eq!(recorded.sum("connections_rejected_total"), 2.0);
+    assert_eq!(recorded.get("connections_closed_total,reason=killed"), 2.0, "those that were dropped");
+}
+
+#[tokio::test]
+async fn what_the_layer_itself_refuses_is_counted_by_its_name() {
+    let (recorded, both) = (Recorded::new(), Both::new());
+    let pair = rcgen::generate_simple_self_signed(["elsewhere.test".to_owned()]).unwrap();
+    let named = TlsLayer::builder()
+        .sni_certificate_pem("elsewhere.test", pair.cert.pem(), pair.signing_key.serialize_pem())
+        .build()
+        .unwrap();
+    let strict = both.builder().require_alpn(true).build().unwrap();
+    for (layer, reason) in [(named, "sni"), (strict, "alpn")] {
+        for version in [&version::TLS12, &version::TLS13] {
+            let service = ServiceBuilder::new().layer(recorded.layer()).layer(layer.clone()).service(Echo);
+            let (server, client) = duplex(4096);
+            let served = tokio::spawn(service.oneshot(server));
+            let name = ServerName::try_from("localhost").unwrap();
+            soon(both.connector(version, &[]).connect(name, client)).await.unwrap_err();
+            assert!(soon(served).await.unwrap().is_err());
+        }
+        assert_eq!(recorded.get(&format!("tls_handshake_failures_total,reason={reason}")), 2.0);
+    }
+    assert_eq!(recorded.sum("tls_handshake_failures_total"), 4.0);
+    recorded.assert_at_rest();
+}
+
+/// The last words of a session are not the client's fault, and no reason of their own.
+#[tokio::test]
+async fn a_session_that_the_server_ends_is_completed() {
+    let (recorded, both) = (Recorded::new(), Both::new());
+    let service = ServiceBuilder::new().layer(recorded.layer()).layer(both.layer.clone()).service_fn(
+        |mut stream: TlsStream<Metered<DuplexStream>>| async move {
+            stream.write_all(b"all").await?;
+            Ok::<_, BoxError>(())
+        },
+    );
+    let (server, client) = duplex(4096);
+    let served = tokio::spawn(service.oneshot(server));
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = soon(both.connector(&version::TLS13, &[]).connect(name, client)).await.unwrap();
+    let mut heard = Vec::new();
+    soon(client.read_to_end(&mut heard)).await.unwrap();
+    assert_eq!(heard, b"all");
+    soon(served).await.unwrap().unwrap();
+    assert_eq!(recorded.get("connections_closed_total,reason=completed"), 1.0);
     recorded.assert_at_rest();
 }
 

@@ -2,8 +2,8 @@
 
 use std::{future::Future, time::Duration};
 
-/// Longer than anything that is waited for with [`soon`] should take.
-const LONG: Duration = Duration::from_secs(10);
+/// Longer than anything that is waited for with [`soon`] should take, also where the clock is a test's own.
+const LONG: Duration = Duration::from_secs(20);
 
 /// Fails the test instead of letting it hang.
 ///

@@ -1,6 +1,6 @@
 //! The two ends of a connection: the layer under test, and a client.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use portcullis_layers::{
     BoxError, Connection,
@@ -23,17 +23,10 @@ use tokio_rustls::{TlsConnector, client};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use crate::certificates::{Authority, Pair};
+pub(crate) use crate::soon::soon;
 
 /// Both versions, for what must hold in both.
 pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
-
-/// Longer than anything here should take.
-pub(crate) const LONG: Duration = Duration::from_secs(20);
-
-/// Fails the test instead of letting it hang.
-pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(LONG, future).await.expect("this should not take so long")
-}
 
 /// A client and a server, connected.
 pub(crate) async fn tcp() -> (TcpStream, TcpStream) {
@@ -71,7 +64,19 @@ pub(crate) async fn connect<IO>(config: &Arc<ClientConfig>, io: IO) -> io::Resul
 where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
-    let name = ServerName::try_from("localhost").unwrap();
+    connect_to("localhost", config, io).await
+}
+
+/// As [`connect`], to a server of this name.
+pub(crate) async fn connect_to<IO>(
+    name: &str,
+    config: &Arc<ClientConfig>,
+    io: IO,
+) -> io::Result<client::TlsStream<IO>>
+where
+    IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let name = ServerName::try_from(name.to_owned()).unwrap();
     soon(TlsConnector::from(Arc::clone(config)).connect(name, io)).await
 }
 

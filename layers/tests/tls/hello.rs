@@ -22,6 +22,8 @@ pub(crate) enum Extensions {
     GroupsAndSignatures,
     /// And supported_versions with these.
     Versions(&'static [u16]),
+    /// supported_groups, signature_algorithms, and server_name with these (RFC 6066, 3).
+    Names(&'static [&'static str]),
 }
 
 /// A record with a ClientHello.
@@ -41,6 +43,11 @@ pub(crate) fn client_hello(version: u16, ciphers: &[u16], extensions: &Extension
             let mut list = vec![u8::try_from(versions.len() * 2).unwrap()];
             list.extend(versions.iter().flat_map(|version| version.to_be_bytes()));
             body.extend(length_16(&[groups, signatures, extension(43, &list)].concat()));
+        }
+        Extensions::Names(names) => {
+            let name = |name: &&str| [&[0][..], &length_16(name.as_bytes())].concat();
+            let names = length_16(&names.iter().flat_map(name).collect::<Vec<_>>());
+            body.extend(length_16(&[groups, signatures, extension(0, &names)].concat()));
         }
     }
     let mut message = vec![1, 0]; // client_hello, and a length of three bytes

@@ -3,6 +3,8 @@
 
 #[path = "../certificates/mod.rs"]
 mod certificates;
+#[path = "../soon/mod.rs"]
+mod soon;
 
 mod client_certificates;
 mod compose;
@@ -10,9 +12,12 @@ mod config;
 mod deadline;
 mod ends;
 mod files;
+mod floods;
+mod goodbye;
 mod hello;
 mod identities;
 mod maybe;
+mod names;
 mod openings;
 mod reload;
 mod resumption;
@@ -22,4 +27,5 @@ mod revocation_lists;
 mod session;
 mod stream;
 mod streams;
+mod tickets;
 mod visits;

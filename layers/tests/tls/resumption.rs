@@ -1,7 +1,10 @@
 //! When a session is resumed, and when it must not be; T11's 0-RTT. What a change of trust means for it is in
 //! `returning_clients`.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use portcullis_layers::tls::{
     ClientAuth, ClientRoots, HandshakeFailure, TlsLayer,
@@ -13,6 +16,8 @@ use crate::{
     ends::{VERSIONS, client, server},
     visits::{Clock, resumed, visit},
 };
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 #[tokio::test]
 async fn without_client_certificates_a_returning_client_is_resumed() {
@@ -58,7 +63,7 @@ async fn nobody_is_resumed_where_resumption_is_off() {
 #[tokio::test]
 async fn a_certificate_that_has_expired_since_is_not_resumed() {
     let authority = Authority::new("a CA");
-    let alice = authority.client();
+    let alice = authority.client_that(|params| params.not_after = (SystemTime::now() + 2 * HOUR).into());
     for version in VERSIONS {
         let clock = Arc::new(Clock::default());
         let layer = server(&authority)
@@ -69,7 +74,8 @@ async fn a_certificate_that_has_expired_since_is_not_resumed() {
         let config = Arc::new(client(&authority, version, Some(&alice)));
         visit(&layer, &config).await.unwrap();
         assert!(resumed(visit(&layer, &config).await), "there is a session to resume");
-        clock.put_forward(3000);
+        // The ticket is still good.
+        clock.put_forward_hours(3);
         assert_eq!(visit(&layer, &config).await.unwrap_err(), HandshakeFailure::CertExpired);
     }
 }

@@ -84,19 +84,23 @@ pub(crate) fn resumed(visit: Result<Visit, HandshakeFailure>) -> bool {
 /// A clock that can be put forward. Certificates of these tests end in the year 4096, revocation lists in 4000.
 #[derive(Debug, Default)]
 pub(crate) struct Clock {
-    years_ahead: AtomicU64,
+    seconds_ahead: AtomicU64,
 }
 
 impl Clock {
     pub(crate) fn put_forward(&self, years: u64) {
-        self.years_ahead.store(years, Ordering::Relaxed);
+        self.put_forward_hours(years * 366 * 24);
+    }
+
+    pub(crate) fn put_forward_hours(&self, hours: u64) {
+        self.seconds_ahead.store(hours * 60 * 60, Ordering::Relaxed);
     }
 }
 
 impl TimeProvider for Clock {
     fn current_time(&self) -> Option<UnixTime> {
         let now = SystemTime::UNIX_EPOCH.elapsed().ok()?;
-        let ahead = Duration::from_secs(self.years_ahead.load(Ordering::Relaxed) * 366 * 86_400);
+        let ahead = Duration::from_secs(self.seconds_ahead.load(Ordering::Relaxed));
         Some(UnixTime::since_unix_epoch(now + ahead))
     }
 }

@@ -1,36 +1,51 @@
 //! The keys that tickets are sealed with.
 
 use std::{
-    fmt, fs, io,
+    fmt, fs,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
-    time::{Duration, SystemTime},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::SystemTime,
 };
 
-use super::super::{
-    crypto::rand::{SecureRandom, SystemRandom},
-    digest,
-};
+use zeroize::Zeroizing;
 
-/// How long a key seals tickets before the next one does.
-pub(super) const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
-/// How long a ticket is good for; a key opens tickets for so long after it has sealed its last.
-pub(super) const TICKET_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
+use super::{
+    TicketKeysError,
+    key::{EXPORTED, Key, Name},
+};
+use crate::tls::digest;
+
 /// Keys that are kept, at most: two are enough for the rotation, and processes that share a file may be in the middle of theirs.
 const MOST_KEYS: usize = 8;
-/// Of an exported key: its name, its secret, its birth.
-const EXPORTED: usize = 16 + 32 + 8;
 /// What an export begins with.
 const FORMAT: u8 = 1;
 
 /// The keys that session tickets are sealed with.
 ///
-/// A key seals tickets for 6 hours; then a new one is made, and the old one opens what it has sealed for 6 hours more. So a ticket is
-/// good for 6 hours, and a key that is found out later tells nothing of sessions before its birth.
+/// A key seals tickets for 6 hours; then a new one is made, and the old one opens what it has sealed for 6 hours more. After that
+/// it is forgotten. A ticket is good for 6 hours, whichever key has sealed it.
+///
+/// # What is guaranteed
+///
+/// - **A ticket opens** for 6 hours, under the same server name, and under the same CAs, revocation lists and identity rules: where
+///   client certificates are asked for, a ticket from before a change of these does not open, and the certificate of a client that
+///   resumes is judged again, as of now.
+/// - **TLS 1.3:** every resumption has a key exchange of its own. Who finds a key later cannot read what was sent.
+/// - **TLS 1.2:** a session that is resumed goes on with the secret of the first handshake, and the new ticket that comes with each
+///   resumption has that secret in it as well. Who finds a key can read all that was sent in sessions that it has sealed a ticket of,
+///   also in those before it was made that these go back to. Where that is too much, ask for
+///   [TLS 1.3](super::super::TlsBuilder::min_version), or [resume nothing](super::super::TlsBuilder::no_resumption).
+/// - A client that returns in time gets a new ticket: it can go on resuming without end, and never prove again that it holds the key of its
+///   certificate.
+///
+/// A ticket is as long as the client's certificate chain, which is in it, and 100 to 200 bytes. One that would be longer than 16 KiB
+/// is not given: such a client makes a full handshake each time.
+///
+/// # Sharing them
 ///
 /// Clones share the keys. To let another process resume the sessions of this one, [`export`](Self::export) them to it over
-/// a channel that nobody else can read: who has them can read what a session sent that was resumed without a key
-/// exchange (in TLS 1.2 always). They are never in `Debug`.
+/// a channel that nobody else can read. They are never in `Debug`. Servers that share keys should be of the same names, and equally
+/// trusted: a session with one of them can be resumed with the other.
 #[derive(Clone)]
 pub struct TicketKeys {
     shared: Arc<RwLock<Keys>>,
@@ -38,56 +53,13 @@ pub struct TicketKeys {
 
 struct Keys {
     /// The one that seals first.
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
     /// They come from there, and do not rotate by themselves.
     file: Option<PathBuf>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Key {
-    pub(super) name: [u8; 16],
-    pub(super) secret: [u8; 32],
-    /// Seconds since 1970.
-    born: u64,
-}
-
-/// Ticket keys that cannot be used. Nothing of a key is in it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TicketKeysError {
-    /// The system has no randomness to give.
-    #[error("the system gives no random numbers for ticket keys")]
-    Random,
-    /// What was exported is in no form that is known here.
-    #[error("the ticket keys are in a form that this version does not know")]
-    Form,
-    /// The file cannot be read.
-    #[error("cannot read the ticket keys {}", .path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What is in the file is no key.
-    #[error(
-        "line {line} of the ticket keys {} is no key: a key is 64 hexadecimal digits, as `openssl rand -hex 32` makes them; \
-         the first one seals, all of them open",
-        .path.display()
-    )]
-    Line {
-        /// The file.
-        path: PathBuf,
-        /// Its number, from 1.
-        line: usize,
-    },
-    /// There is no key in the file.
-    #[error("there is no key in the ticket keys {}: make one by `openssl rand -hex 32`", .path.display())]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-}
+/// Keys that were read and are not used yet.
+pub(in super::super) struct FileKeys(Vec<Arc<Key>>);
 
 impl TicketKeys {
     /// New keys, which nobody else has.
@@ -96,33 +68,41 @@ impl TicketKeys {
     ///
     /// If the system has no randomness to give.
     pub fn generate() -> Result<Self, TicketKeysError> {
-        Ok(Self::of(Keys { keys: vec![Key::generate(now())?], file: None }))
+        Self::generate_at(now())
     }
 
-    /// The keys of a file that several processes share: a line of 64 hexadecimal digits for each. The first seals, all of them open. They
-    /// do not rotate by themselves: put a new line on top, and reload.
+    pub(super) fn generate_at(now: u64) -> Result<Self, TicketKeysError> {
+        let key = Key::generate(now).ok_or(TicketKeysError::Random)?;
+        Ok(Self::of(vec![Arc::new(key)], None))
+    }
+
+    /// The keys of a file that several processes share: a line of 64 hexadecimal digits for each, at most 8. The first seals, all of
+    /// them open.
+    ///
+    /// They do not rotate by themselves: put a new line on top at least once a day, delete those that are older than 6 hours beyond
+    /// that, and reload ([`TlsLayer::reload`](super::super::TlsLayer::reload)). Where a process may reload later than another one, add the new line below the first at
+    /// first, and move it up when all have read it. The file must be readable by nobody else.
     ///
     /// # Errors
     ///
     /// If the file cannot be read, and names the line that is no key.
     pub fn from_file(path: impl Into<PathBuf>) -> Result<Self, TicketKeysError> {
         let path = path.into();
-        Ok(Self::of(Keys { keys: read(&path)?, file: Some(path) }))
+        Ok(Self::of(read_file(&path)?, Some(path)))
     }
 
-    fn of(keys: Keys) -> Self {
-        Self { shared: Arc::new(RwLock::new(keys)) }
+    fn of(keys: Vec<Arc<Key>>, file: Option<PathBuf>) -> Self {
+        Self { shared: Arc::new(RwLock::new(Keys { keys, file })) }
     }
 
     /// The keys as bytes, to be handed to another process. **They are secret.**
     #[must_use]
     pub fn export(&self) -> Vec<u8> {
-        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes = vec![FORMAT];
+        let shared = self.read();
+        let mut bytes = Vec::with_capacity(1 + shared.keys.len() * EXPORTED);
+        bytes.push(FORMAT);
         for key in &shared.keys {
-            bytes.extend_from_slice(&key.name);
-            bytes.extend_from_slice(&key.secret);
-            bytes.extend_from_slice(&key.born.to_be_bytes());
+            key.export(&mut bytes);
         }
         bytes
     }
@@ -134,96 +114,80 @@ impl TicketKeys {
     ///
     /// If the bytes are no keys; then nothing has changed.
     pub fn import(&self, bytes: &[u8]) -> Result<(), TicketKeysError> {
+        self.import_at(bytes, now())
+    }
+
+    pub(super) fn import_at(&self, bytes: &[u8], now: u64) -> Result<(), TicketKeysError> {
         let Some((&FORMAT, rest)) = bytes.split_first() else { return Err(TicketKeysError::Form) };
         let (chunks, remainder) = rest.as_chunks::<EXPORTED>();
-        if !remainder.is_empty() || chunks.len() > MOST_KEYS {
+        if !remainder.is_empty() || chunks.is_empty() || chunks.len() > MOST_KEYS {
             return Err(TicketKeysError::Form);
         }
-        let imported = chunks.iter().map(Key::imported).collect::<Vec<_>>();
-        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
-        if shared.file.is_none() && !imported.is_empty() {
+        let imported =
+            chunks.iter().map(|bytes| Some(Arc::new(Key::import(bytes)?))).collect::<Option<Vec<_>>>();
+        let imported = imported.ok_or(TicketKeysError::Form)?;
+        let mut shared = self.write();
+        if shared.file.is_none() {
             shared.keys = imported;
-            shared.retire(now());
+            shared.retire(now);
         }
         Ok(())
     }
 
     /// The file that they come from.
     pub(in super::super) fn file(&self) -> Option<PathBuf> {
-        self.shared.read().unwrap_or_else(PoisonError::into_inner).file.clone()
+        self.read().file.clone()
     }
 
     /// What is in the file now; `None` where there is none.
     pub(in super::super) fn reread(&self) -> Result<Option<FileKeys>, TicketKeysError> {
-        self.file().map(|path| read(&path).map(FileKeys)).transpose()
+        self.file().map(|path| read_file(&path).map(FileKeys)).transpose()
     }
 
     /// Takes what [`reread`](Self::reread) has read.
     pub(in super::super) fn take(&self, keys: FileKeys) {
-        self.shared.write().unwrap_or_else(PoisonError::into_inner).keys = keys.0;
+        self.write().keys = keys.0;
     }
 
-    /// The key that seals now.
-    pub(super) fn sealing(&self) -> Option<Key> {
-        let now = now();
-        {
-            let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(key) = shared.keys.first()
-                && (shared.file.is_some() || key.age(now) < ROTATION)
-            {
-                return Some(key.clone());
-            }
+    /// The key that seals now; a new one if it is time for it.
+    pub(super) fn sealing(&self, now: u64) -> Option<Arc<Key>> {
+        if let Some(key) = self.read().sealing(now) {
+            return Some(key);
         }
-        let mut shared = self.shared.write().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.write();
         // Another thread may have been faster.
-        if shared.keys.first().is_none_or(|key| key.age(now) >= ROTATION) {
-            shared.keys.insert(0, Key::generate(now).ok()?);
-            shared.retire(now);
+        if let Some(key) = shared.sealing(now) {
+            return Some(key);
         }
-        shared.keys.first().cloned()
+        let key = Arc::new(Key::generate(now)?);
+        shared.keys.insert(0, key.clone());
+        shared.retire(now);
+        Some(key)
     }
 
     /// The key of this name, if it still opens.
-    pub(super) fn opening(&self, name: &[u8; 16]) -> Option<Key> {
-        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
-        let key = shared.keys.iter().find(|key| key.name == *name)?;
-        (shared.file.is_some() || key.age(now()) < ROTATION + TICKET_LIFETIME).then(|| key.clone())
+    pub(super) fn opening(&self, name: &Name, now: u64) -> Option<Arc<Key>> {
+        self.read().keys.iter().find(|key| key.name == *name && key.opens(now)).cloned()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Keys> {
+        self.shared.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Keys> {
+        self.shared.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Keys that were read and are not used yet.
-pub(in super::super) struct FileKeys(Vec<Key>);
 
 impl Keys {
+    fn sealing(&self, now: u64) -> Option<Arc<Key>> {
+        self.keys.first().filter(|key| key.seals(now)).cloned()
+    }
+
     /// Forgets what opens nothing any more.
     fn retire(&mut self, now: u64) {
-        self.keys.retain(|key| key.age(now) < ROTATION + TICKET_LIFETIME);
+        self.keys.retain(|key| key.opens(now));
         self.keys.truncate(MOST_KEYS);
-    }
-}
-
-impl Key {
-    fn generate(born: u64) -> Result<Self, TicketKeysError> {
-        let (mut name, mut secret) = ([0; 16], [0; 32]);
-        let random = SystemRandom::new();
-        random
-            .fill(&mut name)
-            .and_then(|()| random.fill(&mut secret))
-            .map_err(|_| TicketKeysError::Random)?;
-        Ok(Self { name, secret, born })
-    }
-
-    fn imported(bytes: &[u8; EXPORTED]) -> Self {
-        let (mut name, mut secret, mut born) = ([0; 16], [0; 32], [0; 8]);
-        name.copy_from_slice(&bytes[..16]);
-        secret.copy_from_slice(&bytes[16..48]);
-        born.copy_from_slice(&bytes[48..]);
-        Self { name, secret, born: u64::from_be_bytes(born) }
-    }
-
-    /// A birth in the future is of a clock that was set back since: it is old.
-    fn age(&self, now: u64) -> Duration {
-        now.checked_sub(self.born).map_or(ROTATION, Duration::from_secs)
     }
 }
 
@@ -231,31 +195,33 @@ fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-fn read(path: &Path) -> Result<Vec<Key>, TicketKeysError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| TicketKeysError::Read { path: path.to_owned(), source })?;
-    let mut keys = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+fn read_file(path: &Path) -> Result<Vec<Arc<Key>>, TicketKeysError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| TicketKeysError::Read { path: path.to_owned(), source })
+        .map(Zeroizing::new)?;
+    let mut keys = Vec::<Arc<Key>>::new();
+    for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
         if line.is_empty() {
             continue;
         }
-        let secret = digest::from_hex(line)
-            .ok_or_else(|| TicketKeysError::Line { path: path.to_owned(), line: index + 1 })?;
-        // Every process must find the same name; it tells nothing of the secret.
-        let mut name = [0; 16];
-        name.copy_from_slice(&digest::sha256(&[b"portcullis ticket key", &secret[..]].concat())[..16]);
-        keys.push(Key { name, secret, born: 0 });
+        let key = digest::from_hex(line).and_then(Key::shared);
+        let key = key.ok_or_else(|| TicketKeysError::Line { path: path.to_owned(), line: number })?;
+        if keys.iter().any(|other| other.name == key.name) {
+            return Err(TicketKeysError::Twice { path: path.to_owned(), line: number });
+        }
+        keys.push(Arc::new(key));
     }
-    if keys.is_empty() {
-        return Err(TicketKeysError::Empty { path: path.to_owned() });
+    match keys.len() {
+        0 => Err(TicketKeysError::Empty { path: path.to_owned() }),
+        1..=MOST_KEYS => Ok(keys),
+        _ => Err(TicketKeysError::TooMany { path: path.to_owned(), most: MOST_KEYS }),
     }
-    Ok(keys)
 }
 
 impl fmt::Debug for TicketKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shared = self.shared.read().unwrap_or_else(PoisonError::into_inner);
+        let shared = self.read();
         f.debug_struct("TicketKeys").field("keys", &shared.keys.len()).field("file", &shared.file).finish()
     }
 }

@@ -2,11 +2,25 @@
 //!
 //! [`TicketKeys`] are what tickets are sealed with: they rotate, are bounded in life, and can be handed on to another process.
 //! A [`Ticketer`] seals and opens tickets with them for one configuration: a ticket that was issued under another trust
-//! (other CAs, revocation lists or identity rules) does not open.
+//! (other CAs, revocation lists or identity rules) does not open, nor one that is past its life. What else a session is bound
+//! to is rustls's part: the version, the cipher suite and the server name. The application protocol is agreed on anew each time.
 
+mod error;
+mod key;
 mod keys;
+#[cfg(test)]
+mod tests;
 mod ticketer;
 
+use std::time::Duration;
+
+pub use error::TicketKeysError;
 pub(super) use keys::FileKeys;
-pub use keys::{TicketKeys, TicketKeysError};
+pub use keys::TicketKeys;
 pub(super) use ticketer::Ticketer;
+
+/// How long a key seals tickets before the next one does.
+const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
+/// How long a ticket is good for; a key opens tickets for so long after it has sealed its last. No more than the 7 days of
+/// RFC 8446, 4.6.1.
+const TICKET_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);

@@ -1,39 +1,43 @@
 //! Seals and opens tickets.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use tokio_rustls::rustls::server::ProducesTickets;
+use tokio_rustls::rustls::{server::ProducesTickets, time_provider::TimeProvider};
+use zeroize::Zeroizing;
 
 use super::{
-    TicketKeys,
-    keys::{Key, TICKET_LIFETIME},
-};
-use crate::tls::crypto::{
-    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
-    rand::{SecureRandom, SystemRandom},
+    TICKET_LIFETIME, TicketKeys,
+    key::{NAME, Name},
 };
 
-/// A ticket is the name of its key, a nonce, and the session sealed by AES-256-GCM. The trust that the session was made under is
-/// authenticated with it: the same keys do not open it under another.
+/// The longest ticket that is given: a record of TLS. A client sends it in its next ClientHello.
+const LONGEST: usize = 16 * 1024;
+
+/// A ticket is the name of its key, and sealed by that the moment when it was issued and the session. The trust that the session was
+/// made under is authenticated with it: the same keys do not open it under another.
+///
+/// rustls does not look at how old a ticket is before it resumes by it; so that is done here.
 pub(in super::super) struct Ticketer {
     keys: TicketKeys,
     trust: [u8; 32],
+    clock: Arc<dyn TimeProvider>,
 }
 
-const NAME: usize = 16;
-
 impl Ticketer {
-    pub(in super::super) const fn new(keys: TicketKeys, trust: [u8; 32]) -> Self {
-        Self { keys, trust }
+    pub(in super::super) const fn new(
+        keys: TicketKeys,
+        trust: [u8; 32],
+        clock: Arc<dyn TimeProvider>,
+    ) -> Self {
+        Self { keys, trust, clock }
     }
 
-    fn cipher(key: &Key) -> Option<LessSafeKey> {
-        // Every nonce is random, and a key seals for 6 hours: far fewer than the 2^32 that are safe (NIST SP 800-38D, 8.3).
-        Some(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &key.secret).ok()?))
+    fn now(&self) -> Option<u64> {
+        self.clock.current_time().map(|now| now.as_secs())
     }
 
-    fn authenticated(&self, name: &[u8; NAME]) -> Aad<Vec<u8>> {
-        Aad::from([&name[..], &self.trust[..]].concat())
+    fn authenticated(&self, name: &Name) -> Vec<u8> {
+        [&name[..], &self.trust[..]].concat()
     }
 }
 
@@ -48,26 +52,23 @@ impl ProducesTickets for Ticketer {
     }
 
     fn encrypt(&self, session: &[u8]) -> Option<Vec<u8>> {
-        let key = self.keys.sealing()?;
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).ok()?;
-        let mut sealed = session.to_vec();
-        let cipher = Self::cipher(&key)?;
-        let nonce_used = Nonce::assume_unique_for_key(nonce);
-        cipher.seal_in_place_append_tag(nonce_used, self.authenticated(&key.name), &mut sealed).ok()?;
-        Some([&key.name[..], &nonce, &sealed].concat())
+        let now = self.now()?;
+        let key = self.keys.sealing(now)?;
+        let contents = Zeroizing::new([&now.to_be_bytes()[..], session].concat());
+        let sealed = key.seal(&self.authenticated(&key.name), contents)?;
+        let ticket = [&key.name[..], &sealed].concat();
+        // rustls would cut off what does not fit, and break the handshake.
+        (ticket.len() <= LONGEST).then_some(ticket)
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        let (name, rest) = ticket.split_first_chunk::<NAME>()?;
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE_LEN>()?;
-        let key = self.keys.opening(name)?;
-        let mut session = sealed.to_vec();
-        let cipher = Self::cipher(&key)?;
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = cipher.open_in_place(nonce, self.authenticated(name), &mut session).ok()?.len();
-        session.truncate(length);
-        Some(session)
+        let now = self.now()?;
+        let (name, sealed) = ticket.split_first_chunk::<NAME>()?;
+        let contents = self.keys.opening(name, now)?.open(&self.authenticated(name), sealed)?;
+        let (issued, session) = contents.split_first_chunk()?;
+        // Processes that share keys may have clocks that differ; one that was set back does not make a ticket good for ever.
+        let age = now.abs_diff(u64::from_be_bytes(*issued));
+        (age <= TICKET_LIFETIME.as_secs()).then(|| session.to_vec())
     }
 }
 

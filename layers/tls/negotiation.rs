@@ -1,0 +1,74 @@
+//! The conversation of a handshake: the ClientHello, and the rest if what it asks for can be had.
+
+use std::{
+    future::Future,
+    io, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio_rustls::{
+    LazyConfigAcceptor,
+    rustls::server::Acceptor,
+    server::{FallibleAccept, TlsStream},
+};
+
+use super::{live::Live, recipe::Material, wire::Wire};
+use crate::Connection;
+
+/// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a
+/// signature, with the alert that says why, and one that came before a reload but says so after it is served what is new.
+pub(super) struct Negotiation<C> {
+    live: Arc<Live>,
+    stage: Stage<C>,
+}
+
+enum Stage<C> {
+    Hello(LazyConfigAcceptor<Wire<C>>),
+    Rest(FallibleAccept<Wire<C>>, Arc<Material>),
+    Over,
+}
+
+impl<C: Connection> Negotiation<C> {
+    pub(super) fn new(live: Arc<Live>, wire: Wire<C>) -> Self {
+        Self { live, stage: Stage::Hello(LazyConfigAcceptor::new(Acceptor::default(), wire)) }
+    }
+}
+
+impl<C: Connection> Future for Negotiation<C> {
+    /// The stream, and what was served to its client; or what tokio-rustls says, with the stream below.
+    type Output = Result<(TlsStream<Wire<C>>, Arc<Material>), (io::Error, Wire<C>)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut self.stage {
+                Stage::Hello(acceptor) => match ready!(Pin::new(&mut *acceptor).poll(cx)) {
+                    Ok(start) => {
+                        let material = self.live.current();
+                        if let Err(error) = material.admit(&start.client_hello()) {
+                            let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                            self.stage = Stage::Over;
+                            return Poll::Ready(Err((error, start.io)));
+                        }
+                        let rest = start.into_stream(material.config.clone()).into_fallible();
+                        self.stage = Stage::Rest(rest, material);
+                    }
+                    Err(error) => {
+                        let wire = acceptor.take_io().expect("it fails once, and keeps the stream then");
+                        self.stage = Stage::Over;
+                        return Poll::Ready(Err((error, wire)));
+                    }
+                },
+                Stage::Rest(rest, _) => {
+                    let result = ready!(Pin::new(rest).poll(cx));
+                    let Stage::Rest(_, material) = mem::replace(&mut self.stage, Stage::Over) else {
+                        continue;
+                    };
+                    return Poll::Ready(result.map(|stream| (stream, material)));
+                }
+                Stage::Over => panic!("a TLS negotiation was polled after its end"),
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What can be wrong with ticket keys.
+
+use std::{io, path::PathBuf};
+
+/// Ticket keys that cannot be used. Nothing of a key is in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TicketKeysError {
+    /// The system has no randomness to give.
+    #[error("the system gives no random numbers for ticket keys")]
+    Random,
+    /// What was exported is in no form that is known here.
+    #[error("the ticket keys are in a form that this version does not know")]
+    Form,
+    /// The file cannot be read.
+    #[error("cannot read the ticket keys {}: check that it is there and that this process may read it", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is in the file is no key.
+    #[error(
+        "line {line} of the ticket keys {} is no key: a key is 64 hexadecimal digits, as `openssl rand -hex 32` makes them; \
+         the first one seals, all of them open",
+        .path.display()
+    )]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// Its number, from 1.
+        line: usize,
+    },
+    /// A key is in the file twice.
+    #[error("line {line} of the ticket keys {} is there before: delete one of the two", .path.display())]
+    Twice {
+        /// The file.
+        path: PathBuf,
+        /// The number of the second line, from 1.
+        line: usize,
+    },
+    /// There is no key in the file.
+    #[error("there is no key in the ticket keys {}: make one by `openssl rand -hex 32`", .path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There are more keys in the file than anybody needs.
+    #[error("there are more than {most} ticket keys in {}: delete the last ones, which are the oldest", .path.display())]
+    TooMany {
+        /// The file.
+        path: PathBuf,
+        /// How many there may be.
+        most: usize,
+    },
+}
