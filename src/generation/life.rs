@@ -268,6 +268,7 @@ impl Life {
                     // Whoever asked may have gone; the log and the metric have it, too.
                     _ = request.outcome.send(outcome);
                     if succeeded {
+                        self.shared.notifier.succeeded();
                         return Over::Succeeded;
                     }
                 }

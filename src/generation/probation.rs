@@ -115,7 +115,7 @@ pub(super) async fn on_probation(
         }
         verdict = succession.verdict() => {
             obey(shared, verdict).await?;
-            tracing::info!(predecessor, "the predecessor is gone; this generation has settled");
+            tracing::info!(predecessor, "the predecessor has let go; this generation has settled");
             Ok(Settled::default())
         }
         verdict = trial.verdict() => match verdict {

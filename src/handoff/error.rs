@@ -87,7 +87,7 @@ pub enum RestartError {
         reason: String,
     },
     /// The successor could not be started.
-    #[error("cannot start the successor with `{command}`")]
+    #[error("cannot start the successor with `{command}`: check the start command")]
     Spawn {
         /// The start command.
         command: String,

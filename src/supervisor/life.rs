@@ -20,7 +20,10 @@ use super::{
     start::start,
     store::Store,
 };
-use crate::StartCommand;
+use crate::{
+    StartCommand,
+    systemd::{Activated, activated},
+};
 
 /// How long a predecessor that still drains may take to accept again after its successor's death.
 const ROLLBACK_LIMIT: Duration = Duration::from_secs(1);
@@ -73,7 +76,11 @@ impl Life {
             Signals::install().map_err(|source| SupervisorError::system("handle signals", source))?;
         let notify = NotifySocket::bind()
             .map_err(|source| SupervisorError::system("listen at an abstract Unix address", source))?;
-        let store = Store::new();
+        let mut store = Store::new();
+        // Of a manager above us. They are for whoever listens.
+        for (name, descriptor) in activated().into_iter().filter_map(Activated::into_descriptor) {
+            store.put(Some(name), vec![descriptor]);
+        }
         let process = start(&command, &store, &notify.address())
             .map_err(|source| SupervisorError::Start { command: command.to_string(), source })?;
         tracing::info!(pid = process.pid(), %command, "supervising");

@@ -19,6 +19,7 @@ mod store;
 use std::{process::ExitCode, time::Duration};
 
 pub use error::SupervisorError;
+pub(crate) use notify::NAME_BEGINS;
 
 use crate::{StartCommand, generation::READY_TIMEOUT};
 use life::Life;

@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     fs,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::fs::FileTypeExt,
     },
 };
@@ -117,6 +117,14 @@ fn check(name: &str, descriptor: OwnedFd) -> Option<Activated> {
 }
 
 impl Activated {
+    /// The descriptor, by the name under which the manager passed it: for somebody who passes it on. `None` if it is of no use.
+    pub(crate) fn into_descriptor(self) -> Option<(String, OwnedFd)> {
+        let Self { name, stored, socket } = self;
+        let descriptor = socket.ok()?.as_fd().try_clone_to_owned().ok()?;
+        let name = if stored { names::stored(&name).unwrap_or(name) } else { name };
+        Some((name, descriptor))
+    }
+
     /// What is wrong with one that has the listener's name and is not what it asks for.
     pub(crate) fn misfit(self, wanted: &Bind) -> ActivationError {
         let Self { name, socket, .. } = self;
@@ -135,7 +143,7 @@ impl Activated {
         match socket {
             Ok(socket) => {
                 let address = socket.local_address();
-                let what = "the service manager passed a socket that no listener asked for: closed";
+                let what = "the service manager passed a socket that no listener asked for: closed; make its address or name, and the configuration's, agree";
                 tracing::warn!(name, %address, stored, "{what}");
             }
             Err(error) => tracing::warn!(error = %Chain(&error), "of no use to any listener: closed"),

@@ -10,6 +10,8 @@ use std::{
     path::Path,
 };
 
+use crate::supervisor;
+
 /// A path, or an abstract name.
 #[derive(Clone, Debug)]
 pub(super) struct Address(SocketAddr);
@@ -27,6 +29,13 @@ impl Address {
             value if value.starts_with(b"vsock") => Err("addresses of the kind vsock: are not supported"),
             _ => Err("it begins neither with `/` nor with `@`"),
         }
+    }
+}
+
+impl Address {
+    /// Whether it is a [`Supervisor`](crate::Supervisor) of ours that listens there.
+    pub(super) fn is_supervisor(&self) -> bool {
+        self.0.as_abstract_name().is_some_and(|name| name.starts_with(supervisor::NAME_BEGINS.as_bytes()))
     }
 }
 

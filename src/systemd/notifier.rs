@@ -96,9 +96,11 @@ impl Notifier {
         self.0.is_some()
     }
 
-    /// Whether a socket outlives this process in the manager's hands; then a Unix path stays with it.
+    /// Whether a socket outlives this process in the manager's hands, also where it is told to end; then a Unix path stays
+    /// with it. A supervisor of ours ends with its server.
     pub(crate) fn keeps(&self, listener: &str) -> bool {
-        self.0.is_some() && listener != control::NAME && names::stored(listener).is_some()
+        let outlives = self.0.as_ref().is_some_and(|manager| !manager.address.is_supervisor());
+        outlives && listener != control::NAME && names::stored(listener).is_some()
     }
 
     /// This generation accepts, but its predecessor may still take its place again.
@@ -148,6 +150,14 @@ impl Notifier {
     pub(crate) fn restart_failed(&self, generation: u64, error: &RestartError) {
         let status = format!("generation {generation} serves; restart failed: {}", Chain(error));
         self.tell(|| Message::new().ready().main_pid().status(status));
+    }
+
+    /// A successor serves: what has not been told yet is not true any more, and holds sockets open.
+    pub(crate) fn succeeded(&self) {
+        if let Some(manager) = &self.0 {
+            // The first may be on its way.
+            manager.waiting().truncate(1);
+        }
     }
 
     /// The last generation drains, for so long at most.
