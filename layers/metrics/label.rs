@@ -210,6 +210,8 @@ mod tests {
         assert_eq!(Alpn::of_protocol(b"\xff"), Alpn::Other);
     }
 
+    // It has all of ring's as well.
+    #[cfg(feature = "aws-lc-rs")]
     #[test]
     fn the_ciphers_and_groups_of_the_provider_have_a_label() {
         use crate::tls::rustls::crypto::aws_lc_rs;

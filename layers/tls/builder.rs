@@ -158,15 +158,20 @@ impl TlsBuilder {
         self
     }
 
-    /// The cipher suites, by their IANA names (those of TLS 1.3 with `TLS13_` in front, as rustls has them), the preferred one first. By default
-    /// all that rustls finds safe, in its order.
+    /// The cipher suites, by their IANA names or as [`TlsSession::cipher_name`](super::TlsSession::cipher_name) has them, the preferred one
+    /// first: of those that a client offers, the first one here is used. By default all that rustls finds safe, and a client's order
+    /// counts.
+    ///
+    /// Each version that is spoken needs one: see [`min_version`](Self::min_version).
     pub fn cipher_suites<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.recipe.ciphers = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The groups of the key exchange, by name, such as `X25519MLKEM768` and `X25519`, the preferred one first. By default all
-    /// there are, in rustls's order.
+    /// The groups of the key exchange, by name, such as `X25519MLKEM768` (post-quantum, with aws-lc-rs) and `X25519`. By default
+    /// rustls's choice: `X25519`, `secp256r1`, `secp384r1`, and with aws-lc-rs `X25519MLKEM768`.
+    ///
+    /// Of those that a client offers, the first one of its own order is used: one that has `X25519MLKEM768` and prefers it gets it.
     pub fn key_exchange_groups<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.recipe.groups = Some(names.into_iter().map(Into::into).collect());
         self

@@ -115,11 +115,17 @@ pub enum TlsConfigError {
         known: String,
     },
 
-    /// The versions and cipher suites chosen have nothing in common.
-    #[error("no cipher suite that was chosen is one of {version}, which was chosen as well")]
-    NoCipherFor {
+    /// Nothing that was chosen can be used with one of the versions.
+    #[error(
+        "no {kind} that was chosen is one of {version}, which is spoken as well: add one of {known}, or choose another oldest version"
+    )]
+    NoneForVersion {
+        /// `cipher suite` or `key exchange group`.
+        kind: &'static str,
         /// The version.
         version: super::TlsVersion,
+        /// Those that it can be used with.
+        known: String,
     },
 
     /// Identity rules were given, and client certificates are not asked for.

@@ -1,35 +1,44 @@
 //! Cipher suites and key exchange groups, by their names.
 
-use tokio_rustls::rustls::{SupportedCipherSuite, crypto::CryptoProvider, crypto::SupportedKxGroup};
+use tokio_rustls::rustls::{
+    ProtocolVersion, SupportedCipherSuite, crypto::CryptoProvider, crypto::SupportedKxGroup,
+};
 
-use super::{TlsConfigError, TlsVersion};
+use super::{
+    TlsConfigError, TlsVersion,
+    crypto::{ALL_CIPHER_SUITES, ALL_KX_GROUPS},
+};
 
-/// Leaves only what is named, in that order, which is the order of preference.
+const CIPHERS: &str = "cipher suite";
+const GROUPS: &str = "key exchange group";
+
+/// Leaves only what is named, in that order. Every version must be able to use one of each: a version that silently cannot be
+/// spoken is a mistake.
 pub(super) fn restrict(
     provider: &mut CryptoProvider,
     ciphers: Option<&[String]>,
     groups: Option<&[String]>,
+    min_version: TlsVersion,
 ) -> Result<(), TlsConfigError> {
     if let Some(names) = ciphers {
-        let known: Vec<_> = provider.cipher_suites.iter().map(|suite| (cipher_name(suite), *suite)).collect();
-        provider.cipher_suites = choose("cipher suite", names, &known)?;
+        provider.cipher_suites = choose(CIPHERS, names, ALL_CIPHER_SUITES, cipher_name)?;
     }
     if let Some(names) = groups {
-        let known: Vec<_> = provider.kx_groups.iter().map(|group| (group_name(*group), *group)).collect();
-        provider.kx_groups = choose("key exchange group", names, &known)?;
+        provider.kx_groups = choose(GROUPS, names, ALL_KX_GROUPS, group_name)?;
     }
-    Ok(())
-}
-
-/// Every version must be able to use one of the suites: a version that silently cannot be spoken is a mistake.
-pub(super) fn check_ciphers(provider: &CryptoProvider, version: TlsVersion) -> Result<(), TlsConfigError> {
-    for version in version.and_younger_ones() {
-        let usable = |suite: &SupportedCipherSuite| match suite {
-            SupportedCipherSuite::Tls12(_) => *version == TlsVersion::V1_2,
-            SupportedCipherSuite::Tls13(_) => *version == TlsVersion::V1_3,
+    for version in min_version.and_younger_ones() {
+        let wanted = match version {
+            TlsVersion::V1_2 => ProtocolVersion::TLSv1_2,
+            TlsVersion::V1_3 => ProtocolVersion::TLSv1_3,
         };
-        if !provider.cipher_suites.iter().any(usable) {
-            return Err(TlsConfigError::NoCipherFor { version: *version });
+        let none = |kind, known| Err(TlsConfigError::NoneForVersion { kind, version: *version, known });
+        let of_version = |suite: &&SupportedCipherSuite| suite.version().version == wanted;
+        if !provider.cipher_suites.iter().any(|suite| of_version(&suite)) {
+            return none(CIPHERS, names_of(ALL_CIPHER_SUITES.iter().filter(of_version), cipher_name));
+        }
+        let usable = |group: &&&dyn SupportedKxGroup| group.usable_for_version(wanted);
+        if !provider.kx_groups.iter().any(|group| usable(&group)) {
+            return none(GROUPS, names_of(ALL_KX_GROUPS.iter().filter(usable), group_name));
         }
     }
     Ok(())
@@ -38,23 +47,37 @@ pub(super) fn check_ciphers(provider: &CryptoProvider, version: TlsVersion) -> R
 fn choose<T: Copy>(
     kind: &'static str,
     names: &[String],
-    known: &[(String, T)],
+    known: &[T],
+    name_of: fn(&T) -> &'static str,
 ) -> Result<Vec<T>, TlsConfigError> {
     let find = |name: &String| {
-        let found = known.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| *value).ok_or_else(|| TlsConfigError::UnknownName {
+        let found = known.iter().find(|value| is_called(name_of(value), name));
+        found.copied().ok_or_else(|| TlsConfigError::UnknownName {
             name: name.clone(),
             kind,
-            known: known.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", "),
+            known: names_of(known.iter(), name_of),
         })
     };
     names.iter().map(find).collect()
 }
 
-fn cipher_name(suite: &SupportedCipherSuite) -> String {
-    suite.suite().as_str().unwrap_or("unknown").to_owned()
+/// IANA has no `TLS13_`: there it is `TLS_AES_128_GCM_SHA256`.
+fn is_called(known: &str, name: &str) -> bool {
+    let iana = known.strip_prefix("TLS13_").and_then(|rest| Some((rest, name.get(..4)?, name.get(4..)?)));
+    known.eq_ignore_ascii_case(name)
+        || iana.is_some_and(|(rest, prefix, name)| {
+            prefix.eq_ignore_ascii_case("TLS_") && rest.eq_ignore_ascii_case(name)
+        })
 }
 
-fn group_name(group: &'static dyn SupportedKxGroup) -> String {
-    group.name().as_str().unwrap_or("unknown").to_owned()
+fn names_of<'a, T: 'a>(values: impl Iterator<Item = &'a T>, name_of: fn(&T) -> &'static str) -> String {
+    values.map(name_of).collect::<Vec<_>>().join(", ")
+}
+
+fn cipher_name(suite: &SupportedCipherSuite) -> &'static str {
+    suite.suite().as_str().unwrap_or("unknown")
+}
+
+fn group_name(group: &&'static dyn SupportedKxGroup) -> &'static str {
+    group.name().as_str().unwrap_or("unknown")
 }

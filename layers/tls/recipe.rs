@@ -78,8 +78,7 @@ impl Recipe {
     ) -> Result<(Material, Option<FileKeys>), TlsConfigError> {
         self.check()?;
         let mut provider = crypto::provider();
-        policy::restrict(&mut provider, self.ciphers.as_deref(), self.groups.as_deref())?;
-        policy::check_ciphers(&provider, self.min_version)?;
+        policy::restrict(&mut provider, self.ciphers.as_deref(), self.groups.as_deref(), self.min_version)?;
         let provider = Arc::new(provider);
 
         let mut expiries = Vec::new();
@@ -108,6 +107,8 @@ impl Recipe {
         };
         let mut config = builder.with_cert_resolver(names.clone());
         config.alpn_protocols.clone_from(&self.alpn);
+        // Whoever names suites has put them in an order.
+        config.ignore_client_order = self.ciphers.is_some();
         // 0-RTT data can be replayed, and a service here cannot tell it from other data.
         config.max_early_data_size = 0;
         // A session is resumed by a ticket or not at all: nothing is kept here for clients that may never return.

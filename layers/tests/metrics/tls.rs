@@ -47,7 +47,7 @@ impl Both {
     }
 
     fn connector(&self, version: &'static rustls::SupportedProtocolVersion, alpn: &[&str]) -> TlsConnector {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = self.layer.config().crypto_provider().clone();
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
@@ -317,7 +317,7 @@ async fn a_connection_whose_client_was_revoked_is_counted_as_that() {
         .end_revoked(true)
         .build()
         .unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = layer.config().crypto_provider().clone();
     let mut roots = RootCertStore::empty();
     roots.add(authority.der.clone()).unwrap();
     let config = ClientConfig::builder_with_provider(provider)

@@ -10,7 +10,7 @@ use portcullis_layers::{
             self, AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig,
             SignatureScheme, SupportedProtocolVersion,
             client::danger::HandshakeSignatureValid,
-            crypto::{WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+            crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
             pki_types::{CertificateDer, PrivateKeyDer, UnixTime},
             server::danger::{ClientCertVerified, ClientCertVerifier},
             version::TLS13,
@@ -25,6 +25,7 @@ use tower::{Layer, service_fn};
 
 use crate::{
     certificates::{Authority, Pair},
+    crypto::{default_provider, sign},
     ends::{VERSIONS, alert_to, client, connect, refused, serve, server, soon, tcp},
 };
 
@@ -229,7 +230,7 @@ async fn a_verifier_of_ones_own_has_its_words() {
     for (verdict, word) in verdicts {
         for version in VERSIONS {
             let pair = authority.server();
-            let provider = Arc::new(aws_lc_rs::default_provider());
+            let provider = Arc::new(default_provider());
             let verifier = Verdict(verdict.clone(), provider.signature_verification_algorithms);
             let config = ServerConfig::builder_with_provider(provider)
                 .with_protocol_versions(&VERSIONS)
@@ -253,7 +254,7 @@ struct Stolen(Arc<rustls::sign::CertifiedKey>);
 
 impl Stolen {
     fn new(certificate: &CertificateDer<'static>, key: &PrivateKeyDer<'static>) -> Self {
-        let key = aws_lc_rs::sign::any_supported_type(key).unwrap();
+        let key = sign::any_supported_type(key).unwrap();
         Self(Arc::new(rustls::sign::CertifiedKey::new(vec![certificate.clone()], key)))
     }
 }

@@ -8,7 +8,7 @@ use portcullis_layers::{
         HandshakeError, TlsBuilder, TlsLayer, TlsStream,
         rustls::{
             self, ClientConfig, RootCertStore, SupportedProtocolVersion,
-            crypto::aws_lc_rs,
+            crypto::CryptoProvider,
             pki_types::ServerName,
             version::{TLS12, TLS13},
         },
@@ -22,8 +22,11 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::certificates::{Authority, Pair};
 pub(crate) use crate::soon::soon;
+use crate::{
+    certificates::{Authority, Pair},
+    crypto::default_provider,
+};
 
 /// Both versions, for what must hold in both.
 pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -47,9 +50,19 @@ pub(crate) fn client(
     version: &'static SupportedProtocolVersion,
     certificate: Option<&Pair>,
 ) -> ClientConfig {
+    client_with(default_provider(), authority, version, certificate)
+}
+
+/// As [`client`], with other ciphers or groups.
+pub(crate) fn client_with(
+    provider: CryptoProvider,
+    authority: &Authority,
+    version: &'static SupportedProtocolVersion,
+    certificate: Option<&Pair>,
+) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     roots.add(authority.der.clone()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots);

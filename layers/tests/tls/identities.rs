@@ -2,7 +2,6 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use portcullis_layers::tls::{
     ClientAuth, ClientIdentity, ClientRoots, HandshakeFailure, IdentityRule, IdentityRules, TlsConfigError,
 };
@@ -13,6 +12,7 @@ use rcgen::{
 
 use crate::{
     certificates::{Authority, Pair},
+    crypto::digest::{SHA256, digest},
     ends::{VERSIONS, client, server},
     visits::visit,
 };

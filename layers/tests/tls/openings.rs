@@ -18,6 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
     certificates::Authority,
+    crypto::default_provider,
     ends::{VERSIONS, alert_to, client, connect, refused, refused_somehow, server, soon, tcp},
     hello::{CBC, Extensions, GCM, SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2, client_hello, record},
 };
@@ -214,7 +215,7 @@ async fn no_certificate_for_the_name_is_sni() {
             None
         }
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .unwrap()

@@ -157,30 +157,3 @@ async fn a_handshake_that_fails_is_only_started() {
     refused(&layer, Noted::new(accepted, &notes)).await;
     assert_eq!(*notes.lock().unwrap(), ["started"]);
 }
-
-#[tokio::test]
-async fn the_post_quantum_group_is_used_where_a_client_offers_it_first() {
-    let authority = Authority::new("a CA");
-    let layer = server(&authority).build().unwrap();
-    let (io, accepted) = tcp().await;
-    let stack = layer.layer(service_fn(|mut stream: TlsStream<TcpStream>| async move {
-        assert_eq!(stream.tls().unwrap().group(), Some(NamedGroup::X25519MLKEM768));
-        stream.shutdown().await?;
-        Ok::<(), BoxError>(())
-    }));
-    let served = serve(stack, accepted);
-    let mut config = client(&authority, VERSIONS[1], None);
-    let mut provider =
-        portcullis_layers::tls::rustls::crypto::CryptoProvider::clone(config.crypto_provider());
-    provider.kx_groups.sort_by_key(|group| group.name() != NamedGroup::X25519MLKEM768);
-    let mut roots = portcullis_layers::tls::rustls::RootCertStore::empty();
-    roots.add(authority.der.clone()).unwrap();
-    config = portcullis_layers::tls::rustls::ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[VERSIONS[1]])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut stream = connect(&Arc::new(config), io).await.unwrap();
-    soon(stream.read_to_end(&mut Vec::new())).await.unwrap();
-    soon(served).await.unwrap().unwrap();
-}

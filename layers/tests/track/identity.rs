@@ -8,7 +8,6 @@ use portcullis_layers::{
         ClientAuth, ClientRoots, TlsLayer, TlsStream, TlsVersion,
         rustls::{
             ClientConfig, RootCertStore, SupportedProtocolVersion,
-            crypto::aws_lc_rs,
             version::{TLS12, TLS13},
         },
     },
@@ -25,13 +24,14 @@ use crate::{
 };
 
 fn connector(
+    layer: &TlsLayer,
     authority: &Authority,
     version: &'static SupportedProtocolVersion,
     pair: Option<&Pair>,
 ) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(authority.der.clone()).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let builder = ClientConfig::builder_with_provider(layer.config().crypto_provider().clone())
         .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots);
@@ -83,7 +83,7 @@ async fn the_list_says_whom_the_certificate_names_and_by_which_version() {
     let alice = authority
         .client_that(|params| params.distinguished_name.push(DnType::CommonName, "Alice\n\u{202e}\"Liddell"));
     for (version, name) in [(&TLS12, TlsVersion::V1_2), (&TLS13, TlsVersion::V1_3)] {
-        let alices = connector(&authority, version, Some(&alice));
+        let alices = connector(&layer, &authority, version, Some(&alice));
         // The second time by a session, with no certificate shown.
         for _ in 0..2 {
             for connection in listed(&layer, &alices).await {
@@ -91,7 +91,7 @@ async fn the_list_says_whom_the_certificate_names_and_by_which_version() {
                 assert_eq!(connection.identity.as_deref(), Some(r#"Alice\n\u{202e}\"Liddell"#));
             }
         }
-        for connection in listed(&layer, &connector(&authority, version, None)).await {
+        for connection in listed(&layer, &connector(&layer, &authority, version, None)).await {
             assert_eq!((connection.tls, connection.identity), (Some(name), None));
         }
     }
