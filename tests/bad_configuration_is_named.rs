@@ -141,6 +141,32 @@ async fn what_contradicts_or_is_half_said() {
 }
 
 #[tokio::test]
+async fn tls_that_is_half_said() {
+    for (option, value, says) in [
+        ("--sni-cert", "example.org", "NAME=CERT,KEY"),
+        ("--sni-cert", "example.org=a.pem", "NAME=CERT,KEY"),
+        ("--sni-cert", "example.org=a.pem,a.key", "--tls-cert"),
+        ("--alpn", "h2", "--tls-cert"),
+        ("--crl", "clients.crl", "CLIENT_TLS_CERTIFICATE_CA"),
+        ("--allow-identity", "alice", "cn=NAME"),
+        ("--allow-identity", "cn=alice", "CLIENT_TLS_CERTIFICATE_CA"),
+    ] {
+        is_refused(good().option(option, value), &[option, says]).await;
+    }
+    is_refused(good().flag("--end-revoked"), &["--end-revoked", "--tls-cert"]).await;
+    is_refused(good().flag("--tls-self-signed").flag("--end-revoked"), &["--end-revoked", "--client-ca"])
+        .await;
+    is_refused(good().variable("ALLOWED_IDENTITIES", "alice"), &["ALLOWED_IDENTITIES", "cn=NAME"]).await;
+    is_refused(good().variable("CLIENT_TLS_CRL", "a.crl"), &["CLIENT_TLS_CRL", "CLIENT_TLS_CERTIFICATE_CA"])
+        .await;
+
+    let echo = good();
+    let files = Authority::new().server().write(echo.place(), "server");
+    let value = format!("10.0.0.1={},{}", files.certificate.display(), files.key.display());
+    is_refused(echo.flag("--tls-self-signed").option("--sni-cert", value), &["--sni-cert", "10.0.0.1"]).await;
+}
+
+#[tokio::test]
 async fn an_address_that_is_taken() {
     let echo = good();
     let address = echo.place().address(6789);

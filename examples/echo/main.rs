@@ -6,6 +6,7 @@ mod certificate;
 mod log;
 mod options;
 mod service;
+mod tls;
 
 use std::{error::Error, process::ExitCode};
 
@@ -61,7 +62,7 @@ fn start(options: &Options) -> Result<ExitCode, AnyError> {
 
 fn serve_all(options: &Options, config: &Config) -> Result<(), AnyError> {
     // Read before anything is taken over: a bad key must not get far.
-    let tls = config.tls_layer()?;
+    let tls = tls::layer(options, config)?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = options.worker_threads {
         runtime.worker_threads(threads.get());
@@ -72,6 +73,10 @@ fn serve_all(options: &Options, config: &Config) -> Result<(), AnyError> {
 async fn run(config: &Config, tls: Option<TlsLayer>) -> Result<(), AnyError> {
     let exporter = Exporter::install()?;
     let generation = Generation::builder().config(config).start().await?;
+
+    if let Some(tls) = &tls {
+        generation.attach_tls("echo", tls)?;
+    }
 
     // All of them before the first is served: when all are, this generation is ready.
     let mut listeners = Vec::new();
@@ -149,6 +154,11 @@ fn introduce(listeners: &[(GracefulListener, &Bind)], admin: Option<&GracefulLis
             eprintln!("  curl -s --unix-socket {} http://localhost/metrics        {pages}", path.display());
         }
         _ => {}
+    }
+    if tls {
+        eprintln!(
+            "  kill -HUP {pid}         read certificates, keys and revocation lists again; changed files are seen anyway"
+        );
     }
     eprintln!("  kill -USR1 {pid}        a new process takes over the sockets; this one finishes and leaves");
     eprintln!("  kill -TERM {pid}        finish, then exit; again: exit at once\n");

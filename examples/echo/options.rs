@@ -3,9 +3,9 @@
 use std::{error::Error, path::PathBuf};
 
 use clap::{Parser, builder::FalseyValueParser};
-use portcullis::{Config, Setting};
+use portcullis::{Config, Setting, layers::tls::IdentityRule};
 
-use crate::certificate;
+use crate::{certificate, tls::SniCertificate};
 
 /// An echo server behind layers, whose sockets outlive it: `kill -USR1` replaces it, `kill -TERM` ends it.
 #[derive(Debug, Parser)]
@@ -47,6 +47,14 @@ pub(crate) struct Options {
     #[arg(long, env = "TLS_SELF_SIGNED", value_parser = FalseyValueParser::new())]
     pub(crate) tls_self_signed: bool,
 
+    /// Another certificate, for clients that ask for this server name or, as in `*.example.org`, for one below it; may be repeated
+    #[arg(long, value_name = "NAME=CERT,KEY")]
+    pub(crate) sni_cert: Vec<SniCertificate>,
+
+    /// An application protocol to agree on, the preferred one first; may be repeated
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(crate) alpn: Vec<String>,
+
     /// CAs in PEM; clients must show a certificate of theirs [CLIENT_TLS_CERTIFICATE_CA]
     #[arg(long, value_name = "PATH")]
     pub(crate) client_ca: Option<PathBuf>,
@@ -54,6 +62,19 @@ pub(crate) struct Options {
     /// Refuse clients without a certificate; needs --client-ca [VERIFY_CLIENT_TLS_CERTIFICATE]
     #[arg(long)]
     pub(crate) verify_client: bool,
+
+    /// What the CAs of clients have revoked, in PEM; needs --client-ca [CLIENT_TLS_CRL]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) crl: Option<PathBuf>,
+
+    /// Whom a client's certificate may name: cn=NAME, ou=NAME, dns=NAME, ip=ADDRESS, uri=URI or spki=SHA256; may be repeated, and one
+    /// of them must hold; needs --client-ca [ALLOWED_IDENTITIES]
+    #[arg(long, value_name = "RULE")]
+    pub(crate) allow_identity: Vec<IdentityRule>,
+
+    /// End connections whose client is revoked or allowed no more; needs --client-ca
+    #[arg(long)]
+    pub(crate) end_revoked: bool,
 
     /// Networks that may connect, separated by commas [ALLOWED_NETWORKS; default: 127.0.0.0/8,::1/128]
     #[arg(long, value_name = "CIDRS")]
@@ -112,6 +133,7 @@ impl Options {
             .tls_min_version(Setting::given_by("--tls-min-version", self.tls_min_version.as_ref()))
             .client_tls_certificate_ca(Setting::given_by("--client-ca", self.client_ca.as_ref()))
             .verify_client_tls_certificate(Setting::given_by("--verify-client", verify))
+            .client_tls_crl(Setting::given_by("--crl", self.crl.as_ref()))
             .allowed_networks(Setting::given_by("--allow", self.allow.as_ref()))
             .drain_timeout(Setting::given_by("--drain-timeout", self.drain_timeout.as_ref()))
             .ready_timeout(Setting::given_by("--ready-timeout", self.ready_timeout.as_ref()))
@@ -124,6 +146,9 @@ impl Options {
         for bind in &self.bind {
             config = config.bind(Setting::given_by("--bind", Some(bind)));
         }
+        for rule in &self.allow_identity {
+            config = config.allowed_identities(Setting::given_by("--allow-identity", Some(rule.clone())));
+        }
         if self.tls_self_signed {
             let (certificate, key) = certificate::self_signed()?;
             config = config.tls_pem(certificate, key);
@@ -135,6 +160,16 @@ impl Options {
             config = config.admin_bind("tcp://127.0.0.1:9100");
         }
         Ok(config.build()?)
+    }
+
+    /// The first option there is that means nothing without TLS, and that `Config` does not know.
+    pub(crate) fn needs_tls(&self) -> Option<&'static str> {
+        let given = [
+            ("--sni-cert", !self.sni_cert.is_empty()),
+            ("--alpn", !self.alpn.is_empty()),
+            ("--end-revoked", self.end_revoked),
+        ];
+        given.into_iter().find_map(|(option, given)| given.then_some(option))
     }
 }
 

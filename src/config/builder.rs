@@ -10,7 +10,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use portcullis_layers::tls::TlsVersion;
+use portcullis_layers::tls::{IdentityRule, TlsVersion};
 use tracing::Level;
 
 use super::{Identity, Setting, key};
@@ -19,7 +19,8 @@ use crate::{Bind, StartCommand};
 /// Builds a [`Config`](super::Config); see there for what each setting means.
 ///
 /// A setter takes text or a value of the right type, and wins over the environment. A second call replaces
-/// the first, but for [`bind`](Self::bind) and [`allowed_networks`](Self::allowed_networks), which add.
+/// the first, but for [`bind`](Self::bind), [`allowed_networks`](Self::allowed_networks) and
+/// [`allowed_identities`](Self::allowed_identities), which add.
 #[derive(Clone, Default)]
 #[must_use = "nothing is read or checked before `build`"]
 pub struct ConfigBuilder {
@@ -36,6 +37,8 @@ pub struct ConfigBuilder {
     pub(super) tls_min_version: Option<Setting<TlsVersion>>,
     pub(super) client_ca: Option<Setting<PathBuf>>,
     pub(super) verify_client: Option<Setting<bool>>,
+    pub(super) client_crl: Option<Setting<PathBuf>>,
+    pub(super) allowed_identities: Vec<Setting<Vec<IdentityRule>>>,
     pub(super) allowed_networks: Vec<Setting<Vec<IpNet>>>,
     pub(super) drain_timeout: Option<Setting<Duration>>,
     pub(super) ready_timeout: Option<Setting<Duration>>,
@@ -78,6 +81,16 @@ impl ConfigBuilder {
         self
     }
 
+    /// Whom a client's certificate may name, as [`IdentityRule`]s separated by commas: a client must satisfy one of them. Adds to
+    /// those given before.
+    ///
+    /// A name with a comma in it can only be given as an [`IdentityRule`]. An empty list is an error. Needs
+    /// [`client_tls_certificate_ca`](Self::client_tls_certificate_ca).
+    pub fn allowed_identities(mut self, rules: impl Into<Setting<Vec<IdentityRule>>>) -> Self {
+        self.allowed_identities.push(rules.into());
+        self
+    }
+
     setters! {
         /// The port to listen on, on every IPv4 address; it counts where no address is given.
         port => port: u16;
@@ -101,6 +114,9 @@ impl ConfigBuilder {
         /// Whether clients must show a certificate. `true` needs
         /// [`client_tls_certificate_ca`](Self::client_tls_certificate_ca), and `false` contradicts it.
         verify_client_tls_certificate => verify_client: bool;
+        /// The PEM file of what the CAs of clients have revoked. Every CA in a client's chain must then have a list in it. Needs
+        /// [`client_tls_certificate_ca`](Self::client_tls_certificate_ca).
+        client_tls_crl => client_crl: PathBuf;
         /// How long connections may take to end once a drain has begun. Text is as in `1m 30s`.
         drain_timeout => drain_timeout: Duration;
         /// How long the next generation may take to be ready. Text is as in `1m 30s`.

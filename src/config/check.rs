@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use portcullis_layers::allowlist::Networks;
+use portcullis_layers::{allowlist::Networks, tls::IdentityRule};
 use tracing::Level;
 
 use super::{
@@ -66,7 +66,7 @@ impl ConfigBuilder {
         if let Some(path) = &takeover_path {
             check_control(path, &binds, admin_bind.as_ref())?;
         }
-        let allowed_networks = allowed_networks(&environment, self.allowed_networks)?;
+        let allowed_networks = environment.list(key::ALLOWED_NETWORKS, self.allowed_networks, "networks")?;
         if let Some(networks) = &allowed_networks {
             check_has_addresses(networks, &binds)?;
         }
@@ -77,6 +77,8 @@ impl ConfigBuilder {
             min_version: environment.or(key::TLS_MIN_VERSION, self.tls_min_version)?,
             client_ca: environment.or(key::CLIENT_CA, self.client_ca)?,
             verify: environment.or(key::VERIFY_CLIENT, self.verify_client)?,
+            client_crl: environment.or(key::CLIENT_CRL, self.client_crl)?,
+            identities: environment.list(key::ALLOWED_IDENTITIES, self.allowed_identities, "rules")?,
         };
         let ready_timeout = environment.or(key::READY_TIMEOUT, self.ready_timeout)?;
         if let Some(timeout) = ready_timeout.as_ref().filter(|timeout| timeout.value.is_zero()) {
@@ -127,6 +129,30 @@ impl Environment {
     fn get<T: Value>(&self, key: Key) -> Result<Option<Read<T>>, ConfigError> {
         let text = self.0.get(key.variable).filter(|text| !text.is_empty());
         text.map(|text| from_text(key, Origin::Variable(key.variable), text)).transpose()
+    }
+
+    /// The lists of what is allowed that the program gave, or else the variable. Without the rule that empty is unset: see
+    /// [`Config`].
+    fn list<T>(
+        &self,
+        key: Key,
+        settings: Vec<Setting<Vec<T>>>,
+        what: &str,
+    ) -> Result<Option<Vec<Read<Vec<T>>>>, ConfigError>
+    where
+        Vec<T>: Value,
+    {
+        let mut lists = from_settings(key, settings)?;
+        if lists.is_empty() {
+            let Some(text) = self.0.get(key.variable) else { return Ok(None) };
+            lists.push(from_text(key, Origin::Variable(key.variable), text)?);
+        }
+        if let Some(list) = lists.iter().find(|list| list.value.is_empty()) {
+            return Err(
+                list.wrong(format!("it is empty; give it {what}, or do not set it to allow everybody"))
+            );
+        }
+        Ok(Some(lists))
     }
 }
 
@@ -214,23 +240,6 @@ fn check_control(
     Ok(())
 }
 
-fn allowed_networks(
-    environment: &Environment,
-    settings: Vec<Setting<Vec<IpNet>>>,
-) -> Result<Option<Vec<Read<Vec<IpNet>>>>, ConfigError> {
-    let mut lists = from_settings(key::ALLOWED_NETWORKS, settings)?;
-    if lists.is_empty() {
-        // Without the rule that empty is unset: see `Config`.
-        let key = key::ALLOWED_NETWORKS;
-        let Some(text) = environment.0.get(key.variable) else { return Ok(None) };
-        lists.push(from_text(key, Origin::Variable(key.variable), text)?);
-    }
-    if let Some(list) = lists.iter().find(|list| list.value.is_empty()) {
-        return Err(list.wrong("it is empty; give it networks, or do not set it to allow everybody"));
-    }
-    Ok(Some(lists))
-}
-
 /// A Unix peer has no address that could be in a network.
 fn check_has_addresses(networks: &[Read<Vec<IpNet>>], binds: &[Read<Vec<Bind>>]) -> Result<(), ConfigError> {
     let unix = binds.iter().flat_map(|read| &read.value).find(|bind| bind.path().is_some());
@@ -250,6 +259,8 @@ struct TlsSettings {
     min_version: Option<Read<portcullis_layers::tls::TlsVersion>>,
     client_ca: Option<Read<PathBuf>>,
     verify: Option<Read<bool>>,
+    client_crl: Option<Read<PathBuf>>,
+    identities: Option<Vec<Read<Vec<IdentityRule>>>>,
 }
 
 impl TlsSettings {
@@ -270,6 +281,16 @@ impl TlsSettings {
             }
             (_, client_ca) => client_ca,
         };
+        if client_ca.is_none() {
+            const NEEDED: &str = "needs client certificates: set `CLIENT_TLS_CERTIFICATE_CA` to the PEM file of the CAs that vouch \
+                                  for clients";
+            if let Some(crl) = self.client_crl {
+                return Err(crl.conflict(NEEDED));
+            }
+            if let Some(rules) = self.identities.as_ref().and_then(|lists| lists.first()) {
+                return Err(rules.conflict(NEEDED));
+            }
+        }
         match (identity, client_ca) {
             (None, Some(ca)) => {
                 Err(ca.conflict("has no effect without TLS: set `TLS_CERTIFICATE` and `TLS_KEY` as well"))
@@ -283,6 +304,10 @@ impl TlsSettings {
                 identity,
                 min_version: self.min_version.map(|read| read.value).unwrap_or_default(),
                 client_ca: client_ca.map(|read| read.value),
+                client_crl: self.client_crl.map(|read| read.value),
+                identities: self
+                    .identities
+                    .map(|lists| lists.into_iter().flat_map(|read| read.value).collect()),
             })),
         }
     }

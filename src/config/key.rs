@@ -31,6 +31,8 @@ keys! {
     TLS_CERTIFICATE: "TLS certificate", "TLS_CERTIFICATE", "tls_certificate";
     VERIFY_CLIENT: "verification of clients", "VERIFY_CLIENT_TLS_CERTIFICATE", "verify_client_tls_certificate";
     CLIENT_CA: "CA of clients", "CLIENT_TLS_CERTIFICATE_CA", "client_tls_certificate_ca";
+    CLIENT_CRL: "revocation list of clients", "CLIENT_TLS_CRL", "client_tls_crl";
+    ALLOWED_IDENTITIES: "list of allowed identities", "ALLOWED_IDENTITIES", "allowed_identities";
     ALLOWED_NETWORKS: "list of allowed networks", "ALLOWED_NETWORKS", "allowed_networks";
     DRAIN_TIMEOUT: "drain timeout", "DRAIN_TIMEOUT", "drain_timeout";
     READY_TIMEOUT: "ready timeout", "READY_TIMEOUT", "ready_timeout";

@@ -20,7 +20,10 @@ use std::{
 
 use portcullis_layers::{
     allowlist::{AllowlistLayer, Networks},
-    tls::{ClientAuth, ClientRoots, TlsBuilder, TlsConfigError, TlsLayer, TlsVersion},
+    tls::{
+        ClientAuth, ClientRoots, IdentityRule, IdentityRules, TlsBuilder, TlsConfigError, TlsLayer,
+        TlsVersion,
+    },
 };
 use tracing::Level;
 
@@ -47,6 +50,8 @@ pub use self::{
 /// | [`tls_min_version`](ConfigBuilder::tls_min_version) | `TLS_VERSION` | `TLSv1_2`, `TLSv1_3` | `TLSv1_2` |
 /// | [`client_tls_certificate_ca`](ConfigBuilder::client_tls_certificate_ca) | `CLIENT_TLS_CERTIFICATE_CA` | the path of a PEM file; clients must then show a certificate of one of its CAs | none |
 /// | [`verify_client_tls_certificate`](ConfigBuilder::verify_client_tls_certificate) | `VERIFY_CLIENT_TLS_CERTIFICATE` | `true`, `false`, `1`, `0`, `yes`, `no`, `on`, `off` | whether there is a CA |
+/// | [`client_tls_crl`](ConfigBuilder::client_tls_crl) | `CLIENT_TLS_CRL` | the path of a PEM file; needs the CA of clients | none |
+/// | [`allowed_identities`](ConfigBuilder::allowed_identities) | `ALLOWED_IDENTITIES` | [`IdentityRule`]s, separated by commas, one of which a client must satisfy; needs the CA of clients | none: everybody that a CA vouches for |
 /// | [`allowed_networks`](ConfigBuilder::allowed_networks) | `ALLOWED_NETWORKS` | networks, separated by commas; not with a Unix path | none: everybody |
 /// | [`drain_timeout`](ConfigBuilder::drain_timeout) | `DRAIN_TIMEOUT` | a duration such as `30s` or `1m 30s` | 30 s |
 /// | [`ready_timeout`](ConfigBuilder::ready_timeout) | `READY_TIMEOUT` | a duration, not zero | 30 s |
@@ -56,7 +61,7 @@ pub use self::{
 /// | [`admin_bind`](ConfigBuilder::admin_bind) | `ADMIN_BIND` | one [`Bind`] URI | none: no admin listener |
 ///
 /// A setter wins over the environment. A variable that is empty counts as one that is not set, but for
-/// `ALLOWED_NETWORKS`: who empties that one may mean everybody or nobody, and is asked to say which.
+/// `ALLOWED_NETWORKS` and `ALLOWED_IDENTITIES`: who empties one of these may mean everybody or nobody, and is asked to say which.
 ///
 /// One thing is stricter than in the gem: verification without a CA is refused, where the gem would trust every CA
 /// that the system trusts for web servers.
@@ -103,6 +108,8 @@ struct Tls {
     identity: Identity,
     min_version: TlsVersion,
     client_ca: Option<PathBuf>,
+    client_crl: Option<PathBuf>,
+    identities: Option<Vec<IdentityRule>>,
 }
 
 /// The server's certificate and its private key.
@@ -196,10 +203,20 @@ impl Config {
             }
         };
         let client_auth = match &tls.client_ca {
-            Some(path) => ClientAuth::Required(ClientRoots::from_pem_file(path)),
+            Some(path) => {
+                let roots = ClientRoots::from_pem_file(path);
+                ClientAuth::Required(match &tls.client_crl {
+                    Some(list) => roots.crl_file(list),
+                    None => roots,
+                })
+            }
             None => ClientAuth::Off,
         };
-        Some(builder.min_version(tls.min_version).client_auth(client_auth))
+        let builder = builder.min_version(tls.min_version).client_auth(client_auth);
+        Some(match &tls.identities {
+            Some(rules) => builder.allow_identities(IdentityRules::any(rules.iter().cloned())),
+            None => builder,
+        })
     }
 
     /// Who may connect. `None`: everybody, without an allowlist.

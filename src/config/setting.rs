@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use portcullis_layers::tls::TlsVersion;
+use portcullis_layers::tls::{IdentityRule, TlsVersion};
 use tracing::Level;
 
 use crate::{Bind, StartCommand};
@@ -118,5 +118,7 @@ from! {
     Vec<Bind> => Vec<Bind>, value => value;
     IpNet => Vec<IpNet>, value => vec![value];
     Vec<IpNet> => Vec<IpNet>, value => value;
+    IdentityRule => Vec<IdentityRule>, value => vec![value];
+    Vec<IdentityRule> => Vec<IdentityRule>, value => value;
     StartCommand => StartCommand, value => value;
 }

@@ -50,6 +50,12 @@ fn every_wrong_variable_is_named_with_its_value_and_what_to_write() {
         ("VERIFY_CLIENT_TLS_CERTIFICATE", "maybe", "`true` or `false`"),
         ("VERIFY_CLIENT_TLS_CERTIFICATE", " true", "`true` or `false`"),
         ("VERIFY_CLIENT_TLS_CERTIFICATE", "true", "`CLIENT_TLS_CERTIFICATE_CA`"),
+        ("CLIENT_TLS_CRL", "clients.crl", "`CLIENT_TLS_CERTIFICATE_CA`"),
+        ("ALLOWED_IDENTITIES", "cn=alice", "`CLIENT_TLS_CERTIFICATE_CA`"),
+        ("ALLOWED_IDENTITIES", "", "everybody or nobody"),
+        ("ALLOWED_IDENTITIES", "cn=alice,bob", "`bob` is no identity rule"),
+        ("ALLOWED_IDENTITIES", "cn=alice,", "write cn=NAME"),
+        ("ALLOWED_IDENTITIES", "ip=localhost", "no IP address"),
         ("ALLOWED_NETWORKS", "", "everybody or nobody"),
         ("ALLOWED_NETWORKS", "  ", "everybody or nobody"),
         ("ALLOWED_NETWORKS", "10.0.0.0/8,", "remove the comma"),
@@ -306,6 +312,37 @@ fn a_ca_means_verification_and_forbids_to_deny_it() {
             assert!(error.contains(part), "{error}");
         }
     }
+}
+
+#[test]
+fn revocation_lists_and_identities_are_for_clients_of_a_ca() {
+    let with = |variables: &[(&'static str, &'static str)]| {
+        let tls =
+            [("TLS_CERTIFICATE", "c.pem"), ("TLS_KEY", "k.pem"), ("CLIENT_TLS_CERTIFICATE_CA", "ca.pem")];
+        built(&tls.iter().chain(variables).copied().collect::<Vec<_>>()).unwrap()
+    };
+    assert!(with(&[("CLIENT_TLS_CRL", "ca.crl")]).verifies_clients());
+    let rules = |config: Config| {
+        config.tls.unwrap().identities.unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let config =
+        with(&[("ALLOWED_IDENTITIES", "cn=alice, uri=spiffe://example.org/billing ,DNS=Web.example")]);
+    assert_eq!(rules(config), ["cn=alice", "uri=spiffe://example.org/billing", "dns=web.example"]);
+
+    // Each call adds, text or rule; a rule may have a comma.
+    let config = Config::builder()
+        .bind("tcp://[::]:0")
+        .tls_pem("", "")
+        .client_tls_certificate_ca("ca.pem")
+        .allowed_identities("cn=alice,cn=bob")
+        .allowed_identities("cn=Doe, John".parse::<IdentityRule>().unwrap())
+        .environment_from([("ALLOWED_IDENTITIES", "cn=mallory")])
+        .build()
+        .unwrap();
+    assert_eq!(rules(config), ["cn=alice", "cn=bob", "cn=Doe, John"]);
+    let option = Setting::given_by("--allow-identity", Some("alice"));
+    let error = Config::builder().bind("tcp://[::]:0").allowed_identities(option).build().unwrap_err();
+    assert!(error.to_string().contains("the option `--allow-identity`"), "{error}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{ffi::OsStr, fmt::Display, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use portcullis_layers::{
     allowlist::parse_network,
-    tls::{ParseTlsVersionError, TlsVersion},
+    tls::{IdentityRule, ParseTlsVersionError, TlsVersion},
 };
 use tracing::Level;
 
@@ -188,6 +188,22 @@ impl Value for Vec<IpNet> {
             ));
         }
         text.split(',').map(|network| parse_network(network).map_err(Wrong::because)).collect()
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Value for Vec<IdentityRule> {
+    fn read(text: &str) -> Result<Self, Wrong> {
+        if text.trim().is_empty() {
+            return Err(Wrong::new(
+                "it is empty, which could mean everybody or nobody; write rules such as `cn=alice,dns=billing.example`, or do \
+                 not set it to allow everybody that a CA vouches for",
+            ));
+        }
+        text.split(',').map(|rule| rule.trim().parse().map_err(Wrong::because)).collect()
     }
 
     fn show(&self) -> String {

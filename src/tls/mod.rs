@@ -14,7 +14,10 @@ use tokio::{
     sync::mpsc,
 };
 
-use self::{metrics::TlsMetrics, watch::Watcher};
+use self::{
+    metrics::TlsMetrics,
+    watch::{Stamp, Watcher, stamps},
+};
 use crate::{Generation, chain::Chain};
 
 /// Files of one certificate are often replaced one after the other: they are read when nothing has changed for so long.
@@ -78,7 +81,8 @@ impl Generation {
         let (watcher, changes) = Watcher::new(&tls.files());
         let metrics = TlsMetrics::new(self.shared().metrics_prefix());
         metrics.tell(&tls.expiries());
-        let attached = Attached { name: name.into(), tls: tls.clone(), watcher, metrics };
+        let read = stamps(&tls.files());
+        let attached = Attached { name: name.into(), tls: tls.clone(), watcher, read, metrics };
         tokio::spawn(attached.reload(changes, hangups));
         Ok(())
     }
@@ -103,6 +107,8 @@ struct Attached {
     name: Arc<str>,
     tls: TlsLayer,
     watcher: Watcher,
+    /// The files as they were when they were read last.
+    read: Vec<Option<Stamp>>,
     metrics: TlsMetrics,
 }
 
@@ -113,12 +119,18 @@ impl Attached {
             let reason = tokio::select! {
                 Some(()) = changes.recv() => {
                     settled(&mut changes).await;
+                    // Something else in their directories, perhaps: the log file, where each reload is told.
+                    if stamps(&self.tls.files()) == self.read {
+                        continue;
+                    }
                     "files changed"
                 }
                 Some(()) = hangup(&mut hangups) => "HUP",
                 else => return,
             };
             let tls = self.tls.clone();
+            // Before they are read: what changes meanwhile is a change.
+            self.read = stamps(&tls.files());
             // It reads files, and does not panic.
             let Ok(result) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
             // A symbolic link may lead elsewhere now.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -61,6 +62,25 @@ impl Watcher {
     }
 }
 
+/// What tells one state of a file from the next (inode(7)): where it is, its size, and when it was changed last, in whatever way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+/// The state of each file; `None` for one that cannot be looked at.
+pub(super) fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
+    let stamp = |file: &PathBuf| {
+        let found = std::fs::metadata(file).ok()?;
+        let changed = (found.ctime(), found.ctime_nsec());
+        Some(Stamp { device: found.dev(), inode: found.ino(), bytes: found.size(), changed })
+    };
+    files.iter().map(stamp).collect()
+}
+
 /// The directories in which a change can lead to another content: that of the file, and those of the symbolic links that are
 /// followed from it, at most as many as the kernel follows (path_resolution(7)).
 fn on_the_way(file: &Path) -> Vec<PathBuf> {
@@ -108,6 +128,20 @@ mod tests {
         seen(&mut changes).await;
         fs::rename(&beside, &file).unwrap();
         seen(&mut changes).await;
+    }
+
+    #[test]
+    fn a_change_beside_a_file_is_none_of_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("cert.pem"), "old").unwrap();
+        let files = [at("cert.pem"), at("missing.pem")];
+        let before = stamps(&files);
+        fs::write(at("log"), "told").unwrap();
+        assert_eq!(stamps(&files), before);
+        fs::write(at("new.pem"), "new").unwrap();
+        fs::rename(at("new.pem"), at("cert.pem")).unwrap();
+        assert_ne!(stamps(&files), before);
     }
 
     #[tokio::test]

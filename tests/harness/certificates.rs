@@ -1,10 +1,18 @@
 //! Certificates for servers and clients, made anew for each test.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    date_time_ymd,
 };
 use tokio_rustls::rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
@@ -29,6 +37,7 @@ pub(crate) struct Identity {
     certificate: CertificateDer<'static>,
     key: Arc<KeyPair>,
     certificate_pem: String,
+    serial: u64,
 }
 
 /// The paths of the files with a server's certificate and key.
@@ -53,7 +62,12 @@ impl Authority {
 
     /// A good certificate for [`SERVER_NAME`].
     pub(crate) fn server(&self) -> Identity {
-        let mut server = CertificateParams::new([SERVER_NAME.to_owned()]).expect("a DNS name");
+        self.server_for(SERVER_NAME)
+    }
+
+    /// A good certificate for this name.
+    pub(crate) fn server_for(&self, name: &str) -> Identity {
+        let mut server = CertificateParams::new([name.to_owned()]).expect("a DNS name");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         self.sign(&server)
     }
@@ -71,13 +85,37 @@ impl Authority {
         self.sign(&client)
     }
 
+    /// The list of what it has revoked, in PEM.
+    pub(crate) fn crl(&self, revoked: &[&Identity]) -> String {
+        let revoked = revoked.iter().map(|identity| RevokedCertParams {
+            serial_number: SerialNumber::from(identity.serial),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2124, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).expect("a list").pem().expect("PEM")
+    }
+
     fn sign(&self, certificate: &CertificateParams) -> Identity {
-        let key = key();
+        static SERIAL: AtomicU64 = AtomicU64::new(1);
+
+        let (key, serial) = (key(), SERIAL.fetch_add(1, Ordering::Relaxed));
+        let mut certificate = certificate.clone();
+        certificate.serial_number = Some(SerialNumber::from(serial));
         let certificate = certificate.signed_by(&key, &self.0).expect("a certificate");
         Identity {
             certificate: certificate.der().clone(),
             certificate_pem: certificate.pem(),
             key: Arc::new(key),
+            serial,
         }
     }
 
@@ -100,6 +138,10 @@ impl Authority {
 impl Identity {
     pub(crate) fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    pub(crate) const fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
     }
 
     pub(crate) fn key_pem(&self) -> String {

@@ -45,11 +45,13 @@ const PORT: u16 = 6789;
 const ADMIN_PORT: u16 = 9100;
 
 /// Variables that the server reads, and that a test must not inherit from whoever runs it.
-const VARIABLES: [&str; 27] = [
+const VARIABLES: [&str; 29] = [
     "ADMIN_BIND",
+    "ALLOWED_IDENTITIES",
     "ALLOWED_NETWORKS",
     "BIND",
     "CLIENT_TLS_CERTIFICATE_CA",
+    "CLIENT_TLS_CRL",
     "DRAINING_LIMIT",
     "DRAIN_TIMEOUT",
     "LISTEN_FDNAMES",

@@ -27,6 +27,7 @@ mod script;
 mod server;
 mod supervised;
 mod target;
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,7 @@ pub(crate) use self::{
     server::{Outcome, Server},
     supervised::{As, Supervised},
     target::{Target, connect},
+    tls::{Met, meet},
 };
 pub(crate) use rustix::process::Signal;
 
