@@ -137,8 +137,8 @@ impl TlsBuilder {
         self
     }
 
-    /// The cipher suites, by their IANA names (those of TLS 1.3 with `TLS13_` in front, as rustls has them), the preferred one first. By default
-    /// all that rustls finds safe, in its order.
+    /// The cipher suites, by their IANA names (those of TLS 1.3 with `TLS13_` in front, as rustls has them), the preferred one first:
+    /// the client's order does not count. By default all that rustls finds safe, in its order.
     pub fn cipher_suites<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.recipe.ciphers = Some(names.into_iter().map(Into::into).collect());
         self

@@ -27,6 +27,7 @@ mod script;
 mod server;
 mod supervised;
 mod target;
+pub(crate) mod tool;
 
 use std::time::{Duration, Instant};
 
