@@ -1,4 +1,4 @@
-//! TLS for both servers and the client: TLS 1.3, full handshakes only.
+//! TLS for both servers and the client: TLS 1.3. A client that resumes sessions has to ask for it.
 
 use std::sync::Arc;
 

@@ -2,7 +2,8 @@
 //! client that is measured on both.
 //!
 //! Each server has a tokio runtime of its own with one worker, so that its time on the processor can be told apart. Both have the
-//! same echo function, the same options on the listening socket and the same rustls configuration. The
+//! same echo function, the same options on the listening socket and the same rustls configuration, but for the
+//! sealing of tickets: each has its own. The
 //! client is one thread with blocking sockets. It does its work in turns, on many connections at once: while it
 //! reads from one, the server has others to serve and does not wait for the client.
 

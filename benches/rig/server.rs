@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -25,7 +25,10 @@ use tokio::{
     net::TcpListener,
     runtime::Runtime,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::aws_lc_rs::Ticketer},
+};
 use tower::ServiceBuilder;
 
 use super::Stack;
@@ -94,7 +97,15 @@ async fn bare(tls: Option<&TlsLayer>) -> io::Result<SocketAddr> {
     let listener = TcpListener::from_std(socket.into())?;
     let address = listener.local_addr()?;
 
-    let acceptor = tls.map(|tls| TlsAcceptor::from(tls.config()));
+    let acceptor = match tls {
+        None => None,
+        Some(tls) => {
+            // The same configuration, but for the tickets: rustls's own.
+            let mut config = ServerConfig::clone(&tls.config());
+            config.ticketer = Ticketer::new().map_err(io::Error::other)?;
+            Some(TlsAcceptor::from(Arc::new(config)))
+        }
+    };
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await?;

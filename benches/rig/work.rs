@@ -8,7 +8,9 @@ use std::{
 
 use portcullis::layers::BoxError;
 use socket2::{Domain, Socket, Type};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, StreamOwned, client::Resumption, pki_types::ServerName,
+};
 
 /// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,7 @@ pub(crate) enum Work {
     PingPong,
     Streaming,
     TlsHandshakes,
+    TlsResumptions,
     TlsPingPong,
     TlsStreaming,
 }
@@ -35,11 +38,12 @@ const PING: usize = 64;
 const STRETCH: usize = 64 * 1024;
 
 impl Work {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Churn,
         Self::PingPong,
         Self::Streaming,
         Self::TlsHandshakes,
+        Self::TlsResumptions,
         Self::TlsPingPong,
         Self::TlsStreaming,
     ];
@@ -50,6 +54,7 @@ impl Work {
             Self::PingPong => "ping-pong",
             Self::Streaming => "streaming",
             Self::TlsHandshakes => "TLS handshakes",
+            Self::TlsResumptions => "TLS resumptions",
             Self::TlsPingPong => "TLS ping-pong",
             Self::TlsStreaming => "TLS streaming",
         }
@@ -58,14 +63,14 @@ impl Work {
     /// What [`Client::turn`] counts.
     pub(crate) const fn unit(self) -> &'static str {
         match self {
-            Self::Churn | Self::TlsHandshakes => "connections",
+            Self::Churn | Self::TlsHandshakes | Self::TlsResumptions => "connections",
             Self::PingPong | Self::TlsPingPong => "round trips",
             Self::Streaming | Self::TlsStreaming => "bytes",
         }
     }
 
     pub(crate) const fn is_tls(self) -> bool {
-        matches!(self, Self::TlsHandshakes | Self::TlsPingPong | Self::TlsStreaming)
+        matches!(self, Self::TlsHandshakes | Self::TlsResumptions | Self::TlsPingPong | Self::TlsStreaming)
     }
 
     /// A client with so many connections at once.
@@ -81,6 +86,9 @@ impl Work {
             Self::Churn => Box::new(Churn { server, connections, source: 0 }),
             Self::TlsHandshakes => {
                 Box::new(Handshakes { churn: Churn { server, connections, source: 0 }, tls: tls.clone() })
+            }
+            Self::TlsResumptions => {
+                Box::new(Resumptions::new(Churn { server, connections, source: 0 }, tls)?)
             }
             Self::PingPong => Box::new(Echoes::new(plain().collect::<Result<_, _>>()?, PING, 1)),
             Self::TlsPingPong => Box::new(Echoes::new(sessions().collect::<Result<_, _>>()?, PING, 1)),
@@ -181,6 +189,56 @@ impl Client for Handshakes {
             stream.shutdown(std::net::Shutdown::Write)?;
         }
         sessions.iter_mut().try_for_each(|(_, stream)| to_the_end(stream))?;
+        Ok(self.churn.connections as u64)
+    }
+}
+
+/// Connect, resume the session of the last time, close.
+struct Resumptions {
+    churn: Churn,
+    tls: Arc<ClientConfig>,
+    /// A server name for each connection: so each finds a ticket of its own, however many there are at once.
+    names: Vec<ServerName<'static>>,
+    /// There are sessions to resume.
+    begun: bool,
+}
+
+impl Resumptions {
+    fn new(churn: Churn, tls: &ClientConfig) -> Result<Self, BoxError> {
+        let mut tls = tls.clone();
+        // Each has room for 8 tickets of TLS 1.3.
+        tls.resumption = Resumption::in_memory_sessions(churn.connections * 2 * 8);
+        let names = (0..churn.connections).map(|number| ServerName::try_from(format!("{number}.localhost")));
+        Ok(Self { names: names.collect::<Result<_, _>>()?, churn, tls: Arc::new(tls), begun: false })
+    }
+}
+
+impl Client for Resumptions {
+    fn turn(&mut self) -> io::Result<u64> {
+        let mut sessions = Vec::with_capacity(self.churn.connections);
+        for name in &self.names {
+            let mut stream = self.churn.open()?;
+            let mut session =
+                ClientConnection::new(self.tls.clone(), name.clone()).map_err(io::Error::other)?;
+            session.write_tls(&mut stream)?;
+            sessions.push((session, stream));
+        }
+        for (session, stream) in &mut sessions {
+            session.complete_io(stream)?;
+            if self.begun && session.handshake_kind() != Some(HandshakeKind::Resumed) {
+                return Err(io::Error::other("the server has not resumed a session"));
+            }
+            session.send_close_notify();
+            session.write_tls(stream)?;
+            stream.shutdown(std::net::Shutdown::Write)?;
+        }
+        // The tickets for the next time come after the handshake.
+        for (session, stream) in &mut sessions {
+            while session.read_tls(stream)? > 0 {
+                session.process_new_packets().map_err(io::Error::other)?;
+            }
+        }
+        self.begun = true;
         Ok(self.churn.connections as u64)
     }
 }

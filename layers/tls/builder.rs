@@ -159,8 +159,7 @@ impl TlsBuilder {
     }
 
     /// The cipher suites, by their IANA names or as [`TlsSession::cipher_name`](super::TlsSession::cipher_name) has them, the preferred one
-    /// first: of those that a client offers, the first one here is used. By default all that rustls finds safe, and a client's order
-    /// counts.
+    /// first: the client's order does not count. By default all that rustls finds safe, in its order.
     ///
     /// Each version that is spoken needs one: see [`min_version`](Self::min_version).
     pub fn cipher_suites<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {

@@ -107,8 +107,8 @@ impl Recipe {
         };
         let mut config = builder.with_cert_resolver(names.clone());
         config.alpn_protocols.clone_from(&self.alpn);
-        // Whoever names suites has put them in an order.
-        config.ignore_client_order = self.ciphers.is_some();
+        // Whoever names cipher suites names the preferred one first.
+        config.ignore_client_order = true;
         // 0-RTT data can be replayed, and a service here cannot tell it from other data.
         config.max_early_data_size = 0;
         // A session is resumed by a ticket or not at all: nothing is kept here for clients that may never return.

@@ -28,6 +28,7 @@ mod server;
 mod supervised;
 mod target;
 mod tls;
+pub(crate) mod tool;
 
 use std::time::{Duration, Instant};
 
