@@ -59,7 +59,7 @@ async fn keys_of_a_file_are_shared_and_change_with_a_reload() {
             server(&authority).ticket_keys(keys).build().unwrap()
         };
         let (one, other) = (layer(), layer());
-        assert_eq!(one.files(), [path.clone()]);
+        assert_eq!(one.files(), std::slice::from_ref(&path));
         let config = Arc::new(client(&authority, version, None));
         assert!(!resumed(visit(&one, &config).await));
         assert!(resumed(visit(&other, &config).await));
