@@ -91,14 +91,21 @@ fn what_is_not_utf_8_is_refused_but_for_paths() {
     for key in key::ALL {
         let built =
             Config::builder().environment_from(base().chain([(key.variable.to_owned(), odd.into())])).build();
-        let path = ["PID_FILE", "LOG_PATH", "TLS_KEY", "TLS_CERTIFICATE", "CLIENT_TLS_CERTIFICATE_CA"];
+        let path = [
+            "PID_FILE",
+            "LOG_PATH",
+            "TLS_KEY",
+            "TLS_CERTIFICATE",
+            "CLIENT_TLS_CERTIFICATE_CA",
+            "CLIENT_TLS_CRL",
+        ];
         match built {
             Err(ConfigError::Invalid { origin, what, .. }) => {
                 assert!(!path.contains(&key.variable), "{key:?}");
                 assert_eq!(origin, Origin::Variable(key.variable));
                 assert!(what.contains("not UTF-8"), "{key:?}: {what}");
             }
-            // Of the paths, three need another setting. PORT does not count beside BIND.
+            // Of the paths, four need another setting. PORT does not count beside BIND.
             built => assert!(path.contains(&key.variable) || key.variable == "PORT", "{key:?}: {built:?}"),
         }
     }
@@ -109,7 +116,7 @@ fn what_is_not_utf_8_is_refused_but_for_paths() {
 #[test]
 fn the_content_of_a_key_is_never_shown() {
     let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
-    for variable in ["TLS_KEY", "TLS_CERTIFICATE", "CLIENT_TLS_CERTIFICATE_CA"] {
+    for variable in ["TLS_KEY", "TLS_CERTIFICATE", "CLIENT_TLS_CERTIFICATE_CA", "CLIENT_TLS_CRL"] {
         for content in [key, &key.replace('\n', " "), "c2Vj\ncmV0"] {
             let error = built(&[(variable, content)]).unwrap_err();
             assert!(error.to_string().contains(variable), "{error}");
@@ -128,7 +135,7 @@ fn the_content_of_a_key_is_never_shown() {
 fn what_is_not_set_has_the_documented_default() {
     let empty: Vec<(&str, &str)> = key::ALL
         .iter()
-        .filter(|key| !["BIND", "ALLOWED_NETWORKS"].contains(&key.variable))
+        .filter(|key| !["BIND", "ALLOWED_NETWORKS", "ALLOWED_IDENTITIES"].contains(&key.variable))
         .map(|key| (key.variable, ""))
         .collect();
     // A variable that is empty is one that is not set.
