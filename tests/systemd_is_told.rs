@@ -259,5 +259,7 @@ async fn a_restart_that_is_cancelled_ends_in_the_stop() {
     .await;
     assert_eq!(exit, Exit::Code(0));
     assert!(outcome.contains("cancelled"), "{outcome}");
+    // What it has sent is read a moment later.
+    manager.wait_from(start, "the stop", |notice| notice.has("STOPPING").then_some(())).await;
     assert_eq!(states(&manager, start).last(), Some(&"STOPPING"));
 }

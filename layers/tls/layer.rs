@@ -6,7 +6,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tower::Layer;
 
 use super::{
-    Expiry, HandshakeCap, Reloaded, TicketKeys, Tls, TlsBuilder, TlsConfigError, cap::Handshakes, live::Live,
+    Expiry, FileStamps, HandshakeCap, Reloaded, TicketKeys, Tls, TlsBuilder, TlsConfigError, cap::Handshakes,
+    live::Live,
 };
 
 /// How long a handshake may take, unless told otherwise.
@@ -122,6 +123,18 @@ impl TlsLayer {
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         self.live.files()
+    }
+
+    /// The state of these files now. Where it is not [`stamps_read`](Self::stamps_read), it is time for a reload. Blocks, briefly.
+    #[must_use]
+    pub fn stamps_now(&self) -> FileStamps {
+        FileStamps::of(&self.files())
+    }
+
+    /// The state in which they were read that are served now.
+    #[must_use]
+    pub fn stamps_read(&self) -> FileStamps {
+        self.live.current().read.clone()
     }
 
     /// When the certificates that are served end, and the revocation lists should be replaced: those that were read from files.

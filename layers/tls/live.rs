@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer, serve
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    TicketKeys, TlsConfigError, error,
+    FileStamps, TicketKeys, TlsConfigError, error,
     recipe::{Material, Recipe},
 };
 
@@ -54,6 +54,7 @@ impl Live {
             trust: [0; 32],
             alpn_required: false,
             expiries: Vec::new(),
+            read: FileStamps::default(),
             superseded: CancellationToken::new(),
         };
         Self { current: RwLock::new(Arc::new(material)), source: None }

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ClientAuth, Expiry, ExpiryKind, IdentityRules, TicketKeys, TlsConfigError, TlsVersion,
+    ClientAuth, Expiry, ExpiryKind, FileStamps, IdentityRules, TicketKeys, TlsConfigError, TlsVersion,
     client::Judge,
     crypto,
     digest::Digest,
@@ -66,6 +66,8 @@ pub(super) struct Material {
     pub(super) trust: [u8; 32],
     pub(super) alpn_required: bool,
     pub(super) expiries: Vec<Expiry>,
+    /// The files as they were before they were read: what changed meanwhile is a change.
+    pub(super) read: FileStamps,
     /// Comes when others are trusted.
     pub(super) superseded: CancellationToken,
 }
@@ -77,6 +79,7 @@ impl Recipe {
         keys: Option<&TicketKeys>,
     ) -> Result<(Material, Option<FileKeys>), TlsConfigError> {
         self.check()?;
+        let read = FileStamps::of(&self.files(keys));
         let mut provider = crypto::provider();
         policy::restrict(&mut provider, self.ciphers.as_deref(), self.groups.as_deref(), self.min_version)?;
         let provider = Arc::new(provider);
@@ -133,6 +136,7 @@ impl Recipe {
             trust,
             alpn_required: self.alpn_required,
             expiries,
+            read,
             superseded: CancellationToken::new(),
         };
         Ok((material, file_keys))

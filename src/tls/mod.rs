@@ -8,16 +8,14 @@ mod watch;
 
 use std::{io, sync::Arc, time::Duration};
 
-use portcullis_layers::tls::{Reloaded, TlsConfigError, TlsLayer};
+use portcullis_layers::tls::{FileStamps, Reloaded, TlsConfigError, TlsLayer};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
+    time::MissedTickBehavior,
 };
 
-use self::{
-    metrics::TlsMetrics,
-    watch::{Stamp, Watcher, stamps},
-};
+use self::{metrics::TlsMetrics, watch::Watcher};
 use crate::{Generation, chain::Chain};
 
 /// Files of one certificate are often replaced one after the other: they are read when nothing has changed for so long.
@@ -25,6 +23,9 @@ const QUIET: Duration = Duration::from_millis(200);
 
 /// Where files change all the time, they are read nevertheless.
 const AT_THE_LATEST: Duration = Duration::from_secs(5);
+
+/// Whatever was missed, or could not be read, is found at the next of these looks.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a TLS layer cannot be attached.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +82,8 @@ impl Generation {
         let (watcher, changes) = Watcher::new(&tls.files());
         let metrics = TlsMetrics::new(self.shared().metrics_prefix());
         metrics.tell(&tls.expiries());
-        let read = stamps(&tls.files());
-        let attached = Attached { name: name.into(), tls: tls.clone(), watcher, read, metrics };
+        let (name, tls, tried) = (name.into(), tls.clone(), tls.stamps_read());
+        let attached = Attached { name, tls, watcher, tried, metrics, failure: None };
         tokio::spawn(attached.reload(changes, hangups));
         Ok(())
     }
@@ -107,51 +108,105 @@ struct Attached {
     name: Arc<str>,
     tls: TlsLayer,
     watcher: Watcher,
-    /// The files as they were when they were read last.
-    read: Vec<Option<Stamp>>,
+    /// The files as they were before they were tried last.
+    tried: FileStamps,
     metrics: TlsMetrics,
+    /// What the last reload said, if it failed.
+    failure: Option<String>,
 }
+
+/// What came of a look at the files.
+type Look = (Watcher, FileStamps, Option<Result<Reloaded, TlsConfigError>>);
 
 impl Attached {
     /// Reloads whenever there is a reason to.
     async fn reload(mut self, mut changes: mpsc::Receiver<()>, mut hangups: Option<Signal>) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // The first look is at once: something may have changed since the layer was built.
             let reason = tokio::select! {
+                _ = looks.tick() => Reason::Look,
                 Some(()) = changes.recv() => {
                     settled(&mut changes).await;
-                    // Something else in their directories, perhaps: the log file, where each reload is told.
-                    if stamps(&self.tls.files()) == self.read {
-                        continue;
-                    }
-                    "files changed"
+                    Reason::Change
                 }
-                Some(()) = hangup(&mut hangups) => "HUP",
-                else => return,
+                Some(()) = hangup(&mut hangups) => Reason::Hangup,
             };
-            let tls = self.tls.clone();
-            // Before they are read: what changes meanwhile is a change.
-            self.read = stamps(&tls.files());
-            // It reads files, and does not panic.
-            let Ok(result) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
-            // A symbolic link may lead elsewhere now.
-            self.watcher.watch(&self.tls.files());
-            self.told(reason, &result);
+            let (tls, tried, watcher) = (self.tls.clone(), self.tried.clone(), self.watcher);
+            // It looks at files and reads them, and does not panic.
+            let looking = tokio::task::spawn_blocking(move || look(&tls, &tried, watcher, reason));
+            let Ok((watcher, tried, result)) = looking.await else {
+                return tracing::error!(name = &*self.name, "TLS is not reloaded any more");
+            };
+            (self.watcher, self.tried) = (watcher, tried);
+            if let Some(result) = result {
+                self.told(reason, &result);
+            }
         }
     }
 
-    fn told(&self, reason: &str, result: &Result<Reloaded, TlsConfigError>) {
-        let name = &*self.name;
-        self.metrics.reloaded(result.is_ok());
+    fn told(&mut self, reason: Reason, result: &Result<Reloaded, TlsConfigError>) {
+        let (name, why) = (&*self.name, reason.as_str());
         match result {
             Ok(Reloaded { trust_changed, .. }) => {
+                self.failure = None;
+                self.metrics.reloaded(true);
                 self.metrics.tell(&self.tls.expiries());
-                tracing::info!(name, reason, trust_changed, "TLS reloaded");
+                tracing::info!(name, reason = why, trust_changed, "TLS reloaded");
             }
             Err(error) => {
-                tracing::error!(name, reason, error = %Chain(error), "TLS not reloaded; what was read before is served on");
+                let error = Chain(error).to_string();
+                // A file that stays broken is tried again and again; it is one failure.
+                if reason == Reason::Look && self.failure.as_ref() == Some(&error) {
+                    return;
+                }
+                self.metrics.reloaded(false);
+                tracing::error!(
+                    name,
+                    reason = why,
+                    error,
+                    "TLS not reloaded; what was read before is served on"
+                );
+                self.failure = Some(error);
             }
         }
     }
+}
+
+/// Why the files are looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Look,
+    Change,
+    Hangup,
+}
+
+impl Reason {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Look | Self::Change => "files changed",
+            Self::Hangup => "HUP",
+        }
+    }
+}
+
+/// Reloads, if there is a reason to. Blocks.
+fn look(tls: &TlsLayer, tried: &FileStamps, mut watcher: Watcher, reason: Reason) -> Look {
+    let now = tls.stamps_now();
+    let wanted = match reason {
+        // Also what could not be read before.
+        Reason::Look => now != tls.stamps_read(),
+        // Not for something else in their directories: the log file, where each failure is told.
+        Reason::Change => now != *tried,
+        Reason::Hangup => true,
+    };
+    let result = wanted.then(|| tls.reload());
+    if wanted {
+        // A symbolic link may lead elsewhere now, and a directory be another one.
+        watcher.watch(&tls.files());
+    }
+    (watcher, now, result)
 }
 
 /// Waits until nothing changes any more.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -38,16 +37,13 @@ impl Watcher {
     /// Watches these files, and no others.
     pub(super) fn watch(&mut self, files: &[PathBuf]) {
         let Some(inotify) = &mut self.inotify else { return };
-        let directories: BTreeSet<PathBuf> = files.iter().flat_map(|file| on_the_way(file)).collect();
-        for gone in self.directories.difference(&directories) {
+        // All anew: a directory of the same name may be another one by now, and its watch that of the old one.
+        for directory in std::mem::take(&mut self.directories) {
             // It may be gone from the disk as well, and its watch with it.
-            _ = inotify.unwatch(gone);
+            _ = inotify.unwatch(&directory);
         }
-        self.directories = self.directories.intersection(&directories).cloned().collect();
+        let directories: BTreeSet<PathBuf> = files.iter().flat_map(|file| on_the_way(file)).collect();
         for directory in directories {
-            if self.directories.contains(&directory) {
-                continue;
-            }
             match inotify.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => _ = self.directories.insert(directory),
                 Err(error) => {
@@ -60,25 +56,6 @@ impl Watcher {
             }
         }
     }
-}
-
-/// What tells one state of a file from the next (inode(7)): where it is, its size, and when it was changed last, in whatever way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    changed: (i64, i64),
-}
-
-/// The state of each file; `None` for one that cannot be looked at.
-pub(super) fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
-    let stamp = |file: &PathBuf| {
-        let found = std::fs::metadata(file).ok()?;
-        let changed = (found.ctime(), found.ctime_nsec());
-        Some(Stamp { device: found.dev(), inode: found.ino(), bytes: found.size(), changed })
-    };
-    files.iter().map(stamp).collect()
 }
 
 /// The directories in which a change can lead to another content: that of the file, and those of the symbolic links that are
@@ -130,18 +107,24 @@ mod tests {
         seen(&mut changes).await;
     }
 
-    #[test]
-    fn a_change_beside_a_file_is_none_of_the_file() {
+    #[tokio::test]
+    async fn a_directory_that_is_replaced_is_seen_and_so_is_what_changes_in_the_new_one() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        fs::write(at("cert.pem"), "old").unwrap();
-        let files = [at("cert.pem"), at("missing.pem")];
-        let before = stamps(&files);
-        fs::write(at("log"), "told").unwrap();
-        assert_eq!(stamps(&files), before);
-        fs::write(at("new.pem"), "new").unwrap();
-        fs::rename(at("new.pem"), at("cert.pem")).unwrap();
-        assert_ne!(stamps(&files), before);
+        let make = |name: &str| {
+            fs::create_dir(at(name)).unwrap();
+            fs::write(at(name).join("cert.pem"), name).unwrap();
+        };
+        make("certs");
+        let file = [at("certs").join("cert.pem")];
+        let (mut watcher, mut changes) = Watcher::new(&file);
+        make("certs.new");
+        fs::rename(at("certs"), at("certs.old")).unwrap();
+        fs::rename(at("certs.new"), at("certs")).unwrap();
+        seen(&mut changes).await;
+        watcher.watch(&file);
+        fs::write(&file[0], "by hand").unwrap();
+        seen(&mut changes).await;
     }
 
     #[tokio::test]
