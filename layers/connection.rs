@@ -76,6 +76,9 @@ pub enum Notice<'a> {
     /// A wrapper has ended the connection, or has found that it has ended, in a way that the streams below do not
     /// see: from now on it fails, for this reason. May come more than once; the first reason stands.
     Ended(CloseReason),
+    /// A wrapper is being dropped, and says its last words (TLS's close_notify) before: a wrapper that has ended the connection
+    /// lets them through, and how they fare is no reason of any kind. Nothing is read or written after.
+    Closing,
 }
 
 impl Connection for TcpStream {

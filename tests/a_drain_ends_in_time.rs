@@ -1,10 +1,15 @@
 //! A drain serves what was accepted or waits in the queue, ends at its deadline, and can be watched until then.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use portcullis::{
     Accepted, Generation, GracefulListener, Phase,
-    layers::{Connection, LocalAddress, track::TrackLayer},
+    layers::{
+        Connection, LocalAddress,
+        metrics::MetricsLayer,
+        tls::{TlsLayer, rustls},
+        track::TrackLayer,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,6 +17,7 @@ use tokio::{
     sync::mpsc,
     time::timeout,
 };
+use tokio_rustls::TlsConnector;
 use tower::{ServiceBuilder, service_fn};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -54,6 +60,42 @@ async fn what_is_open_at_the_deadline_is_cut_off_and_counted() {
     for mut client in clients {
         assert!(timeout(SOON, client.read_u8()).await.expect("an end").is_err());
     }
+}
+
+/// A client can tell that the server has chosen this end, and nobody in between.
+#[tokio::test]
+async fn what_is_open_over_tls_at_the_deadline_ends_with_close_notify() {
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = TlsLayer::builder()
+        .certificate_pem(pair.cert.pem(), pair.signing_key.serialize_pem())
+        .build()
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(pair.cert.der().clone()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(tls.config().crypto_provider().clone())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+
+    let generation = generation(Duration::from_millis(50)).await;
+    let (listener, address) = listen(&generation, "echo");
+    let stack = ServiceBuilder::new()
+        .layer(MetricsLayer::new("echo"))
+        .layer(TrackLayer::new(generation.tracker()))
+        .layer(tls)
+        .service_fn(echo_byte);
+    let serving = tokio::spawn(listener.serve(stack));
+    let connector = TlsConnector::from(Arc::new(config));
+    let io = TcpStream::connect(address).await.unwrap();
+    let mut client =
+        timeout(SOON, connector.connect("localhost".try_into().unwrap(), io)).await.unwrap().unwrap();
+    client.write_u8(1).await.unwrap();
+    assert_eq!(timeout(SOON, client.read_u8()).await.unwrap().unwrap(), 1);
+    generation.drain();
+    let rest = timeout(SOON, client.read_to_end(&mut Vec::new())).await.expect("an end");
+    assert_eq!(rest.expect("no close_notify"), 0);
+    assert_eq!(timeout(SOON, serving).await.unwrap().unwrap().unwrap().forced, 1);
 }
 
 #[tokio::test]

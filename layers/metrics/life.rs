@@ -25,6 +25,8 @@ pub(super) struct Life {
     eof: AtomicBool,
     // The stream below was given out of hand: what happened to it, nobody here has seen.
     given: AtomicBool,
+    // What is written now is the end of a session above, and nobody waits for it.
+    closing: AtomicBool,
     handshaking: AtomicBool,
 }
 
@@ -39,6 +41,7 @@ impl Life {
             failure: OnceLock::new(),
             eof: AtomicBool::new(false),
             given: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             handshaking: AtomicBool::new(false),
         }
     }
@@ -94,12 +97,20 @@ impl Life {
     /// The stream failed. Noted also where the future is not over: it may be polled by another task, which resolves with
     /// success a moment later and knows nothing of it.
     pub(super) fn failed(&self, error: &io::Error) {
+        if self.closing.load(Ordering::Relaxed) {
+            return;
+        }
         match Ending::of(Err(error)) {
             // An error that says nothing, but it is the stream's.
             Ending::Closed(CloseReason::Service) => self.ended(CloseReason::Io),
             Ending::Closed(reason) => self.ended(reason),
             _ => {}
         }
+    }
+
+    /// The last words of a session above come now. A peer that has left does not hear them, and need not.
+    pub(super) fn closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 
     /// The stream came to an end for this reason.

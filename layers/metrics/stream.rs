@@ -184,6 +184,7 @@ impl<C: Connection> Connection for Metered<C> {
             }
             Notice::PeerDone => self.meter.life.eof(),
             Notice::Ended(reason) => self.meter.life.ended(*reason),
+            Notice::Closing => self.meter.life.closing(),
         }
         self.inner.notice(notice);
     }

@@ -12,7 +12,8 @@
 //! # What is checked, and by whom
 //!
 //! - **The version, the cipher, the client's signature**: by rustls. TLS 1.2 and 1.3 only; no renegotiation,
-//!   no compression, no 0-RTT.
+//!   no compression, no 0-RTT. A client that asks for another handshake is declined once and then cut off (on TLS 1.3 at once), and
+//!   so is one that changes its keys more than 32 times with no data in between.
 //! - **A client certificate** ([`ClientAuth`]): by webpki, as rustls uses it, against the CA certificates you
 //!   name and nothing else: the chain, the dates of all but the root, that it may be used for client
 //!   authentication. A check that cannot be made fails.
@@ -33,7 +34,12 @@
 //!   whose certificate expires meanwhile.
 //! - **The server name** ([`TlsBuilder::sni_certificate_files`]): by this layer, to choose a certificate. A client that asks
 //!   for none of the names gets the default certificate and judges for itself, or is refused
-//!   ([`TlsBuilder::strict_sni`]).
+//!   ([`TlsBuilder::strict_sni`]). A session is resumed under its own name only (rustls).
+//! - **The application protocol** ([`TlsBuilder::alpn`]): by rustls, that a client which names some has one in common; by this layer,
+//!   that it names one at all, where that is asked for ([`TlsBuilder::require_alpn`]).
+//! - **How many handshakes are in progress** ([`HandshakeCap`]), in all and of one peer: by this layer. A client beyond that is closed
+//!   before anything is read of it, and is *rejected*; it has not failed. All have one absolute deadline.
+//! - **How old a session is** that is resumed ([`TicketKeys`]): by this layer, at most 6 hours.
 //! - **What a reload has read**: all of it, by this layer, rustls and webpki, before any of it is served: that every file can be
 //!   read, each key belongs to its certificate, each CA and list can be used. What cannot be used is named, and everything stays
 //!   as it was. Not whether a server certificate is in its dates ([`TlsLayer::expiries`] tells) or fits its name.

@@ -30,11 +30,12 @@ impl Names {
             Some(suffix) => (&mut self.wildcard, suffix),
             None => (&mut self.exact, name),
         };
-        // Which an IP address is not: it is no server name (RFC 6066, 3), and would never be asked for.
-        if DnsName::try_from(suffix).is_err() {
+        // Which an IP address is not: it is no server name (RFC 6066, 3), and would never be asked for. A dot at the end is dropped,
+        // as it is from what a client asks for.
+        let Ok(parsed) = DnsName::try_from(suffix) else {
             return Err(TlsConfigError::ServerName(name.to_owned()));
-        }
-        match map.insert(without_root(suffix).to_ascii_lowercase(), certificate) {
+        };
+        match map.insert(parsed.as_ref().to_ascii_lowercase(), certificate) {
             None => Ok(()),
             Some(_) => Err(TlsConfigError::TwiceTheName(name.to_owned())),
         }
@@ -51,15 +52,9 @@ impl Names {
 
     fn named(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
         // Names are compared without their case (RFC 4343); rustls gives them in lower case.
-        let name = without_root(name);
         let wildcard = || self.wildcard.get(name.split_once('.')?.1);
         self.exact.get(name).or_else(wildcard)
     }
-}
-
-/// A name may end in the dot that stands for the root. A client should leave it out (RFC 6066, 3), and not all do.
-fn without_root(name: &str) -> &str {
-    name.strip_suffix('.').unwrap_or(name)
 }
 
 impl ResolvesServerCert for Names {

@@ -39,9 +39,8 @@ use crate::{CloseReason, Connection, Drain, LocalAddress, Notice, Peer};
 ///   [`CloseReason::Revoked`], and whoever waits in one is woken.
 /// - Dropping it sends close_notify, if that was not done before, after all that was written and not flushed yet: as far as the stream
 ///   below takes it at once, and nothing is waited for. So a client can tell an end that the server has chosen (also by the deadline of a
-///   drain, or by [`CloseReason::Revoked`]) from one that somebody in between has. It does *not* say that the service was done with
-///   what it was saying: a protocol must say itself where a message ends. A service that panics sends none. Nor is any sent over a
-///   stream that was ended below, by a [`Tracker`](crate::track::Tracker) for one.
+///   drain, by an operator, or by [`CloseReason::Revoked`]) from one that somebody in between has. It does *not* say that the service was done with
+///   what it was saying: a protocol must say itself where a message ends. A service that panics sends none.
 pub struct TlsStream<C> {
     inner: Box<Inner<C>>,
 }

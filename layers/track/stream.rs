@@ -4,7 +4,10 @@ use std::{
     fmt,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -18,7 +21,8 @@ use crate::{Connection, Drain, LocalAddress, Notice, Peer, tls::TlsSession};
 ///
 /// Once somebody has ended the connection, every read, write, flush and shutdown fails with an
 /// [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries the
-/// [`CloseReason`](crate::CloseReason), and whoever waits in one is woken. All that is left to do is to drop it.
+/// [`CloseReason`](crate::CloseReason), and whoever waits in one is woken. All that is left to do is to drop it; a TLS session
+/// above it still says close_notify then.
 pub struct Tracked<C> {
     // Declared before the entry: the socket is closed before the connection counts as closed.
     inner: C,
@@ -29,11 +33,21 @@ pub struct Tracked<C> {
     // What the last attempts came to.
     read_waits: bool,
     write_waits: bool,
+    // What is written now is the end of a session above: it may be said of a connection that was ended, too.
+    closing: AtomicBool,
 }
 
 impl<C> Tracked<C> {
     pub(super) const fn new(inner: C, entry: Arc<Entry>) -> Self {
-        Self { inner, entry, read: 0, written: 0, read_waits: false, write_waits: false }
+        Self {
+            inner,
+            entry,
+            read: 0,
+            written: 0,
+            read_waits: false,
+            write_waits: false,
+            closing: AtomicBool::new(false),
+        }
     }
 
     /// The number of the connection in the list.
@@ -100,6 +114,9 @@ impl<C: Connection> Tracked<C> {
     /// asks them any more.
     fn still_open(&self) -> io::Result<()> {
         let Some(reason) = self.entry.ended() else { return Ok(()) };
+        if self.closing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         self.inner.notice(&Notice::Ended(reason));
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
     }
@@ -204,6 +221,7 @@ impl<C: Connection> Connection for Tracked<C> {
                 self.entry.set_activity(Activity::Working);
                 self.entry.secured(session);
             }
+            Notice::Closing => self.closing.store(true, Ordering::Relaxed),
             Notice::PeerDone | Notice::Ended(_) => {}
         }
         self.inner.notice(notice);

@@ -169,8 +169,7 @@ async fn whom_a_certificate_names_is_listed_and_cannot_break_out() {
         .unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(server.cert.der().clone()).unwrap();
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let config = rustls::ClientConfig::builder_with_provider(provider.into())
+    let config = rustls::ClientConfig::builder_with_provider(layer.config().crypto_provider().clone())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)

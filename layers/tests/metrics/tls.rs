@@ -17,6 +17,7 @@ use portcullis_layers::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
+    sync::Notify,
 };
 use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceBuilder, ServiceExt};
@@ -194,25 +195,39 @@ async fn what_the_layer_itself_refuses_is_counted_by_its_name() {
     recorded.assert_at_rest();
 }
 
-/// The last words of a session are not the client's fault, and no reason of their own.
+/// The last words of a session are no reason of their own, though nobody hears them.
 #[tokio::test]
-async fn a_session_that_the_server_ends_is_completed() {
+async fn a_session_that_the_service_ends_is_completed_whoever_listens() {
     let (recorded, both) = (Recorded::new(), Both::new());
-    let service = ServiceBuilder::new().layer(recorded.layer()).layer(both.layer.clone()).service_fn(
-        |mut stream: TlsStream<Metered<DuplexStream>>| async move {
-            stream.write_all(b"all").await?;
-            Ok::<_, BoxError>(())
-        },
-    );
-    let (server, client) = duplex(4096);
-    let served = tokio::spawn(service.oneshot(server));
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut client = soon(both.connector(&version::TLS13, &[]).connect(name, client)).await.unwrap();
-    let mut heard = Vec::new();
-    soon(client.read_to_end(&mut heard)).await.unwrap();
-    assert_eq!(heard, b"all");
-    soon(served).await.unwrap().unwrap();
-    assert_eq!(recorded.get("connections_closed_total,reason=completed"), 1.0);
+    for leaves in [false, true] {
+        let (left, gone) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let waits = (left.clone(), gone.clone());
+        let service = ServiceBuilder::new().layer(recorded.layer()).layer(both.layer.clone()).service_fn(
+            move |mut stream: TlsStream<Metered<DuplexStream>>| {
+                let (left, gone) = waits.clone();
+                async move {
+                    stream.write_all(b"all").await?;
+                    stream.flush().await?;
+                    left.notify_one();
+                    gone.notified().await;
+                    Ok::<_, BoxError>(())
+                }
+            },
+        );
+        let (server, client) = duplex(4096);
+        let served = tokio::spawn(service.oneshot(server));
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = soon(both.connector(&version::TLS13, &[]).connect(name, client)).await.unwrap();
+        soon(client.read_exact(&mut [0; 3])).await.unwrap();
+        soon(left.notified()).await;
+        let client = (!leaves).then_some(client);
+        gone.notify_one();
+        soon(served).await.unwrap().unwrap();
+        if let Some(mut client) = client {
+            assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0, "close_notify");
+        }
+    }
+    assert_eq!(recorded.get("connections_closed_total,reason=completed"), 2.0);
     recorded.assert_at_rest();
 }
 

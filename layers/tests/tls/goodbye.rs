@@ -226,23 +226,39 @@ async fn a_service_that_panics_leaves_what_looks_cut_off() {
     }
 }
 
+/// As an operator does it, or the deadline of a drain; also where the service has moved the stream away.
 #[tokio::test]
-async fn a_connection_that_was_ended_below_says_nothing_more() {
+async fn a_connection_that_was_ended_below_ends_in_order() {
     let site = Site::new();
     for version in VERSIONS {
-        let tracker = Tracker::new();
-        let inner = service_fn(|mut stream: TlsStream<Tracked<TcpStream>>| async move {
-            stream.write_all(b"hello").await?;
-            stream.read_u8().await?;
-            Ok::<(), BoxError>(())
-        });
-        let (io, accepted) = tcp().await;
-        let served = serve(TrackLayer::new(tracker.clone()).layer(site.layer.layer(inner)), accepted);
-        let mut client = site.connect(version, io).await;
-        soon(client.read_exact(&mut [0; 5])).await.unwrap();
-        assert_eq!(tracker.end_all(CloseReason::Killed), 1);
-        assert_eq!(hears_it_cut_off(&mut client).await, b"");
-        soon(served).await.unwrap().unwrap_err();
+        for moves in [false, true] {
+            let tracker = Tracker::new();
+            let (elsewhere, mut moved) = mpsc::unbounded_channel();
+            let inner = service_fn(move |mut stream: TlsStream<Tracked<TcpStream>>| {
+                let elsewhere = elsewhere.clone();
+                async move {
+                    stream.write_all(b"hello").await?;
+                    if moves {
+                        elsewhere.send(stream).map_err(|_| "the test is gone")?;
+                    } else {
+                        stream.read_u8().await?;
+                    }
+                    Ok::<(), BoxError>(())
+                }
+            });
+            let (io, accepted) = tcp().await;
+            let served = serve(TrackLayer::new(tracker.clone()).layer(site.layer.layer(inner)), accepted);
+            let mut client = site.connect(version, io).await;
+            soon(client.read_exact(&mut [0; 5])).await.unwrap();
+            let elsewhere = if moves { moved.recv().await } else { None };
+            assert_eq!(tracker.end_all(CloseReason::Killed), 1);
+            if let Some(mut stream) = elsewhere {
+                // It is over all the same.
+                stream.read_u8().await.unwrap_err();
+            }
+            assert_eq!(hears(&mut client).await, b"");
+            assert_eq!(soon(served).await.unwrap().is_ok(), moves);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod certificates;
 #[path = "../soon/mod.rs"]
 mod soon;
 
+mod after_the_handshake;
 mod client_certificates;
 mod compose;
 mod config;

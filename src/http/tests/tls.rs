@@ -30,7 +30,7 @@ async fn mutual_tls(
 
     let mut roots = rustls::RootCertStore::empty();
     roots.add(server.cert.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = tls.config().crypto_provider().clone();
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
