@@ -237,6 +237,8 @@ async fn updating() -> (tokio_rustls::client::TlsStream<TcpStream>, JoinHandle<R
     let authority = Authority::new("a CA");
     let layer = server(&authority).build().unwrap();
     let (io, accepted) = tcp().await;
+    // An update is a record of its own; what follows need not wait for its acknowledgement.
+    io.set_nodelay(true).unwrap();
     let served = serve(layer.layer(service_fn(echo)), Noted::new(accepted, &Notes::default()));
     let config = Arc::new(client_with(default_provider(), &authority, &TLS13, None));
     (connect(&config, io).await.unwrap(), served)
