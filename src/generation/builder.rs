@@ -14,6 +14,7 @@ use super::{
     Generation, ListenError,
     life::{Life, Settings},
     probation::{HealthCheck, PROBATION, Trial},
+    question::Question,
     roster::Roster,
     shared::{Parts, Shared},
     state::{STATE_LIMIT, STATE_TIMEOUT, State},
@@ -183,7 +184,8 @@ impl GenerationBuilder {
         R: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        self.trial.health_check = Some(HealthCheck::new(limit.min(LONGEST_PROBATION), check));
+        let (limit, check) = (limit.min(LONGEST_PROBATION), Question::new(check));
+        self.trial.health_check = Some(HealthCheck { limit, check });
         self
     }
 
@@ -288,26 +290,21 @@ impl GenerationBuilder {
 
         let (restarts, requests) = mpsc::channel(16);
         let inherited = inherited.unwrap_or_default();
-        let roster = Roster::new(inherited.listeners, activated);
-        let state = State::new(self.state_limit, self.state_timeout, inherited.state);
         let statistics = Statistics::new();
         if succession.is_some() {
             statistics.inherit(inherited.generations, inherited.page);
         }
-        let metrics_prefix = self.metrics_prefix;
-        let signals = self.signals;
-        let parts = Parts {
+        let shared = Arc::new(Shared::new(Parts {
             number,
-            metrics_prefix,
+            metrics_prefix: self.metrics_prefix,
             pid_file,
-            roster,
-            state,
+            roster: Roster::new(inherited.listeners, activated),
+            state: State::new(self.state_limit, self.state_timeout, inherited.state),
             statistics,
             notifier,
             restarts,
-            signals,
-        };
-        let shared = Arc::new(Shared::new(parts));
+            signals: self.signals,
+        }));
         shared.notifier.keep_alive(shared.phase());
         let settings = Settings {
             start_command,

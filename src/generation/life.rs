@@ -20,7 +20,7 @@ use super::{
     drain::drain,
     metrics::LineMetrics,
     probation::{Settled, Trial, obey, on_probation},
-    restart::{RestartRequest, refuse, restart},
+    restart::{RestartRequest, restart},
     roster::Roster,
     shared::{End, Shared},
 };
@@ -114,6 +114,7 @@ impl Life {
                 Started::OnProbation(succession, commit) => (succession, commit),
                 Started::Alone => {
                     self.shared.statistics.settled();
+                    self.tell_of_serving();
                     return Ok(Ok(Settled::default()));
                 }
                 Started::Over(over) => return Ok(Err(over)),
@@ -142,7 +143,6 @@ impl Life {
                     // What the service manager passed and nobody asked for is closed.
                     _ = self.shared.with_roster(Roster::claim);
                     self.enter_serving();
-                    self.tell_of_serving();
                     Ok(Started::Alone)
                 }
             },
@@ -196,7 +196,6 @@ impl Life {
                     "the predecessor died during the handoff; this generation serves alone"
                 );
                 self.enter_serving();
-                self.tell_of_serving();
                 Ok(Started::Alone)
             }
             Verdict::Commit(commit) => {
@@ -320,7 +319,7 @@ impl Life {
                     // Whoever asked may have gone.
                     _ = outcome.send(refused);
                     // It may take a moment, and the work goes on meanwhile.
-                    tokio::spawn(refuse::<()>(candidate, RestartError::Refused(refusal)));
+                    tokio::spawn(candidate.turn_away(RestartError::Refused(refusal).to_string()));
                 }
             }
         }

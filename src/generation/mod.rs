@@ -11,6 +11,7 @@ mod life;
 mod metrics;
 mod open;
 mod probation;
+mod question;
 mod restart;
 mod roster;
 mod shared;

@@ -1,14 +1,16 @@
 //! The probation of a successor: it serves, and its predecessor still could.
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use portcullis_layers::BoxError;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::{life::Over, shared::Shared};
+use super::{
+    life::Over,
+    question::{NoAnswer, Question},
+    shared::Shared,
+};
 use crate::{
     HandoffError,
-    chain::Chain,
     handoff::{Step, Succession, Verdict},
     phase::Phase,
 };
@@ -16,49 +18,22 @@ use crate::{
 /// How long a successor is on probation, unless set otherwise.
 pub(crate) const PROBATION: Duration = Duration::from_secs(5);
 
-type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send>> + Send + Sync>;
-
 /// What the application itself wants to see before it has settled.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct HealthCheck {
-    limit: Duration,
-    check: Check,
+    pub(super) limit: Duration,
+    pub(super) check: Question<()>,
 }
 
 impl HealthCheck {
-    pub(super) fn new<F, R, E>(limit: Duration, check: F) -> Self
-    where
-        F: Fn() -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), E>> + Send + 'static,
-        E: Into<BoxError>,
-    {
-        let check: Check = Arc::new(move || {
-            let checked = check();
-            Box::pin(async move { checked.await.map_err(Into::into) })
-        });
-        Self { limit, check }
-    }
-
     /// Says what is wrong, if something is.
     async fn verdict(self) -> Result<(), String> {
         let Self { limit, check } = self;
-        // In a task of its own, so that a panic is a verdict, too.
-        let mut checking = tokio::spawn(async move { check().await });
-        match timeout(limit, &mut checking).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => Err(Chain(&*error).to_string()),
-            Ok(Err(_)) => Err("the health check panicked".to_owned()),
-            Err(_) => {
-                checking.abort();
-                Err(format!("the health check was not done within {limit:?}"))
-            }
-        }
-    }
-}
-
-impl fmt::Debug for HealthCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HealthCheck").field("limit", &self.limit).finish_non_exhaustive()
+        check.ask(limit).await.map_err(|no_answer| match no_answer {
+            NoAnswer::Failed(reason) => reason,
+            NoAnswer::Panicked => "the health check panicked".to_owned(),
+            NoAnswer::TimedOut => format!("the health check was not done within {limit:?}"),
+        })
     }
 }
 

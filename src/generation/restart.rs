@@ -7,7 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{Restarted, life::Settings, shared::Shared};
 use crate::{
     Refusal, RestartError,
-    handoff::{Arrival, Committed, Estate, Probation, Step, Successor},
+    handoff::{Arrival, Committed, Estate, Probation, SealedState, Step, Successor},
     listener::Acceptor,
     phase::Phase,
     statistics::Handover,
@@ -78,16 +78,14 @@ pub(super) async fn restart(
         Ok(Probation::Sick(reason)) => {
             fault_point!(RollingBack);
             // It has stopped accepting, and serves the connections that it has.
-            drop(statistics);
-            roll_back(shared);
+            roll_back(shared, statistics);
             successor.dismiss(reason.clone()).await;
             return Err(RestartError::RolledBack(Box::new(RestartError::Sick { reason })));
         }
         Err(error) => {
             fault_point!(RollingBack);
             successor.abandon(&error).await;
-            drop(statistics);
-            roll_back(shared);
+            roll_back(shared, statistics);
             return Err(RestartError::RolledBack(Box::new(error)));
         }
     }
@@ -105,24 +103,11 @@ async fn begin(
     settings: &Settings,
     candidate: Candidate,
 ) -> Result<(Successor, Estate<Arc<Acceptor>>, Handover), RestartError> {
-    let limit = settings.draining_limit;
-    if shared.statistics.draining() >= limit {
-        return refuse(candidate, RestartError::Refused(Refusal::TooManyDraining { limit })).await;
-    }
-    let collected = tokio::select! {
-        biased;
-        () = shared.drain_requested.cancelled() => Err(RestartError::Cancelled),
-        collected = shared.state.collect() => collected,
-    };
-    let state = match collected {
-        Ok(state) => state,
-        Err(error) => return refuse(candidate, error).await,
-    };
-    let statistics = match shared.statistics.begin_handover(shared.number) {
-        Ok(statistics) => statistics,
+    let (state, statistics) = match prepare(shared, settings).await {
+        Ok(prepared) => prepared,
         Err(error) => {
-            let (name, reason) = ("statistics".to_owned(), error.to_string());
-            return refuse(candidate, RestartError::State { name, reason }).await;
+            candidate.turn_away(error.to_string()).await;
+            return Err(error);
         }
     };
     let successor = match candidate {
@@ -144,12 +129,34 @@ async fn begin(
     Ok((successor, Estate { generation: shared.number, listeners, state, generations, page }, statistics))
 }
 
-/// Refuses whoever asks.
-pub(super) async fn refuse<T>(candidate: Candidate, error: RestartError) -> Result<T, RestartError> {
-    if let Candidate::Arrived(arrival) = candidate {
-        arrival.turn_away(error.to_string()).await;
+/// What is handed over beside the sockets, if anything is to be.
+async fn prepare(
+    shared: &Shared,
+    settings: &Settings,
+) -> Result<(Vec<(String, SealedState)>, Handover), RestartError> {
+    let limit = settings.draining_limit;
+    if shared.statistics.draining() >= limit {
+        return Err(RestartError::Refused(Refusal::TooManyDraining { limit }));
     }
-    Err(error)
+    let state = tokio::select! {
+        biased;
+        () = shared.drain_requested.cancelled() => return Err(RestartError::Cancelled),
+        collected = shared.state.collect() => collected?,
+    };
+    let statistics = shared
+        .statistics
+        .begin_handover(shared.number)
+        .map_err(|error| RestartError::State { name: "statistics".to_owned(), reason: error.to_string() })?;
+    Ok((state, statistics))
+}
+
+impl Candidate {
+    /// Tells it, if it is there, that it must not serve.
+    pub(super) async fn turn_away(self, reason: String) {
+        if let Self::Arrived(arrival) = self {
+            arrival.turn_away(reason).await;
+        }
+    }
 }
 
 /// Two generations must not accept at once: ours stops, and is seen to have stopped, before the other is told.
@@ -182,7 +189,9 @@ async fn prove(
 }
 
 /// Accepts again, after the commit.
-fn roll_back(shared: &Shared) {
+fn roll_back(shared: &Shared, statistics: Handover) {
+    // What the successor has counted is ours.
+    drop(statistics);
     // The successor has written its own pid.
     shared.publish_pid_file();
     serve_again(shared);

@@ -3,15 +3,15 @@
 use std::{
     collections::HashMap,
     fmt, io,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use portcullis_layers::BoxError;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::task::JoinSet;
 
-use crate::{RestartError, chain::Chain, handoff::SealedState};
+use super::question::{NoAnswer, Question};
+use crate::{RestartError, handoff::SealedState};
 
 /// How large one state may be, in bytes, unless set otherwise.
 pub(super) const STATE_LIMIT: usize = 16 * 1024 * 1024;
@@ -19,14 +19,12 @@ pub(super) const STATE_LIMIT: usize = 16 * 1024 * 1024;
 /// How long all of it may take to be had, unless set otherwise.
 pub(super) const STATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asked for the bytes at each restart.
-type Offer = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Vec<u8>, BoxError>> + Send>> + Send + Sync>;
-
 /// What is offered to the next generation, and what the previous one has left.
 pub(super) struct State {
     limit: usize,
     timeout: Duration,
-    offers: Mutex<HashMap<String, Offer>>,
+    /// Asked at each restart.
+    offers: Mutex<HashMap<String, Question<Vec<u8>>>>,
     inherited: Mutex<HashMap<String, SealedState>>,
 }
 
@@ -50,10 +48,7 @@ impl State {
         R: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let offer: Offer = Arc::new(move || {
-            let asked = offer();
-            Box::pin(async move { asked.await.map_err(Into::into) })
-        });
+        let offer = Question::new(offer);
         self.offers.lock().unwrap_or_else(PoisonError::into_inner).insert(name, offer);
     }
 
@@ -67,24 +62,20 @@ impl State {
     /// does not know what it should is worse than none.
     pub(super) async fn collect(&self) -> Result<Vec<(String, SealedState)>, RestartError> {
         let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (mut asked, mut names) = (JoinSet::new(), HashMap::new());
-        for (name, offer) in offers {
-            // Called within the task, so that a panic in it is the task's.
-            let asking = asked.spawn(timeout(self.timeout, async move { offer().await }));
-            names.insert(asking.id(), name);
-        }
+        let limit = self.timeout;
+        let mut asked: JoinSet<_> =
+            offers.into_iter().map(|(name, offer)| async move { (name, offer.ask(limit).await) }).collect();
         let mut state = Vec::with_capacity(asked.len());
-        while let Some(answer) = asked.join_next_with_id().await {
-            let (id, answer) = match answer {
-                Ok((id, answer)) => {
-                    (id, answer.map_err(|_| format!("it was not there within {:?}", self.timeout)))
-                }
-                Err(error) => (error.id(), Err("what offers it panicked".to_owned())),
+        while let Some(answer) = asked.join_next().await {
+            // Asking does not panic, and nobody aborts it.
+            let (name, answer) = answer
+                .map_err(|error| RestartError::State { name: String::new(), reason: error.to_string() })?;
+            let sealed = match answer {
+                Ok(bytes) => self.seal(&bytes),
+                Err(NoAnswer::Failed(reason)) => Err(reason),
+                Err(NoAnswer::Panicked) => Err("what offers it panicked".to_owned()),
+                Err(NoAnswer::TimedOut) => Err(format!("it was not there within {limit:?}")),
             };
-            let name = names.remove(&id).unwrap_or_default();
-            let sealed = answer
-                .and_then(|bytes| bytes.map_err(|error| Chain(&*error).to_string()))
-                .and_then(|bytes| self.seal(&bytes));
             match sealed {
                 Ok(sealed) => state.push((name, sealed)),
                 Err(reason) => return Err(RestartError::State { name, reason }),

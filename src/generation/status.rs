@@ -1,7 +1,10 @@
 //! What a generation tells of itself to whoever asks over the control path.
 
 use super::Shared;
-use crate::control::{DrainingGeneration, ListenerStatus, Status};
+use crate::{
+    control::{DrainingGeneration, ListenerStatus, Status},
+    handoff::Elder,
+};
 
 impl Shared {
     pub(crate) fn status(&self) -> Status {
@@ -9,8 +12,8 @@ impl Shared {
             let address = format!("{}://{}", entry.socket.kind, entry.socket.address);
             ListenerStatus { name: entry.name, address }
         });
-        let others = self.statistics.others().into_iter();
-        let draining = others.map(|(generation, pid)| DrainingGeneration { generation, pid });
+        let elders = self.statistics.elders().into_iter();
+        let draining = elders.map(|Elder { generation, pid, .. }| DrainingGeneration { generation, pid });
         Status {
             phase: self.phase.borrow().as_str().to_owned(),
             generation: self.number,

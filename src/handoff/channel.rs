@@ -206,14 +206,8 @@ impl Receiver<'_> {
             match self.inbox.next_frame()? {
                 Some(Message::Unknown) => {}
                 Some(message) => return Ok(Some(message)),
-                None => {
-                    let mut buffer = [0; 4096];
-                    match crossing::receive(self.stream.as_fd(), &mut buffer) {
-                        Ok(received) => self.inbox.take_in(received, &buffer)?,
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                        Err(error) => return Err(closed_or_io(error)),
-                    }
-                }
+                None if self.fill_at_once()? => {}
+                None => return Ok(None),
             }
         }
     }
@@ -221,6 +215,16 @@ impl Receiver<'_> {
     /// Takes the descriptors that came with a [`Message::Descriptors`].
     pub(crate) fn take_descriptors(&mut self, count: usize) -> Result<Vec<OwnedFd>, ChannelError> {
         self.inbox.take_descriptors(count)
+    }
+
+    /// Takes in what is there now, whether or not the runtime has heard of it. `false`: nothing is.
+    fn fill_at_once(&mut self) -> Result<bool, ChannelError> {
+        let mut buffer = [0; 4096];
+        match crossing::receive(self.stream.as_fd(), &mut buffer) {
+            Ok(received) => self.inbox.take_in(received, &buffer).map(|()| true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(closed_or_io(error)),
+        }
     }
 
     async fn fill(&mut self) -> Result<(), ChannelError> {

@@ -122,14 +122,6 @@ impl Statistics {
         line.living()
     }
 
-    /// The other generations that live, by number and process id.
-    pub(crate) fn others(&self) -> Vec<(u64, u32)> {
-        let mut line = self.line();
-        self.look(&mut line);
-        let living = line.others.iter().filter(|other| !other.over);
-        living.map(|other| (other.elder.generation, other.elder.pid)).collect()
-    }
-
     /// Other generations, which drain, as far as they live.
     pub(crate) fn elders(&self) -> Vec<Elder> {
         let mut line = self.line();
