@@ -47,8 +47,8 @@ pin_project! {
             handshake: Handshake<C>,
             // Taken when the handshake is complete, or has failed: its slot is not for a client that is being told why.
             service: Option<S>,
-            ends_revoked: bool,
-            live: Arc<Live>,
+            // What tells whether the client is let in no more, where that is to end the connection.
+            revoking: Option<Arc<Live>>,
         },
         Service {
             #[pin]
@@ -73,8 +73,8 @@ where
             Err(reason) => return Self { state: State::Rejected { reason } },
         };
         let handshake = Handshake::new(layer, connection, in_progress);
-        let (ends_revoked, live) = (layer.ends_revoked(), layer.live().clone());
-        Self { state: State::Handshake { handshake, service: Some(service), ends_revoked, live } }
+        let revoking = layer.ends_revoked().then(|| layer.live().clone());
+        Self { state: State::Handshake { handshake, service: Some(service), revoking } }
     }
 }
 
@@ -91,11 +91,11 @@ where
         loop {
             let result = match state.as_mut().project() {
                 StateProj::Rejected { reason } => Err(BoxError::from(*reason)),
-                StateProj::Handshake { mut handshake, service, ends_revoked, live } => {
+                StateProj::Handshake { mut handshake, service, revoking } => {
                     match handshake.as_mut().poll(cx) {
                         Poll::Ready(Ok((mut stream, judged))) => {
                             let watched =
-                                if *ends_revoked { watch(&mut stream, live, &judged) } else { None };
+                                revoking.as_ref().and_then(|live| watch(&mut stream, live, &judged));
                             let future = service.take().expect("a handshake completes once").call(stream);
                             state.set(State::Service { future, watched });
                             continue;

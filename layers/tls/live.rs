@@ -38,10 +38,7 @@ pub struct Reloaded {
 
 impl Live {
     pub(super) fn prepare(recipe: Recipe, keys: Option<TicketKeys>) -> Result<Self, TlsConfigError> {
-        let (material, file_keys) = recipe.prepare(keys.as_ref())?;
-        if let (Some(keys), Some(read)) = (&keys, file_keys) {
-            keys.take(read);
-        }
+        let material = recipe.prepare(keys.as_ref())?;
         let source = Some(Source { recipe, keys, reloading: Mutex::new(()) });
         Ok(Self { current: RwLock::new(Arc::new(material)), source })
     }
@@ -67,11 +64,7 @@ impl Live {
     pub(super) fn reload(&self) -> Result<Reloaded, TlsConfigError> {
         let Some(source) = &self.source else { return Ok(Reloaded { trust_changed: false }) };
         let _one = source.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut material, file_keys) = source.recipe.prepare(source.keys.as_ref())?;
-        // From here on nothing fails.
-        if let (Some(keys), Some(read)) = (&source.keys, file_keys) {
-            keys.take(read);
-        }
+        let mut material = source.recipe.prepare(source.keys.as_ref())?;
         let before = self.current();
         let trust_changed = before.trust != material.trust;
         if !trust_changed {

@@ -17,7 +17,7 @@ use super::{
     names::Names,
     pem::{self, Pem},
     policy,
-    tickets::{FileKeys, Ticketer},
+    tickets::Ticketer,
 };
 
 /// The settings of a [`TlsBuilder`](super::TlsBuilder).
@@ -73,11 +73,8 @@ pub(super) struct Material {
 }
 
 impl Recipe {
-    /// Reads and checks everything. With it come the ticket keys of a file, to be taken once all is well.
-    pub(super) fn prepare(
-        &self,
-        keys: Option<&TicketKeys>,
-    ) -> Result<(Material, Option<FileKeys>), TlsConfigError> {
+    /// Reads and checks everything. Ticket keys that come from a file are replaced by what is in it now, once all is well.
+    pub(super) fn prepare(&self, keys: Option<&TicketKeys>) -> Result<Material, TlsConfigError> {
         self.check()?;
         let read = FileStamps::of(&self.files(keys));
         let mut provider = crypto::provider();
@@ -119,8 +116,12 @@ impl Recipe {
         if let Some(clock) = &self.clock {
             config.time_provider = clock.clone();
         }
+        // From here on nothing fails.
         match keys {
             Some(keys) => {
+                if let Some(read) = file_keys {
+                    keys.take(read);
+                }
                 let clock = config.time_provider.clone();
                 config.ticketer = Arc::new(Ticketer::new(keys.clone(), trust, clock));
             }
@@ -129,7 +130,7 @@ impl Recipe {
         if let Some(key_log) = &self.key_log {
             config.key_log = key_log.clone();
         }
-        let material = Material {
+        Ok(Material {
             config: Arc::new(config),
             names: Some(names),
             judge,
@@ -138,8 +139,7 @@ impl Recipe {
             expiries,
             read,
             superseded: CancellationToken::new(),
-        };
-        Ok((material, file_keys))
+        })
     }
 
     fn check(&self) -> Result<(), TlsConfigError> {

@@ -7,6 +7,8 @@ use pin_project_lite::pin_project;
 use portcullis_layers::{BoxError, Connection, Peer, RejectReason};
 use tower::Service;
 
+use crate::control::is_trusted_by;
+
 /// Turns Unix peers away that are neither root nor run as the user of this process. Who has an IP address is
 /// judged by the allowlist around this, and comes through.
 #[derive(Clone, Debug)]
@@ -23,10 +25,7 @@ impl<S> OwnUser<S> {
     fn admits(&self, peer: Peer) -> bool {
         match peer {
             Peer::Ip(_) => true,
-            Peer::Unix(peer) => {
-                let uid = Uid::from_raw(peer.uid);
-                uid.is_root() || uid == self.user
-            }
+            Peer::Unix(peer) => is_trusted_by(self.user, Uid::from_raw(peer.uid)),
             // Also what a later version may add: nobody has vouched for it.
             _ => false,
         }

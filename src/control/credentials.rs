@@ -14,9 +14,14 @@ use rustix::{
 
 use crate::handoff::Peer;
 
-/// Whether a process of this user is trusted by this one: its own user and root are.
+/// Whether a process of this user is trusted by this one.
 pub(super) fn trusted(user: Uid) -> bool {
-    user.is_root() || user == geteuid()
+    is_trusted_by(geteuid(), user)
+}
+
+/// Whether a process of `user` is trusted by one of `own`: its own user and root are.
+pub(crate) fn is_trusted_by(own: Uid, user: Uid) -> bool {
+    user.is_root() || user == own
 }
 
 /// The user of the process at the other end (`SO_PEERCRED`, unix(7)): of an accepted connection the one that

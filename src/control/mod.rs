@@ -44,6 +44,8 @@ mod status;
 mod takeover;
 
 pub use client::Client;
+#[cfg(feature = "admin")]
+pub(crate) use credentials::is_trusted_by;
 pub use error::ControlError;
 pub(crate) use server::serve;
 pub use status::{DrainingGeneration, ListenerStatus, OpenConnection, Status};

@@ -4,7 +4,6 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::ExitStatus,
-    sync::Arc,
     time::Duration,
 };
 
@@ -89,11 +88,10 @@ impl Process {
             // An error would mean that somebody else has reaped it.
             Self::Child(child, _) => _ = child.wait().await,
             Self::Peer(Peer { handle: Some(handle), .. }) => {
-                if let Ok(handle) = handle.try_clone().and_then(crossing::watch) {
-                    _ = handle.readable().await;
-                    return;
+                match handle.try_clone().and_then(crossing::watch) {
+                    Ok(handle) => _ = handle.readable().await,
+                    Err(_) => std::future::pending().await,
                 }
-                std::future::pending::<()>().await;
             }
             Self::Peer(Peer { handle: None, .. }) | Self::Starting(_) | Self::None => {
                 std::future::pending::<()>().await;
@@ -107,8 +105,7 @@ impl Process {
             Self::Child(child, _) => timeout(limit, child.wait()).await.ok()?.ok(),
             // Its parent is told how. It has the same time to say why, to whoever started it.
             Self::Peer(Peer { handle: Some(handle), .. }) => {
-                let handle = handle.try_clone().ok()?;
-                _ = tokio::task::spawn_blocking(move || wait(handle.as_fd(), limit)).await;
+                over(handle.try_clone().ok()?, limit).await;
                 None
             }
             _ => None,
@@ -123,7 +120,7 @@ impl Process {
                 matches!(child.try_wait(), Ok(Some(_)))
                     || matches!(timeout(DEATH_LIMIT, child.kill()).await, Ok(Ok(())))
             }
-            Self::Peer(Peer { handle: Some(handle), .. }) => kill(handle).await.unwrap_or(false),
+            Self::Peer(Peer { handle: Some(handle), .. }) => kill(handle).await,
             Self::Starting(starting) => {
                 // It hangs in exec(2), in a file system perhaps. Should it come to life after all, it is not wanted any more.
                 tokio::spawn(async move {
@@ -152,16 +149,14 @@ pub(crate) fn is_over(handle: BorrowedFd<'_>) -> bool {
 }
 
 /// Waits until the process of this pidfd is over. `false` if it is not within `limit`.
-pub(super) async fn over(handle: Arc<OwnedFd>, limit: Duration) -> bool {
+pub(super) async fn over(handle: impl AsFd + Send + 'static, limit: Duration) -> bool {
     tokio::task::spawn_blocking(move || wait(handle.as_fd(), limit)).await.unwrap_or(false)
 }
 
-async fn kill(handle: OwnedFd) -> io::Result<bool> {
-    match pidfd_send_signal(&handle, Signal::KILL) {
-        Ok(()) | Err(Errno::SRCH) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(tokio::task::spawn_blocking(move || wait(handle.as_fd(), DEATH_LIMIT)).await?)
+async fn kill(handle: OwnedFd) -> bool {
+    // One that is gone is over.
+    matches!(pidfd_send_signal(&handle, Signal::KILL), Ok(()) | Err(Errno::SRCH))
+        && over(handle, DEATH_LIMIT).await
 }
 
 /// Waits until the process of this pidfd is over: then it is readable (pidfd_open(2)). Blocks.

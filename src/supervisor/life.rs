@@ -108,9 +108,7 @@ impl Life {
                 Some(Order::Forward(signal)) => self.forward(signal),
                 Some(Order::Reap) | None => {}
             }
-            self.look();
-            self.hear();
-            self.judge();
+            self.take_stock();
             if let (Some(code), Seat::Closed, []) = (self.ending, &self.seat, &*self.earlier) {
                 return Ok(code);
             }
@@ -121,8 +119,7 @@ impl Life {
     async fn event(&mut self) -> Option<Order> {
         let alarm = self.seat.alarm();
         let over = poll_fn(|cx| {
-            let mut known = self.seat.processes().chain(&self.earlier);
-            if known.any(|process| process.poll_over(cx).is_ready()) {
+            if self.seat.processes().chain(&self.earlier).any(|process| process.poll_over(cx).is_ready()) {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -135,6 +132,18 @@ impl Life {
             () = self.notify.readable() => None,
             () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => None,
         }
+    }
+
+    /// In this order: see the module.
+    fn take_stock(&mut self) {
+        self.look();
+        self.hear();
+        self.judge();
+    }
+
+    /// All that are known.
+    fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.seat.processes().chain(&self.earlier)
     }
 
     /// Sees who is over, and reaps whoever is our child.
@@ -157,7 +166,7 @@ impl Life {
             let Some(datagram) = self.notify.receive() else { return };
             let pid = datagram.sender.pid.unsigned_abs();
             // One that is known may be dead already, and have no entry in /proc.
-            let known = self.seat.processes().chain(&self.earlier).any(|process| process.pid() == pid);
+            let known = self.processes().any(|process| process.pid() == pid);
             let user = nix::unistd::geteuid().as_raw();
             if datagram.sender.uid != user || !(known || kin::is_ours(pid)) {
                 tracing::debug!(pid, uid = datagram.sender.uid, "ignored what a stranger has told");
@@ -337,7 +346,7 @@ impl Life {
         self.told = true;
         // That of the process that serves, once it is over.
         self.close(ExitCode::FAILURE);
-        for process in self.seat.processes().chain(&self.earlier) {
+        for process in self.processes() {
             process.signal(signal);
         }
     }
@@ -356,19 +365,17 @@ impl Life {
     /// The operator's second word: they are told again, which ends them at once, and killed if it does not.
     async fn end_now(mut self, signal: Signal) -> ExitCode {
         tracing::warn!(?signal, "told again to end: at once");
-        for process in self.seat.processes().chain(&self.earlier) {
+        for process in self.processes() {
             process.signal(signal);
         }
         let all_over = async {
-            while self.seat.processes().chain(&self.earlier).any(|process| process.exit().is_none()) {
+            while self.processes().any(|process| process.exit().is_none()) {
                 self.event().await;
-                self.look();
-                self.hear();
-                self.judge();
+                self.take_stock();
             }
         };
         if timeout(LAST_MOMENT, all_over).await.is_err() {
-            for process in self.seat.processes().chain(&self.earlier) {
+            for process in self.processes() {
                 process.signal(Signal::KILL);
             }
         }

@@ -15,7 +15,6 @@ mod ticketer;
 use std::time::Duration;
 
 pub use error::TicketKeysError;
-pub(super) use keys::FileKeys;
 pub use keys::TicketKeys;
 pub(super) use ticketer::Ticketer;
 
