@@ -7,17 +7,17 @@ use std::{
     fs,
     io::{Read, Write},
     os::unix::{
-        fs::{MetadataExt, PermissionsExt},
+        fs::PermissionsExt,
         net::{UnixListener, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use harness::{Echo, Exit, Kind, Place, Signal};
+use harness::{Echo, Exit, Kind, Place, Signal, inode};
 use portcullis::{Generation, ListenError};
 
 /// A server, its control path, and what keeps the directory around it.
@@ -25,17 +25,6 @@ fn echo() -> (Echo, PathBuf, Arc<Place>) {
     let echo = Echo::new(Kind::Tcp).controlled();
     let (path, place) = (echo.control(), echo.place().clone());
     (echo, path, place)
-}
-
-fn inode(path: &Path) -> u64 {
-    fs::symlink_metadata(path).expect("the path is there").ino()
-}
-
-/// It does not start, and says which path is the matter.
-async fn is_refused(echo: Echo, path: &Path) {
-    let (exit, said) = echo.fail_to_start().await;
-    assert!(matches!(exit, Exit::Code(code) if code != 0), "{exit:?}");
-    assert!(said.contains(path.to_str().expect("text")), "the path should be named: {said}");
 }
 
 #[tokio::test]
@@ -71,7 +60,7 @@ async fn one_that_a_killed_server_left_is_taken_over() {
 async fn a_regular_file_is_refused() {
     let (echo, path, _place) = echo();
     fs::write(&path, "precious").expect("a file of ours");
-    is_refused(echo, &path).await;
+    echo.fail_to_start().await.refused_for(&path);
     assert_eq!(fs::read_to_string(&path).expect("the file is there"), "precious");
 }
 
@@ -88,9 +77,9 @@ async fn that_of_another_program_is_refused() {
         drop(first);
         other
     });
-    is_refused(echo.clone(), &path).await;
+    echo.clone().fail_to_start().await.refused_for(&path);
     let other = answering.join().expect("no panic");
-    is_refused(echo.clone().option("--ready-timeout", "200ms"), &path).await;
+    echo.clone().option("--ready-timeout", "200ms").fail_to_start().await.refused_for(&path);
 
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
@@ -100,7 +89,7 @@ async fn that_of_another_program_is_refused() {
         }
         other
     });
-    is_refused(echo, &path).await;
+    echo.fail_to_start().await.refused_for(&path);
     stop.store(true, Ordering::Relaxed);
     // So that it looks.
     drop(UnixStream::connect(&path));

@@ -101,16 +101,31 @@ async fn a_handoff_that_it_learns_of_late_is_no_end() {
     assert_eq!(supervised.log().count_from(0, started), 0, "no second line was started");
 }
 
+/// A supervisor, and a successor that waits at its gate and whose predecessor was killed.
+struct Orphaned {
+    supervised: Supervised,
+    successor: Process,
+    /// What the log says of it begins here.
+    start: usize,
+}
+
+impl Orphaned {
+    async fn of(gated: Echo) -> Self {
+        let supervised = Supervised::echo(As::Process, gated).await;
+        let first = supervised.serving(0, 1).await;
+        supervised.supervisor().signal(Signal::USR1);
+        let successor = Process::new(first.only_child().await);
+        let start = supervised.log().len();
+        first.signal(Signal::KILL);
+        supervised.log().wait_from(start, "that the first is over", |line| line.contains("is over")).await;
+        Self { supervised, successor, start }
+    }
+}
+
 #[tokio::test]
 async fn a_successor_whose_predecessor_dies_is_waited_for() {
     let (echo, gate) = gated(Echo::new(Kind::Tcp));
-    let supervised = Supervised::echo(As::Process, echo).await;
-    let first = supervised.serving(0, 1).await;
-    supervised.supervisor().signal(Signal::USR1);
-    let successor = Process::new(first.only_child().await);
-    let start = supervised.log().len();
-    first.signal(Signal::KILL);
-    supervised.log().wait_from(start, "that the first is over", |line| line.contains("is over")).await;
+    let Orphaned { supervised, successor, start } = Orphaned::of(echo).await;
     let mut waiting = supervised.target().connect().await.expect("a place in the queue");
     open(gate).await;
 
@@ -125,13 +140,7 @@ async fn a_successor_whose_predecessor_dies_is_waited_for() {
 #[tokio::test]
 async fn a_successor_that_dies_with_its_predecessor_is_replaced() {
     let (echo, _gate) = gated(Echo::new(Kind::Tcp));
-    let supervised = Supervised::echo(As::Process, echo).await;
-    let first = supervised.serving(0, 1).await;
-    supervised.supervisor().signal(Signal::USR1);
-    let successor = Process::new(first.only_child().await);
-    let start = supervised.log().len();
-    first.signal(Signal::KILL);
-    supervised.log().wait_from(start, "that the first is over", |line| line.contains("is over")).await;
+    let Orphaned { supervised, successor, start } = Orphaned::of(echo).await;
     successor.signal(Signal::KILL);
     let serving = supervised.serving(start, 1).await;
     supervised.only(&serving).await;
@@ -141,12 +150,7 @@ async fn a_successor_that_dies_with_its_predecessor_is_replaced() {
 #[tokio::test]
 async fn a_successor_that_does_not_come_to_serve_is_replaced() {
     let (echo, _gate) = gated(Echo::new(Kind::Tcp).option("--ready-timeout", "500ms"));
-    let supervised = Supervised::echo(As::Process, echo).await;
-    let first = supervised.serving(0, 1).await;
-    supervised.supervisor().signal(Signal::USR1);
-    let successor = Process::new(first.only_child().await);
-    let start = supervised.log().len();
-    first.signal(Signal::KILL);
+    let Orphaned { supervised, successor, start } = Orphaned::of(echo).await;
     let serving = supervised.serving(start, 1).await;
     successor.ended().await;
     supervised.only(&serving).await;

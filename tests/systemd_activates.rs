@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
 };
 
-use harness::{Client, Echo, Exit, Kind, MARK, Server, Signal, Target, identity, until};
+use harness::{Client, Echo, Ended, Exit, Kind, MARK, Server, Signal, Target, identity, until};
 
 fn listener(echo: &Echo) -> TcpListener {
     TcpListener::bind(echo.place().address(6789)).expect("an address of ours")
@@ -134,7 +134,7 @@ async fn a_descriptor_that_cannot_be_the_listener_is_named_in_the_error() {
     for (descriptor, words) in cases {
         let echo = Echo::new(Kind::Tcp);
         let descriptor = descriptor(&echo);
-        let (exit, log) = echo.pass("echo", descriptor).run_to_its_end().await;
+        let Ended { exit, said: log } = echo.pass("echo", descriptor).run_to_its_end().await;
         assert_eq!(exit, Exit::Code(1), "{log}");
         assert!(words.iter().all(|word| log.contains(word)), "{words:?}: {log}");
     }

@@ -3,13 +3,9 @@
 
 mod harness;
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, path::Path};
 
-use harness::{Client, Echo, Exit, Kind, Load, Server, Signal, copy_program, example};
-
-fn inode(path: &Path) -> u64 {
-    fs::symlink_metadata(path).expect("the path is there").ino()
-}
+use harness::{Client, Echo, Exit, Kind, Load, Server, Signal, copy_program, example, inode};
 
 /// A client that is in the middle of something.
 async fn amid(server: &Server) -> (Client, Vec<u8>) {

@@ -3,7 +3,7 @@
 
 mod harness;
 
-use harness::{Echo, Exit, Kind, Load, Server, Signal, StartScript, example};
+use harness::{Echo, Ended, Exit, Kind, Load, Server, Signal, StartScript, example};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use portcullis::faults::Point;
 
@@ -25,7 +25,7 @@ async fn by_one_that_crashes() {
     let mut server = echo.clone().start().await;
     let load = Load::on(server.target());
     // An address of nobody's (RFC 5737), which it binds when it has the others.
-    let (exit, said) = echo.option("--bind", "tcp://192.0.2.1:1").fail_to_start().await;
+    let Ended { exit, said } = echo.option("--bind", "tcp://192.0.2.1:1").fail_to_start().await;
     assert_eq!(exit, Exit::Code(1), "{said}");
     server.log().wait_from(0, "restart failed", |line| line.contains("result=\"crashed\"")).await;
     is_whole(&mut server, 1).await;
@@ -39,7 +39,7 @@ async fn by_one_with_a_bad_key() {
     let mut server = echo.clone().start().await;
     let key = echo.place().path("bad.key");
     std::fs::write(&key, "no key").expect("a directory of ours");
-    let (exit, said) = echo.option("--tls-key", &key).fail_to_start().await;
+    let Ended { exit, said } = echo.option("--tls-key", &key).fail_to_start().await;
     assert!(matches!(exit, Exit::Code(code) if code != 0), "{said}");
     is_whole(&mut server, 1).await;
 }
@@ -53,7 +53,7 @@ async fn by_one_that_hangs() {
         let load = Load::on(server.target());
         let (hanging, faults) = echo.faults();
         faults.order(point, "stop");
-        let (exit, said) = hanging.fail_to_start().await;
+        let Ended { exit, said } = hanging.fail_to_start().await;
         assert_eq!(exit, Exit::Signal(9), "{point:?}: {said}");
         server.log().wait_from(0, "restart failed", |line| line.contains("result=\"timed_out\"")).await;
         is_whole(&mut server, 1).await;
@@ -73,7 +73,7 @@ async fn during_a_restart() {
     server.serving().signal(Signal::USR1);
     let successor = server.serving().only_child().await;
 
-    let (exit, said) = echo.fail_to_start().await;
+    let Ended { exit, said } = echo.fail_to_start().await;
     assert_eq!(exit, Exit::Code(1), "{said}");
     assert!(said.contains("already under way") && said.contains("control.sock"), "{said}");
     assert_eq!(server.serving().children(), [successor], "the restart goes on");
@@ -97,7 +97,7 @@ async fn while_the_server_drains() {
     let drains = |line: &str| line.contains("draining");
     server.log().wait_from(0, "draining", drains).await;
 
-    let (exit, said) = echo.fail_to_start().await;
+    let Ended { exit, said } = echo.fail_to_start().await;
     assert_eq!(exit, Exit::Code(1), "{said}");
     assert!(said.contains("already drains"), "{said}");
     client.finish().await.expect("it finishes");

@@ -3,14 +3,9 @@
 
 mod harness;
 
-use std::{
-    fs,
-    os::unix::{fs::MetadataExt, net::UnixListener},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, os::unix::net::UnixListener, path::PathBuf, sync::Arc};
 
-use harness::{Echo, Exit, Kind, Place};
+use harness::{Echo, Exit, Kind, Place, inode};
 
 /// A server, the path that it is going to bind, and what keeps the directory around it.
 fn echo() -> (Echo, PathBuf, Arc<Place>) {
@@ -18,17 +13,6 @@ fn echo() -> (Echo, PathBuf, Arc<Place>) {
     let place = echo.place().clone();
     let path = place.path("echo.sock");
     (echo, path, place)
-}
-
-fn inode(path: &Path) -> u64 {
-    fs::symlink_metadata(path).expect("the path is there").ino()
-}
-
-/// It does not start, and says which path is the matter.
-async fn is_refused(echo: Echo, path: &Path) {
-    let (exit, said) = echo.run_to_its_end().await;
-    assert!(matches!(exit, Exit::Code(code) if code != 0), "{exit:?}");
-    assert!(said.contains(path.to_str().expect("text")), "the path should be named: {said}");
 }
 
 #[tokio::test]
@@ -74,7 +58,7 @@ async fn that_of_a_live_server_is_refused() {
     let (echo, path, _place) = echo();
     let other = UnixListener::bind(&path).expect("a directory of ours");
     let theirs = inode(&path);
-    is_refused(echo, &path).await;
+    echo.run_to_its_end().await.refused_for(&path);
     assert_eq!(inode(&path), theirs);
     std::os::unix::net::UnixStream::connect(&path).expect("it still listens");
     drop(other);
@@ -84,7 +68,7 @@ async fn that_of_a_live_server_is_refused() {
 async fn a_regular_file_is_refused() {
     let (echo, path, _place) = echo();
     fs::write(&path, "precious").expect("a file of ours");
-    is_refused(echo, &path).await;
+    echo.run_to_its_end().await.refused_for(&path);
     assert_eq!(fs::read_to_string(&path).expect("the file is there"), "precious");
 }
 

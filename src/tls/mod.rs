@@ -49,14 +49,14 @@ impl Generation {
     /// Lets this generation look after a TLS layer, known by `name` in metrics, logs and to the next generation.
     ///
     /// - Its files are read again when one of them changes (also by a rename, or where a symbolic link on the way is switched, as
-    ///   Kubernetes does) and, where the generation obeys [signals](crate::GenerationBuilder::signals), on `HUP`. They are checked as a whole: a
+    ///   Kubernetes does), at the latest 10 s after it has changed; what cannot be read or used is tried again then. And, where the generation obeys [signals](crate::GenerationBuilder::signals), on `HUP`. They are checked as a whole: a
     ///   broken, half-written or mismatched file leaves all as it was, and the log and `reloads_total` say so.
     /// - The keys of its session tickets are handed to the successor in memory, so that a client that returns after a restart
     ///   resumes its session; where the successor trusts other CAs, revocation lists or identities, it does not.
     /// - `tls_certificate_not_after_timestamp_seconds` and `tls_crl_next_update_timestamp_seconds` say when what was read from which file ends.
     ///
     /// Call it before the layer's listener is served, once for each layer that is built. Blocks, briefly. Where files cannot be watched (the system's limits
-    /// of inotify(7)), `HUP` alone reloads, and the log says so.
+    /// of inotify(7)), a change is found by the look every 10 s, and the log says so.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {

@@ -27,7 +27,7 @@ impl Watcher {
         };
         let inotify = notify::recommended_watcher(told);
         let inotify = inotify
-            .inspect_err(|error| tracing::warn!(%error, "files cannot be watched: HUP alone reloads TLS"))
+            .inspect_err(|error| tracing::warn!(%error, "files cannot be watched: their changes are found later, by a look every now and then"))
             .ok();
         let mut watcher = Self { inotify, directories: BTreeSet::new() };
         watcher.watch(files);
@@ -50,7 +50,7 @@ impl Watcher {
                     tracing::warn!(
                         directory = %directory.display(),
                         %error,
-                        "changes in this directory are not seen: only HUP reloads what is in it"
+                        "this directory cannot be watched: its changes are found later, by a look every now and then"
                     );
                 }
             }

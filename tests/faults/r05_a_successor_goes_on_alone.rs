@@ -4,7 +4,7 @@
 use portcullis::faults::Point;
 
 use crate::{
-    harness::{Exit, Signal},
+    harness::{Exit, Process, Server, Signal},
     line::{AFTER_READY, BEFORE_READY, Line, at_once},
     queue::Queue,
 };
@@ -23,6 +23,19 @@ const WITH_A_SUCCESSOR: [Point; 8] = [
 
 /// Where it can be, without one.
 const WITHOUT: [Point; 4] = [Point::Asked, Point::Presenting, Point::Presented, Point::Spawning];
+
+/// The old one is killed while the successor stands still; once it goes on, it serves whoever queued meanwhile.
+async fn goes_on_alone(server: &mut Server, successor: &Process) {
+    server.serving().signal(Signal::KILL);
+    server.serving().ended().await;
+    let queue = Queue::up(server.target()).await;
+    queue.is_whole(server.target());
+    successor.signal(Signal::CONT);
+    server.follow().await;
+    assert_eq!(server.serving().pid(), successor.pid());
+    queue.gets_served().await;
+    server.alone().await;
+}
 
 #[tokio::test]
 async fn whatever_the_old_one_was_at() {
@@ -44,15 +57,7 @@ async fn whatever_the_successor_was_at() {
     let mut line = Line::start(Line::echo()).await;
     for point in BEFORE_READY.into_iter().chain(AFTER_READY) {
         let successor = line.stop(point).await;
-        line.server.serving().signal(Signal::KILL);
-        line.server.serving().ended().await;
-        let queue = Queue::up(line.server.target()).await;
-        queue.is_whole(line.server.target());
-        successor.signal(Signal::CONT);
-        line.server.follow().await;
-        assert_eq!(line.server.serving().pid(), successor.pid());
-        queue.gets_served().await;
-        line.server.alone().await;
+        goes_on_alone(&mut line.server, &successor).await;
     }
     line.restarts().await;
 }
@@ -93,14 +98,7 @@ async fn also_if_it_is_sick() {
         // It may get no further than to be told that it is to roll back.
         line.faults.order(Point::RollingBack, "stop");
         let successor = line.stop(point).await;
-        line.server.serving().signal(Signal::KILL);
-        line.server.serving().ended().await;
-        let queue = Queue::up(line.server.target()).await;
-        queue.is_whole(line.server.target());
-        successor.signal(Signal::CONT);
-        line.server.follow().await;
-        queue.gets_served().await;
-        line.server.alone().await;
+        goes_on_alone(&mut line.server, &successor).await;
         if !line.faults.all_done() {
             line.faults.withdraw(Point::RollingBack);
         }

@@ -14,7 +14,7 @@ use std::{
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::{Value, json};
 
-use crate::harness::{Echo, Exit, Place, StartScript};
+use crate::harness::{Echo, Ended, Exit, Place, StartScript};
 
 /// A predecessor of the test's own, which hands over what it should not.
 struct Predecessor {
@@ -71,7 +71,7 @@ impl Predecessor {
     /// The successor ends with an error that says these.
     async fn must_be_refused(self, named: &[&str]) {
         let Self { echo, socket } = self;
-        let (exit, said) = echo.run_to_its_end().await;
+        let Ended { exit, said } = echo.run_to_its_end().await;
         assert_eq!(exit, Exit::Code(1), "{said}");
         for words in named {
             assert!(said.contains(words), "it should say {words:?}: {said}");

@@ -3,7 +3,7 @@
 use portcullis::faults::Point;
 
 use crate::{
-    harness::{Exit, Signal},
+    harness::{Ended, Exit, Signal},
     line::{AFTER_READY, BEFORE_READY, Line},
     queue::Queue,
 };
@@ -16,7 +16,7 @@ async fn by_one_that_is_killed_at_every_point() {
     for point in BEFORE_READY.into_iter().chain(AFTER_READY) {
         line.faults.order(point, "kill");
         let start = line.server.log().len();
-        let (exit, said) = echo.clone().fail_to_start().await;
+        let Ended { exit, said } = echo.clone().fail_to_start().await;
         assert_eq!(exit, Exit::Signal(9), "at {point:?}: {said}");
         if point == Point::Started {
             // It has not asked for anything yet.

@@ -7,13 +7,13 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
-    thread::JoinHandle,
 };
 
 use super::{
-    Authority, Exit, Faults, Log, Place, Process, Server, StartScript, Target,
+    Authority, Ended, Faults, Place, Process, Server, StartScript, Target,
     certificates::{IdentityFiles, Versions},
     ctl, descendants, passing,
+    running::{Family, Running},
 };
 
 /// An echo server that is not started yet. One that was started can be started again, if it is cloned before.
@@ -275,26 +275,14 @@ impl Echo {
         Server::silent(self, running).await
     }
 
-    /// Starts it without further options, and waits for it to end. Returns how, and what it said.
-    pub(crate) async fn run_to_its_end(self) -> (Exit, String) {
-        Self::to_its_end(self.run(&self.arguments)).await
+    /// Starts it without further options, and waits for it to end.
+    pub(crate) async fn run_to_its_end(self) -> Ended {
+        Ended::of(self.run(&self.arguments)).await
     }
 
     /// As [`start`](Self::start), for one that shall not serve.
-    pub(crate) async fn fail_to_start(self) -> (Exit, String) {
-        Self::to_its_end(self.run(&self.all_arguments())).await
-    }
-
-    async fn to_its_end(running: Running) -> (Exit, String) {
-        let Running { process, log, reading, mark } = running;
-        let end = tokio::time::timeout(super::DEADLINE, process.end()).await;
-        descendants::kill_all(&mark);
-        // Nobody is left who could write.
-        reading.join().expect("reading does not panic");
-        match end {
-            Ok(exit) => (exit, log.text()),
-            Err(_) => panic!("the server should have ended by itself; it said:\n{}", log.text()),
-        }
+    pub(crate) async fn fail_to_start(self) -> Ended {
+        Ended::of(self.run(&self.all_arguments())).await
     }
 
     fn run(&self, arguments: &[OsString]) -> Running {
@@ -324,17 +312,8 @@ impl Echo {
         let child =
             command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
         drop((passed, forking));
-        let (log, reading) = Log::read(reader);
-        Running { process: Process::new(child.id()), log, reading, mark }
+        Running { process: Process::new(child.id()), family: Family::new(mark, reader) }
     }
-}
-
-/// What was started.
-pub(super) struct Running {
-    pub(super) process: Process,
-    pub(super) log: Log,
-    pub(super) reading: JoinHandle<()>,
-    pub(super) mark: String,
 }
 
 /// The path of an example, built beside this test.

@@ -23,6 +23,7 @@ mod noise;
 mod passing;
 mod place;
 mod process;
+mod running;
 mod script;
 mod server;
 mod supervised;
@@ -44,8 +45,9 @@ pub(crate) use self::{
     log::Log,
     manager::{Manager, Notice, identity},
     metrics::Metrics,
-    place::Place,
+    place::{Place, inode},
     process::{Exit, Process},
+    running::Ended,
     script::{StartScript, copy_program},
     server::{Outcome, Server},
     supervised::{As, Supervised},

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -47,4 +48,9 @@ impl Place {
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.directory.path().join(name)
     }
+}
+
+/// Which file it is that is at a path.
+pub(crate) fn inode(path: &Path) -> u64 {
+    std::fs::symlink_metadata(path).expect("the path is there").ino()
 }

@@ -5,16 +5,14 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    thread::JoinHandle,
 };
 
 use rustix::process::Signal;
 
 use super::{
-    Answer, Authority, Ctl, Echo, Exit, Log, Metrics, Place, Process, Target, Told, ctl, descendants,
-    echo::Running,
-    http,
+    Answer, Authority, Ctl, Echo, Exit, Log, Metrics, Place, Process, Target, Told, ctl, http,
     log::{field, is_serving},
+    running::{Family, Running},
     until,
 };
 
@@ -22,9 +20,7 @@ use super::{
 pub(crate) struct Server {
     serving: Process,
     generation: u64,
-    log: Log,
-    reading: Option<JoinHandle<()>>,
-    mark: String,
+    family: Family,
     pid_file: PathBuf,
     target: Target,
     admin: SocketAddr,
@@ -44,9 +40,7 @@ pub(crate) enum Outcome {
 impl Server {
     /// One that has said in its log that it serves.
     pub(super) async fn new(echo: Echo, running: Running) -> Self {
-        let server = Self::starting(echo, running);
-        server.log.wait_from(0, "serving generation=1", |line| is_serving(line, 1)).await;
-        server
+        Self::taking_over(echo, running, 1).await
     }
 
     /// One that has said in its log that it serves as this generation.
@@ -54,14 +48,15 @@ impl Server {
         let mut server = Self::starting(echo, running);
         server.generation = generation;
         let what = format!("serving generation={generation}");
-        server.log.wait_from(0, &what, |line| is_serving(line, generation)).await;
+        server.family.log.wait_from(0, &what, |line| is_serving(line, generation)).await;
         server
     }
 
     /// One that has said in its log that it serves.
     pub(super) async fn of_any_generation(echo: Echo, running: Running) -> Self {
         let mut server = Self::starting(echo, running);
-        let line = server.log.wait_from(0, "serving", |line| line.contains("serving generation=")).await;
+        let line =
+            server.family.log.wait_from(0, "serving", |line| line.contains("serving generation=")).await;
         server.generation =
             field(&line, "generation").and_then(|number| number.parse().ok()).expect("a number");
         server
@@ -79,13 +74,10 @@ impl Server {
     }
 
     fn starting(echo: Echo, running: Running) -> Self {
-        let Running { process, log, reading, mark } = running;
         Self {
-            serving: process,
+            serving: running.process,
             generation: 1,
-            log,
-            reading: Some(reading),
-            mark,
+            family: running.family,
             admin: echo.admin(),
             pid_file: echo.pid_file,
             target: echo.target,
@@ -124,7 +116,7 @@ impl Server {
     }
 
     pub(crate) const fn log(&self) -> &Log {
-        &self.log
+        &self.family.log
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -148,10 +140,10 @@ impl Server {
 
     /// Sends `USR1` to the process that serves, and waits for the outcome in the log.
     pub(crate) async fn try_restart(&mut self) -> Outcome {
-        let start = self.log.len();
+        let start = self.family.log.len();
         self.serving.signal(Signal::USR1);
         let over = |line: &str| line.contains("restart succeeded") || line.contains("restart failed");
-        let line = self.log.wait_from(start, "restart succeeded, or failed", over).await;
+        let line = self.family.log.wait_from(start, "restart succeeded, or failed", over).await;
         if line.contains("restart failed") {
             return Outcome::Failed(field(&line, "result").unwrap_or_default().to_owned());
         }
@@ -177,7 +169,10 @@ impl Server {
     /// Waits until the next generation serves. Returns the process that served before.
     pub(crate) async fn follow(&mut self) -> Process {
         let next = self.generation + 1;
-        self.log.wait_from(0, &format!("serving generation={next}"), |line| is_serving(line, next)).await;
+        self.family
+            .log
+            .wait_from(0, &format!("serving generation={next}"), |line| is_serving(line, next))
+            .await;
         self.generation = next;
         let successor = Process::new(self.pid_in_file());
         assert_ne!(successor.pid(), self.serving.pid(), "a new generation is a new process");
@@ -213,7 +208,7 @@ impl Server {
 
     /// The pids of all generations that there are.
     pub(crate) fn processes(&self) -> Vec<u32> {
-        descendants::marked(&self.mark)
+        self.family.pids()
     }
 
     /// Waits until the process that serves is the only one left.
@@ -223,19 +218,5 @@ impl Server {
             if processes == [self.serving.pid()] { Ok(()) } else { Err(processes) }
         })
         .await;
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let failed = std::thread::panicking();
-        descendants::kill_all(&self.mark);
-        // Nobody is left who could write, so reading comes to its end.
-        if let Some(reading) = self.reading.take() {
-            _ = reading.join();
-        }
-        if failed {
-            eprintln!("---- log of the server ----\n{}\n---- end of the log ----", self.log.text());
-        }
     }
 }

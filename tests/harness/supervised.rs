@@ -1,11 +1,12 @@
 //! A supervisor and the server below it, perhaps in a pid namespace of their own, where the supervisor is PID 1.
 
-use std::{ffi::OsString, fs, path::Path, thread::JoinHandle};
+use std::{ffi::OsString, fs, path::Path};
 
 use super::{
-    Echo, Exit, Log, Place, Process, Target, descendants,
-    echo::{Running, example},
+    Echo, Exit, Log, Place, Process, Target,
+    echo::example,
     log::{field, is_serving},
+    running::{Family, Running},
     script::copy_program,
     until,
 };
@@ -17,9 +18,7 @@ pub(crate) struct Supervised {
     supervisor: Process,
     /// What made the namespace, if there is one, and waits for its end.
     outside: Option<Process>,
-    log: Log,
-    reading: Option<JoinHandle<()>>,
-    mark: String,
+    family: Family,
     echo: Echo,
 }
 
@@ -60,23 +59,23 @@ impl Supervised {
 
     async fn start(how: As, program: &Path, options: Vec<OsString>, echo: Echo) -> Self {
         if how == As::Process {
-            let Running { process, log, reading, mark } = echo.run_program(program, &options);
-            return Self { supervisor: process, outside: None, log, reading: Some(reading), mark, echo };
+            let Running { process, family } = echo.run_program(program, &options);
+            return Self { supervisor: process, outside: None, family, echo };
         }
         let unshare = ["--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--"].map(OsString::from);
         let line = [program.into()].into_iter().chain(options);
         let line: Vec<_> = unshare.into_iter().chain(line).collect();
-        let Running { process, log, reading, mark } = echo.run_program(Path::new("unshare"), &line);
+        let Running { process, family } = echo.run_program(Path::new("unshare"), &line);
         let first = until("the namespace has a first process", async || match *process.children() {
             [child] if in_namespace(child) == Some(1) => Ok(child),
             _ if process.is_over() => {
-                panic!("`unshare` cannot make a pid namespace; is this root? It said: {}", log.text())
+                panic!("`unshare` cannot make a pid namespace; is this root? It said: {}", family.log.text())
             }
             ref others => Err(others.to_vec()),
         })
         .await;
         let (supervisor, outside) = (Process::new(first), Some(process));
-        Self { supervisor, outside, log, reading: Some(reading), mark, echo }
+        Self { supervisor, outside, family, echo }
     }
 
     pub(crate) const fn supervisor(&self) -> &Process {
@@ -88,7 +87,7 @@ impl Supervised {
     }
 
     pub(crate) const fn log(&self) -> &Log {
-        &self.log
+        &self.family.log
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -103,12 +102,12 @@ impl Supervised {
     /// heard it; the process is the one that the pid file names.
     pub(crate) async fn serving(&self, start: usize, generation: u64) -> Process {
         let what = format!("serving generation={generation}");
-        self.log.wait_from(start, &what, |line| is_serving(line, generation)).await;
+        self.family.log.wait_from(start, &what, |line| is_serving(line, generation)).await;
         let heard = |line: &str| line.contains("life: ready") || line.contains("another process serves");
-        self.log.wait_from(start, "that the supervisor has heard it", heard).await;
+        self.family.log.wait_from(start, "that the supervisor has heard it", heard).await;
         // Both are kept from the first time on: that of the clients, and that of the admin.
         until("the supervisor keeps the sockets", async || {
-            let kept = self.log.count_from(0, |line| line.contains("a descriptor is kept"));
+            let kept = self.family.log.count_from(0, |line| line.contains("a descriptor is kept"));
             if kept >= 2 { Ok(()) } else { Err(kept) }
         })
         .await;
@@ -120,7 +119,7 @@ impl Supervised {
 
     /// `USR1` to the supervisor, and the next generation.
     pub(crate) async fn restart(&self, generation: u64) -> Process {
-        let start = self.log.len();
+        let start = self.family.log.len();
         self.supervisor.signal(Signal::USR1);
         self.serving(start, generation).await
     }
@@ -131,13 +130,13 @@ impl Supervised {
             line.contains("settled")
                 && field(line, "generation").is_some_and(|value| value == generation.to_string())
         };
-        self.log.wait_from(0, &format!("settled generation={generation}"), settled).await;
+        self.family.log.wait_from(0, &format!("settled generation={generation}"), settled).await;
     }
 
     /// The pids of all processes there are, but for the one that made the namespace.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let outside = self.outside.as_ref().map(Process::pid);
-        descendants::marked(&self.mark).into_iter().filter(|pid| Some(*pid) != outside).collect()
+        self.family.pids().into_iter().filter(|pid| Some(*pid) != outside).collect()
     }
 
     /// Waits until there are only the supervisor and this one.
@@ -167,18 +166,4 @@ impl Supervised {
 fn in_namespace(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix("NSpid:"))?.split_whitespace().last()?.parse().ok()
-}
-
-impl Drop for Supervised {
-    fn drop(&mut self) {
-        let failed = std::thread::panicking();
-        descendants::kill_all(&self.mark);
-        // Nobody is left who could write, so reading comes to its end.
-        if let Some(reading) = self.reading.take() {
-            _ = reading.join();
-        }
-        if failed {
-            eprintln!("---- log of the supervised ----\n{}\n---- end of the log ----", self.log.text());
-        }
-    }
 }
