@@ -132,8 +132,7 @@ impl<C: Connection> Future for Handshake<C> {
     }
 }
 
-/// Judges what rustls has not: a client that resumed a session showed no certificate, and a reload may have changed since the
-/// handshake began whom to let in.
+/// Judges what was not judged before: a reload may have changed since the handshake began whom to let in.
 fn judge<C>(
     stream: &TlsStream<C>,
     live: &Live,
@@ -145,7 +144,7 @@ fn judge<C>(
         return Err(failed(rustls::Error::NoApplicationProtocol));
     }
     let current = live.current();
-    if session.resumed() || current.trust != material.trust {
+    if current.trust != material.trust {
         current.judge(session.client_certificates().unwrap_or_default()).map_err(failed)?;
     }
     Ok(current)

@@ -24,11 +24,11 @@
 //! - **Who it is** ([`IdentityRules`]): by this layer, after all of that, by the names of the certificate as they stand or its
 //!   public key; without rules, by nobody: every certificate of your CA is let in. The service is told in either case
 //!   ([`TlsSession::client_identity`]). A name is worth what your CA did before it signed it.
-//! - **A client that resumes a session** shows no certificate, and rustls judges it no more. This layer does: the
-//!   certificate that was shown before is judged again, as of now, by all of the above. Sessions from before a change of CAs,
-//!   revocation lists or rules are not resumed at all, by whichever process that shares the [`TicketKeys`]; its holder makes a
-//!   full handshake. What a resumed session's certificate fails by itself (it has expired) ends the connection without an
-//!   alert, for the handshake is complete by then.
+//! - **A client that resumes a session** shows no certificate, and rustls judges it no more. This layer does, before the
+//!   session is resumed: the certificate that was shown before is judged again, as of now, by all of the above. Where it is no good any
+//!   more (it has expired, for one), and where CAs, revocation lists or rules have changed since, the session is not resumed, by
+//!   whichever process that shares the [`TicketKeys`]. Its holder makes a full handshake with the certificate that it has by now, or is
+//!   told by an alert what is wrong with it.
 //! - **That the client goes on being allowed**: where you ask for it ([`TlsBuilder::end_revoked`]), by this layer, after each
 //!   reload that changed CAs, lists or rules; otherwise by nobody, and a connection lasts as long as it lasts. Nobody ends one
 //!   whose certificate expires meanwhile.
@@ -43,6 +43,9 @@
 //! - **What a reload has read**: all of it, by this layer, rustls and webpki, before any of it is served: that every file can be
 //!   read, each key belongs to its certificate, each CA and list can be used. What cannot be used is named, and everything stays
 //!   as it was. Not whether a server certificate is in its dates ([`TlsLayer::expiries`] tells) or fits its name.
+//!
+//! A session of a client with a certificate is sealed and resumed by the layer alone: whoever takes the configuration
+//! ([`TlsLayer::config`]) and makes handshakes without the layer gives such a client no ticket.
 //!
 //! With a configuration of your own ([`TlsLayer::from_config`]) it is as that says: of all this the layer then does nothing, and
 //! resumption must be seen to.

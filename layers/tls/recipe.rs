@@ -123,7 +123,7 @@ impl Recipe {
                     keys.take(read);
                 }
                 let clock = config.time_provider.clone();
-                config.ticketer = Arc::new(Ticketer::new(keys.clone(), trust, clock));
+                config.ticketer = Arc::new(Ticketer::new(keys.clone(), trust, judge.clone(), clock));
             }
             None => config.send_tls13_tickets = 0,
         }

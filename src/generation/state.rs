@@ -9,6 +9,7 @@ use std::{
 
 use portcullis_layers::BoxError;
 use tokio::task::JoinSet;
+use zeroize::Zeroizing;
 
 use super::question::{NoAnswer, Question};
 use crate::{RestartError, handoff::SealedState};
@@ -71,7 +72,8 @@ impl State {
             let (name, answer) = answer
                 .map_err(|error| RestartError::State { name: String::new(), reason: error.to_string() })?;
             let sealed = match answer {
-                Ok(bytes) => self.seal(&bytes),
+                // It may be secret, and is in the memfd from now on.
+                Ok(bytes) => self.seal(&Zeroizing::new(bytes)),
                 Err(NoAnswer::Failed(reason)) => Err(reason),
                 Err(NoAnswer::Panicked) => Err("what offers it panicked".to_owned()),
                 Err(NoAnswer::TimedOut) => Err(format!("it was not there within {limit:?}")),

@@ -14,6 +14,7 @@ use tokio::{
     sync::mpsc,
     time::MissedTickBehavior,
 };
+use zeroize::Zeroizing;
 
 use self::{metrics::TlsMetrics, watch::Watcher};
 use crate::{Generation, chain::Chain};
@@ -93,7 +94,7 @@ impl Generation {
         let state = format!("portcullis.tickets.{name}");
         let inherited = self.take_state(&state);
         let inherited = inherited.map_err(|source| AttachError::Tickets { name: name.to_owned(), source })?;
-        if let Some(Err(error)) = inherited.map(|bytes| keys.import(&bytes)) {
+        if let Some(Err(error)) = inherited.map(Zeroizing::new).map(|bytes| keys.import(&bytes)) {
             // Of a newer version perhaps. Clients make a full handshake.
             tracing::warn!(name, error = %Chain(&error), "the predecessor's sessions cannot be resumed");
         }
@@ -191,9 +192,12 @@ impl Reason {
     }
 }
 
-/// Reloads, if there is a reason to. Blocks.
+/// Reloads, if there is a reason to, and forgets ticket keys whose life is over. Blocks.
 fn look(tls: &TlsLayer, tried: &FileStamps, mut watcher: Watcher, reason: Reason) -> Look {
     let now = tls.stamps_now();
+    if let Some(keys) = tls.ticket_keys() {
+        keys.retire();
+    }
     let wanted = match reason {
         // Also what could not be read before.
         Reason::Look => now != tls.stamps_read(),

@@ -241,7 +241,11 @@ async fn updating() -> (tokio_rustls::client::TlsStream<TcpStream>, JoinHandle<R
     io.set_nodelay(true).unwrap();
     let served = serve(layer.layer(service_fn(echo)), Noted::new(accepted, &Notes::default()));
     let config = Arc::new(client_with(default_provider(), &authority, &TLS13, None));
-    (connect(&config, io).await.unwrap(), served)
+    let mut io = connect(&config, io).await.unwrap();
+    // So that the server, too, has done with the handshake.
+    io.write_all(b"x").await.unwrap();
+    soon(io.read_u8()).await.unwrap();
+    (io, served)
 }
 
 async fn update(io: &mut tokio_rustls::client::TlsStream<TcpStream>) -> io::Result<()> {

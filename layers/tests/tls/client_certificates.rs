@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_layers::{
     BoxError, Connection,
     tls::{
-        ClientAuth, ClientRoots, HandshakeError, HandshakeFailure, TlsLayer, TlsStream,
+        ClientAuth, ClientRoots, HandshakeFailure, TlsLayer, TlsStream,
         rustls::{
             self, AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig,
             SignatureScheme, SupportedProtocolVersion,
@@ -27,6 +27,7 @@ use crate::{
     certificates::{Authority, Pair},
     crypto::{default_provider, sign},
     ends::{VERSIONS, alert_to, client, connect, refused, serve, server, soon, tcp},
+    visits::turned_away,
 };
 
 type Auth = fn(ClientRoots) -> ClientAuth;
@@ -41,11 +42,7 @@ async fn refusal(
 ) -> (HandshakeFailure, AlertDescription) {
     let layer =
         server(authority).client_auth(auth(ClientRoots::from_pem(authority.pem.clone()))).build().unwrap();
-    let config = Arc::new(client(authority, version, certificate));
-    let (io, accepted) = tcp().await;
-    let (error, alert) =
-        tokio::join!(refused(&layer, accepted), async { alert_to(connect(&config, io).await).await });
-    (error.failure(), alert)
+    turned_away(&layer, &Arc::new(client(authority, version, certificate))).await
 }
 
 /// Serves a client with this certificate and returns how many certificates the service saw.
@@ -180,11 +177,8 @@ async fn a_stolen_certificate_is_refused() {
             .unwrap();
         let mut config = client(&authority, version, None);
         config.client_auth_cert_resolver = Arc::new(Stolen::new(&alice.der, &mallory.key));
-        let (io, accepted) = tcp().await;
-        let config = Arc::new(config);
-        let (error, _) =
-            tokio::join!(refused(&layer, accepted), async { alert_to(connect(&config, io).await).await });
-        assert_eq!(error.failure(), HandshakeFailure::CertOther);
+        let (failure, _) = turned_away(&layer, &Arc::new(config)).await;
+        assert_eq!(failure, HandshakeFailure::CertOther);
     }
 }
 
@@ -239,11 +233,8 @@ async fn a_verifier_of_ones_own_has_its_words() {
                 .with_single_cert(vec![pair.der], pair.key)
                 .unwrap();
             let layer = TlsLayer::from_config(Arc::new(config));
-            let (io, accepted) = tcp().await;
             let config = Arc::new(client(&authority, version, Some(&alice)));
-            let (error, _): (HandshakeError, _) =
-                tokio::join!(refused(&layer, accepted), async { alert_to(connect(&config, io).await).await });
-            assert_eq!(error.failure(), word);
+            assert_eq!(turned_away(&layer, &config).await.0, word);
         }
     }
 }

@@ -2,19 +2,25 @@
 //! `returning_clients`.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use portcullis_layers::tls::{
     ClientAuth, ClientRoots, HandshakeFailure, TlsLayer,
-    rustls::{ClientConnection, ServerConfig, version::TLS13},
+    rustls::{
+        AlertDescription, ClientConnection, HandshakeKind, ServerConfig, SignatureScheme,
+        client::ResolvesClientCert, sign::CertifiedKey, version::TLS13,
+    },
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    certificates::Authority,
-    ends::{VERSIONS, client, server},
-    visits::{Clock, resumed, visit},
+    certificates::{Authority, Pair},
+    crypto::default_provider,
+    ends::{VERSIONS, client, connect, server, soon, tcp},
+    visits::{Clock, resumed, turned_away, visit},
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -60,8 +66,40 @@ async fn nobody_is_resumed_where_resumption_is_off() {
     }
 }
 
+/// A client's certificate, which may be renewed.
+#[derive(Debug)]
+struct Renewable(Mutex<Arc<CertifiedKey>>);
+
+impl Renewable {
+    fn new(pair: &Pair) -> Self {
+        Self(Mutex::new(Self::read(pair)))
+    }
+
+    fn renew(&self, pair: &Pair) {
+        *self.0.lock().unwrap() = Self::read(pair);
+    }
+
+    fn read(pair: &Pair) -> Arc<CertifiedKey> {
+        Arc::new(CertifiedKey::from_der(pair.chain(), pair.key.clone_key(), &default_provider()).unwrap())
+    }
+}
+
+impl ResolvesClientCert for Renewable {
+    fn resolve(
+        &self,
+        _root_hint_subjects: &[&[u8]],
+        _schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.lock().unwrap().clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
 #[tokio::test]
-async fn a_certificate_that_has_expired_since_is_not_resumed() {
+async fn a_certificate_that_has_expired_since_is_not_resumed_and_one_that_was_renewed_comes_in() {
     let authority = Authority::new("a CA");
     let alice = authority.client_that(|params| params.not_after = (SystemTime::now() + 2 * HOUR).into());
     for version in VERSIONS {
@@ -71,12 +109,74 @@ async fn a_certificate_that_has_expired_since_is_not_resumed() {
             .time_provider(clock.clone())
             .build()
             .unwrap();
+        let own = Arc::new(Renewable::new(&alice));
+        let mut config = client(&authority, version, None);
+        config.client_auth_cert_resolver = own.clone();
+        let config = Arc::new(config);
+        visit(&layer, &config).await.unwrap();
+        assert!(resumed(visit(&layer, &config).await), "there is a session to resume");
+        assert!(resumed(visit(&layer, &config).await), "and there is after it was resumed");
+        // The ticket is still good.
+        clock.put_forward_hours(3);
+        let expired = (HandshakeFailure::CertExpired, AlertDescription::CertificateExpired);
+        assert_eq!(turned_away(&layer, &config).await, expired);
+
+        own.renew(&authority.client());
+        // By the session of the old certificate, if there still is one at the client, or without.
+        assert!(!resumed(visit(&layer, &config).await));
+        assert!(resumed(visit(&layer, &config).await));
+    }
+}
+
+/// What is past its next update says nothing about who was revoked since; so nobody is resumed on its word.
+#[tokio::test]
+async fn nobody_is_resumed_by_a_revocation_list_that_has_expired_since() {
+    let authority = Authority::new("a CA");
+    let alice = authority.client();
+    for version in VERSIONS {
+        let clock = Arc::new(Clock::default());
+        let list = authority.crl_that([], |list| list.next_update = (SystemTime::now() + 2 * HOUR).into());
+        let roots = ClientRoots::from_pem(authority.pem.clone()).crl_pem(list);
+        let layer = server(&authority)
+            .client_auth(ClientAuth::Required(roots))
+            .time_provider(clock.clone())
+            .build()
+            .unwrap();
         let config = Arc::new(client(&authority, version, Some(&alice)));
         visit(&layer, &config).await.unwrap();
         assert!(resumed(visit(&layer, &config).await), "there is a session to resume");
-        // The ticket is still good.
         clock.put_forward_hours(3);
-        assert_eq!(visit(&layer, &config).await.unwrap_err(), HandshakeFailure::CertExpired);
+        let expired = (HandshakeFailure::CrlExpired, AlertDescription::UnknownCA);
+        assert_eq!(turned_away(&layer, &config).await, expired);
+    }
+}
+
+/// Who uses the configuration without the layer has nobody that judges clients by what they have shown before.
+#[tokio::test]
+async fn without_the_layer_a_client_with_a_certificate_gets_no_ticket() {
+    let authority = Authority::new("a CA");
+    let alice = authority.client();
+    let layer = server(&authority)
+        .client_auth(ClientAuth::Required(ClientRoots::from_pem(authority.pem.clone())))
+        .build()
+        .unwrap();
+    for version in VERSIONS {
+        let config = Arc::new(client(&authority, version, Some(&alice)));
+        for _ in 0..2 {
+            let (io, accepted) = tcp().await;
+            let acceptor = TlsAcceptor::from(layer.config());
+            let (served, connected) =
+                soon(async { tokio::join!(acceptor.accept(accepted), connect(&config, io)) }).await;
+            let mut served = served.unwrap();
+            assert_eq!(served.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
+            // Reads what there is after the handshake: on TLS 1.3 that is where tickets would be.
+            let mut connected = connected.unwrap();
+            let mut rest = Vec::new();
+            soon(async { tokio::join!(served.shutdown(), connected.read_to_end(&mut rest)) })
+                .await
+                .1
+                .unwrap();
+        }
     }
 }
 

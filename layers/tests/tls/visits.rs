@@ -13,7 +13,7 @@ use portcullis_layers::{
     tls::{
         ClientIdentity, HandshakeError, HandshakeFailure, TlsLayer, TlsStream,
         rustls::{
-            ClientConfig,
+            AlertDescription, ClientConfig,
             pki_types::{CertificateDer, UnixTime},
             time_provider::TimeProvider,
         },
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 
-use crate::ends::{connect, serve, soon, tcp};
+use crate::ends::{alert_to, connect, refused, serve, soon, tcp};
 
 /// What was seen of a client that was served.
 #[derive(Debug)]
@@ -73,6 +73,17 @@ pub(crate) async fn visit(layer: &TlsLayer, config: &Arc<ClientConfig>) -> Resul
             Err(error.downcast::<HandshakeError>().expect("no error of a handshake").failure())
         }
     }
+}
+
+/// Connects, must be refused, and sees to it that the service has not seen it. Why that was, and the alert that the client got.
+pub(crate) async fn turned_away(
+    layer: &TlsLayer,
+    config: &Arc<ClientConfig>,
+) -> (HandshakeFailure, AlertDescription) {
+    let (io, accepted) = tcp().await;
+    let talk = async { alert_to(connect(config, io).await).await };
+    let (error, alert) = tokio::join!(refused(layer, accepted), talk);
+    (error.failure(), alert)
 }
 
 /// Whether the client resumes a session; it must be served.

@@ -2,7 +2,7 @@
 //!
 //! [`ClientAuth`] says whether a certificate is asked for, [`ClientRoots`] which CAs vouch for one and what they have
 //! revoked, [`IdentityRules`] whom of those to let in. A [`Judge`] is all of that, read and ready: it decides in a
-//! handshake, again when a session is resumed, and again when the rules have changed.
+//! handshake, again before a session is resumed, and again when the rules have changed.
 
 mod auth;
 mod identity;
@@ -10,6 +10,7 @@ mod judge;
 mod revocation;
 mod roots;
 mod rules;
+mod shown;
 
 pub use auth::ClientAuth;
 pub use identity::ClientIdentity;
@@ -18,3 +19,4 @@ pub use revocation::{ExpiredCrl, UnknownRevocation};
 pub use roots::ClientRoots;
 pub(super) use roots::moment;
 pub use rules::{IdentityRule, IdentityRules, ParseIdentityRuleError};
+pub(super) use shown::Shown;

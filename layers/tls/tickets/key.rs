@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{ROTATION, TICKET_LIFETIME};
 use crate::tls::{
     crypto::{
-        aead::{AES_256_GCM, Aad, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, UnboundKey},
+        aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
         rand::{SecureRandom, SystemRandom},
     },
     digest,
@@ -82,13 +82,11 @@ impl Key {
 
     /// The nonce, and `contents` sealed by AES-256-GCM; `authenticated` must be the same when it is opened.
     ///
-    /// Every nonce is random: 2^32 of them are safe with one key (NIST SP 800-38D, 8.3), in 6 hours or until the file gets a
+    /// `contents` should have room for the tag. Every nonce is random: 2^32 of them are safe with one key (NIST SP 800-38D, 8.3), in 6 hours or until the file gets a
     /// new line.
     pub(super) fn seal(&self, authenticated: &[u8], mut contents: Zeroizing<Vec<u8>>) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;
-        // What is in the clear must not be left behind by a vector that had to grow.
-        contents.reserve_exact(MAX_TAG_LEN);
         let nonce_used = Nonce::assume_unique_for_key(nonce);
         self.cipher.seal_in_place_append_tag(nonce_used, Aad::from(authenticated), &mut *contents).ok()?;
         Some([&nonce[..], &contents].concat())

@@ -28,8 +28,8 @@ const FORMAT: u8 = 1;
 /// # What is guaranteed
 ///
 /// - **A ticket opens** for 6 hours, under the same server name, and under the same CAs, revocation lists and identity rules: where
-///   client certificates are asked for, a ticket from before a change of these does not open, and the certificate of a client that
-///   resumes is judged again, as of now.
+///   client certificates are asked for, a ticket from before a change of these does not open, nor does that of a client whose certificate
+///   is no good any more: it is judged again, as of now.
 /// - **TLS 1.3:** every resumption has a key exchange of its own. Who finds a key later cannot read what was sent.
 /// - **TLS 1.2:** a session that is resumed goes on with the secret of the first handshake, and the new ticket that comes with each
 ///   resumption has that secret in it as well. Who finds a key can read all that was sent in sessions that it has sealed a ticket of,
@@ -95,7 +95,7 @@ impl TicketKeys {
         Self { shared: Arc::new(RwLock::new(Keys { keys, file })) }
     }
 
-    /// The keys as bytes, to be handed to another process. **They are secret.**
+    /// The keys as bytes, to be handed to another process. **They are secret**: overwrite them when that is done.
     #[must_use]
     pub fn export(&self) -> Vec<u8> {
         let shared = self.read();
@@ -120,18 +120,30 @@ impl TicketKeys {
     pub(super) fn import_at(&self, bytes: &[u8], now: u64) -> Result<(), TicketKeysError> {
         let Some((&FORMAT, rest)) = bytes.split_first() else { return Err(TicketKeysError::Form) };
         let (chunks, remainder) = rest.as_chunks::<EXPORTED>();
-        if !remainder.is_empty() || chunks.is_empty() || chunks.len() > MOST_KEYS {
+        if !remainder.is_empty() || chunks.len() > MOST_KEYS {
             return Err(TicketKeysError::Form);
         }
         let imported =
             chunks.iter().map(|bytes| Some(Arc::new(Key::import(bytes)?))).collect::<Option<Vec<_>>>();
         let imported = imported.ok_or(TicketKeysError::Form)?;
         let mut shared = self.write();
-        if shared.file.is_none() {
+        // An idle server has none, and nothing to go on with.
+        if shared.file.is_none() && !imported.is_empty() {
             shared.keys = imported;
             shared.retire(now);
         }
         Ok(())
+    }
+
+    /// Forgets the keys that open nothing any more, as is done with each new one. A server that is idle makes none, and may call this
+    /// now and then, so that what has no use is not in its memory;
+    /// `portcullis::Generation::attach_tls` does.
+    pub fn retire(&self) {
+        self.retire_at(now());
+    }
+
+    pub(super) fn retire_at(&self, now: u64) {
+        self.write().retire(now);
     }
 
     /// The file that they come from.

@@ -2,24 +2,34 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio_rustls::rustls::{server::ProducesTickets, time_provider::TimeProvider};
+use tokio_rustls::rustls::{
+    pki_types::{CertificateDer, UnixTime},
+    server::ProducesTickets,
+    time_provider::TimeProvider,
+};
 use zeroize::Zeroizing;
 
 use super::{
     TICKET_LIFETIME, TicketKeys,
+    contents::Contents,
     key::{NAME, Name},
 };
+use crate::tls::client::{Judge, Shown};
 
 /// The longest ticket that is given: a record of TLS. A client sends it in its next ClientHello.
 const LONGEST: usize = 16 * 1024;
+/// The form of what is sealed. A ticket of another version of this crate does not open where it has another one.
+const FORM: u8 = 2;
 
-/// A ticket is the name of its key, and sealed by that the moment when it was issued and the session. The trust that the session was
-/// made under is authenticated with it: the same keys do not open it under another.
+/// A ticket is the name of its key, and [`Contents`] sealed by that. The trust that the session was made under is authenticated with
+/// it: the same keys do not open it under another.
 ///
-/// rustls does not look at how old a ticket is before it resumes by it; so that is done here.
+/// rustls looks neither at how old a ticket is nor at the client's certificate before it resumes by it; so that is done here. A
+/// client that is refused here makes a full handshake, and is told there what is wrong.
 pub(in super::super) struct Ticketer {
     keys: TicketKeys,
     trust: [u8; 32],
+    judge: Option<Arc<Judge>>,
     clock: Arc<dyn TimeProvider>,
 }
 
@@ -27,17 +37,28 @@ impl Ticketer {
     pub(in super::super) const fn new(
         keys: TicketKeys,
         trust: [u8; 32],
+        judge: Option<Arc<Judge>>,
         clock: Arc<dyn TimeProvider>,
     ) -> Self {
-        Self { keys, trust, clock }
-    }
-
-    fn now(&self) -> Option<u64> {
-        self.clock.current_time().map(|now| now.as_secs())
+        Self { keys, trust, judge, clock }
     }
 
     fn authenticated(&self, name: &Name) -> Vec<u8> {
-        [&name[..], &self.trust[..]].concat()
+        [&name[..], &self.trust[..], &[FORM]].concat()
+    }
+
+    fn contents(&self, now: UnixTime, session: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let encode = |chain: &[CertificateDer<'_>]| Contents::encode(now.as_secs(), chain, session);
+        // Where nobody knows the client, because the configuration is used without the layer, none is let in by a ticket.
+        if self.judge.is_some() { Shown::now(encode)? } else { encode(&[]) }
+    }
+
+    /// Whether the client is let in as of now.
+    fn allows(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> bool {
+        let Some(judge) = &self.judge else { return true };
+        // A client may come with many tickets of its own; its certificate is judged once.
+        let judged = || !chain.is_empty() && Shown::now(|shown| shown == chain) == Some(true);
+        judged() || judge.judge(chain, now).is_ok()
     }
 }
 
@@ -52,9 +73,9 @@ impl ProducesTickets for Ticketer {
     }
 
     fn encrypt(&self, session: &[u8]) -> Option<Vec<u8>> {
-        let now = self.now()?;
-        let key = self.keys.sealing(now)?;
-        let contents = Zeroizing::new([&now.to_be_bytes()[..], session].concat());
+        let now = self.clock.current_time()?;
+        let contents = self.contents(now, session)?;
+        let key = self.keys.sealing(now.as_secs())?;
         let sealed = key.seal(&self.authenticated(&key.name), contents)?;
         let ticket = [&key.name[..], &sealed].concat();
         // rustls would cut off what does not fit, and break the handshake.
@@ -62,13 +83,13 @@ impl ProducesTickets for Ticketer {
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        let now = self.now()?;
+        let now = self.clock.current_time()?;
         let (name, sealed) = ticket.split_first_chunk::<NAME>()?;
-        let contents = self.keys.opening(name, now)?.open(&self.authenticated(name), sealed)?;
-        let (issued, session) = contents.split_first_chunk()?;
+        let opened = self.keys.opening(name, now.as_secs())?.open(&self.authenticated(name), sealed)?;
+        let Contents { issued, chain, session } = Contents::decode(&opened)?;
         // Processes that share keys may have clocks that differ; one that was set back does not make a ticket good for ever.
-        let age = now.abs_diff(u64::from_be_bytes(*issued));
-        (age <= TICKET_LIFETIME.as_secs()).then(|| session.to_vec())
+        let is_young = now.as_secs().abs_diff(issued) <= TICKET_LIFETIME.as_secs();
+        (is_young && self.allows(&chain, now)).then(|| session.to_vec())
     }
 }
 

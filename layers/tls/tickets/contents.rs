@@ -1,0 +1,64 @@
+//! What is sealed in a ticket: when it was issued, the session, and where in that the client's certificates are.
+//!
+//! The session is rustls's affair, and read by it alone. The certificates are in it as they were shown; to judge the client again
+//! before it resumes, it is enough to know where.
+
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use zeroize::Zeroizing;
+
+use crate::tls::crypto::aead::MAX_TAG_LEN;
+
+/// On the wire: the moment in seconds since 1970 (8 bytes), the number of certificates (1 byte), the start and the end of each in the
+/// session (2 bytes each), the session.
+pub(super) struct Contents<'a> {
+    pub(super) issued: u64,
+    /// The client's own certificate first; empty where it has shown none.
+    pub(super) chain: Vec<CertificateDer<'a>>,
+    pub(super) session: &'a [u8],
+}
+
+impl<'a> Contents<'a> {
+    /// `None` if a certificate is not found in the session, or one of the two is too long.
+    ///
+    /// There is room for the tag: a vector that grows leaves a copy behind.
+    pub(super) fn encode(
+        issued: u64,
+        chain: &[CertificateDer<'_>],
+        session: &[u8],
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let mut bytes = Vec::with_capacity(8 + 1 + 4 * chain.len() + session.len() + MAX_TAG_LEN);
+        bytes.extend_from_slice(&issued.to_be_bytes());
+        bytes.push(u8::try_from(chain.len()).ok()?);
+        let mut end = 0;
+        for certificate in chain {
+            let start = end + find(session.get(end..)?, certificate)?;
+            end = start + certificate.len();
+            for place in [start, end] {
+                bytes.extend_from_slice(&u16::try_from(place).ok()?.to_be_bytes());
+            }
+        }
+        bytes.extend_from_slice(session);
+        Some(Zeroizing::new(bytes))
+    }
+
+    /// `None` if it is none.
+    pub(super) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let (issued, bytes) = bytes.split_first_chunk()?;
+        let (&count, bytes) = bytes.split_first()?;
+        let (places, session) = bytes.split_at_checked(4 * usize::from(count))?;
+        let (places, _) = places.as_chunks::<4>();
+        let certificate = |&[a, b, c, d]: &[u8; 4]| {
+            let (start, end) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+            session.get(usize::from(start)..usize::from(end)).map(CertificateDer::from)
+        };
+        let chain = places.iter().map(certificate).collect::<Option<_>>()?;
+        Some(Self { issued: u64::from_be_bytes(*issued), chain, session })
+    }
+}
+
+fn find(session: &[u8], certificate: &[u8]) -> Option<usize> {
+    if certificate.is_empty() {
+        return None;
+    }
+    session.windows(certificate.len()).position(|window| window == certificate)
+}
