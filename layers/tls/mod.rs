@@ -86,6 +86,9 @@ mod error;
 mod expiry;
 mod farewell;
 mod future;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod goodbye;
 mod handshake;
 mod layer;

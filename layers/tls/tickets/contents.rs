@@ -62,3 +62,48 @@ fn find(session: &[u8], certificate: &[u8]) -> Option<usize> {
     }
     session.windows(certificate.len()).position(|window| window == certificate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: &[u8] = b"..one.four..";
+
+    fn certificates<'a>(bytes: &[&'a str]) -> Vec<CertificateDer<'a>> {
+        bytes.iter().map(|bytes| CertificateDer::from(bytes.as_bytes())).collect()
+    }
+
+    #[test]
+    fn what_was_sealed_is_what_is_opened() {
+        for chain in [&[][..], &["one"], &["one", "four"]] {
+            let chain = certificates(chain);
+            let sealed = Contents::encode(7, &chain, SESSION).unwrap();
+            let opened = Contents::decode(&sealed).unwrap();
+            assert_eq!((opened.issued, opened.chain, opened.session), (7, chain, SESSION));
+            for length in 0..sealed.len() - SESSION.len() {
+                assert!(Contents::decode(&sealed[..length]).is_none(), "the first {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_whose_certificates_are_not_in_the_session_gets_no_ticket() {
+        for chain in [&["two"][..], &["one", "two"], &["four", "one"], &[""]] {
+            assert!(Contents::encode(7, &certificates(chain), SESSION).is_none(), "{chain:?}");
+        }
+        let session = [&[b'.'; 0x1_0000][..], b"far"].concat();
+        assert!(Contents::encode(7, &certificates(&["far"]), &session).is_none());
+        assert!(Contents::encode(7, &certificates(&["."; 256]), &[b'.'; 256]).is_none());
+    }
+
+    #[test]
+    fn a_place_that_is_not_in_the_session_is_none() {
+        let good = Contents::encode(7, &certificates(&["one"]), SESSION).unwrap();
+        for (start, end) in [(0, 13), (3, 2), (13, 13), (0, 0xffff)] {
+            let mut bytes = good.to_vec();
+            bytes[9..11].copy_from_slice(&u16::to_be_bytes(start));
+            bytes[11..13].copy_from_slice(&u16::to_be_bytes(end));
+            assert!(Contents::decode(&bytes).is_none(), "{start}..{end}");
+        }
+    }
+}

@@ -211,6 +211,10 @@ fn read_file(path: &Path) -> Result<Vec<Arc<Key>>, TicketKeysError> {
     let text = fs::read_to_string(path)
         .map_err(|source| TicketKeysError::Read { path: path.to_owned(), source })
         .map(Zeroizing::new)?;
+    read_lines(&text, path)
+}
+
+pub(super) fn read_lines(text: &str, path: &Path) -> Result<Vec<Arc<Key>>, TicketKeysError> {
     let mut keys = Vec::<Arc<Key>>::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();

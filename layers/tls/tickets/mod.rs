@@ -8,6 +8,8 @@
 
 mod contents;
 mod error;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod key;
 mod keys;
 #[cfg(test)]
