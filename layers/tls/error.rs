@@ -18,6 +18,8 @@ pub enum HandshakeError {
     Timeout {
         /// The time it was given.
         after: Duration,
+        /// See [`HandshakeError::server_name`].
+        server_name: Option<Box<str>>,
     },
 
     /// The client closed the connection without a byte, as health probes and port scanners do.
@@ -26,7 +28,10 @@ pub enum HandshakeError {
 
     /// The client closed the connection in the middle of the handshake.
     #[error("the client closed the connection in the middle of the TLS handshake")]
-    Eof,
+    Eof {
+        /// See [`HandshakeError::server_name`].
+        server_name: Option<Box<str>>,
+    },
 
     /// rustls refused what the client sent, or the client refused what rustls sent.
     #[error("TLS handshake failed: {failure}")]
@@ -35,11 +40,18 @@ pub enum HandshakeError {
         failure: HandshakeFailure,
         /// What rustls says about it.
         source: Rustls,
+        /// See [`HandshakeError::server_name`].
+        server_name: Option<Box<str>>,
     },
 
     /// The stream below failed.
     #[error("input or output failed during the TLS handshake")]
-    Io(#[source] io::Error),
+    Io {
+        /// What the stream says about it.
+        source: io::Error,
+        /// See [`HandshakeError::server_name`].
+        server_name: Option<Box<str>>,
+    },
 }
 
 impl HandshakeError {
@@ -49,26 +61,41 @@ impl HandshakeError {
         match self {
             Self::Timeout { .. } => HandshakeFailure::Timeout,
             Self::EofEmpty => HandshakeFailure::EofEmpty,
-            Self::Eof => HandshakeFailure::Eof,
+            Self::Eof { .. } => HandshakeFailure::Eof,
             Self::Tls { failure, .. } => *failure,
-            Self::Io(_) => HandshakeFailure::Io,
+            Self::Io { .. } => HandshakeFailure::Io,
+        }
+    }
+
+    /// The server name that the client asked for (SNI, RFC 6066, 3), if it had come so far and asked for a valid one: a DNS name, in lower
+    /// case. For a log; a client may write what it likes, so it is no label of a metric.
+    #[must_use]
+    pub fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::EofEmpty => None,
+            Self::Timeout { server_name, .. }
+            | Self::Eof { server_name }
+            | Self::Tls { server_name, .. }
+            | Self::Io { server_name, .. } => server_name.as_deref(),
         }
     }
 
     /// Classifies what tokio-rustls says, knowing what came over the wire.
-    pub(super) fn new<C>(error: io::Error, wire: &Wire<C>) -> Self {
+    pub(super) fn new<C>(error: io::Error, wire: &Wire<C>, server_name: Option<Box<str>>) -> Self {
         let opening = wire.opening();
         // Downcast in two steps, so that an error which is not rustls's stays as it is, with its number.
         if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Rustls>) {
             return match error.downcast::<Rustls>() {
-                Ok(source) => Self::Tls { failure: HandshakeFailure::of(&source, opening), source },
-                Err(error) => Self::Io(error),
+                Ok(source) => {
+                    Self::Tls { failure: HandshakeFailure::of(&source, opening), source, server_name }
+                }
+                Err(source) => Self::Io { source, server_name },
             };
         }
         match (error.kind(), opening) {
             (io::ErrorKind::UnexpectedEof, Opening::Empty) if wire.ended() => Self::EofEmpty,
-            (io::ErrorKind::UnexpectedEof, _) if wire.ended() => Self::Eof,
-            _ => Self::Io(error),
+            (io::ErrorKind::UnexpectedEof, _) if wire.ended() => Self::Eof { server_name },
+            _ => Self::Io { source: error, server_name },
         }
     }
 }

@@ -101,11 +101,12 @@ impl<C: Connection> Future for Handshake<C> {
                         return Poll::Ready(Ok((stream, judged)));
                     }
                     Poll::Ready(Err((error, wire))) => {
+                        let server_name = negotiation.take_server_name();
                         *this.stage = Stage::Over;
                         if is_ending(&error) {
                             return Poll::Ready(Err(error.into()));
                         }
-                        let error = HandshakeError::new(error, &wire);
+                        let error = HandshakeError::new(error, &wire, server_name);
                         let Some(farewell) = farewell(&error, wire) else {
                             return Poll::Ready(Err(error.into()));
                         };
@@ -115,8 +116,10 @@ impl<C: Connection> Future for Handshake<C> {
                     }
                     Poll::Pending => {
                         ready!(this.deadline.as_mut().poll(cx));
+                        let server_name = negotiation.take_server_name();
                         *this.stage = Stage::Over;
-                        return Poll::Ready(Err(HandshakeError::Timeout { after: *this.timeout }.into()));
+                        let error = HandshakeError::Timeout { after: *this.timeout, server_name };
+                        return Poll::Ready(Err(error.into()));
                     }
                 },
                 Stage::Farewell(farewell, _) => {
@@ -139,7 +142,11 @@ fn judge<C>(
     material: &Arc<Material>,
 ) -> Result<Arc<Material>, HandshakeError> {
     let session = stream.session();
-    let failed = |source| HandshakeError::Tls { failure: HandshakeFailure::of_session(&source), source };
+    let failed = |source| HandshakeError::Tls {
+        failure: HandshakeFailure::of_session(&source),
+        source,
+        server_name: session.server_name().map(Box::from),
+    };
     if material.alpn_required && session.alpn().is_none() {
         return Err(failed(rustls::Error::NoApplicationProtocol));
     }

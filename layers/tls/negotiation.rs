@@ -22,6 +22,8 @@ use crate::Connection;
 pub(super) struct Negotiation<C> {
     live: Arc<Live>,
     stage: Stage<C>,
+    /// What the client asks for, once it has.
+    server_name: Option<Box<str>>,
 }
 
 enum Stage<C> {
@@ -32,7 +34,15 @@ enum Stage<C> {
 
 impl<C: Connection> Negotiation<C> {
     pub(super) fn new(live: Arc<Live>, wire: Wire<C>) -> Self {
-        Self { live, stage: Stage::Hello(LazyConfigAcceptor::new(Acceptor::default(), wire)) }
+        let stage = Stage::Hello(LazyConfigAcceptor::new(Acceptor::default(), wire));
+        Self { live, stage, server_name: None }
+    }
+}
+
+impl<C> Negotiation<C> {
+    /// The name that the client has asked for, if it has; not needed here any more.
+    pub(super) const fn take_server_name(&mut self) -> Option<Box<str>> {
+        self.server_name.take()
     }
 }
 
@@ -46,7 +56,10 @@ impl<C: Connection> Future for Negotiation<C> {
                 Stage::Hello(acceptor) => match ready!(Pin::new(&mut *acceptor).poll(cx)) {
                     Ok(start) => {
                         let material = self.live.current();
-                        if let Err(error) = material.admit(&start.client_hello()) {
+                        let hello = start.client_hello();
+                        let admitted = material.admit(&hello);
+                        self.server_name = hello.server_name().map(Box::from);
+                        if let Err(error) = admitted {
                             let error = io::Error::new(io::ErrorKind::InvalidData, error);
                             self.stage = Stage::Over;
                             return Poll::Ready(Err((error, start.io)));

@@ -1,14 +1,19 @@
 //! One connection's task: it ends with its service, or at the deadline of a drain, and says why.
 
 use std::{
+    error::Error,
     future::Future,
+    iter,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use pin_project_lite::pin_project;
-use portcullis_layers::{BoxError, CloseReason, Ending, Peer, RejectReason, tls::HandshakeFailure};
+use portcullis_layers::{
+    BoxError, CloseReason, Ending, Peer, RejectReason,
+    tls::{HandshakeError, HandshakeFailure},
+};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{chain::Chain, generation::ForcedBegun};
@@ -105,6 +110,12 @@ where
     }
 }
 
+/// What a client asked for whose handshake failed.
+fn server_name<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    let mut chain = iter::successors(Some(error), |&error| error.source());
+    chain.find_map(|error| error.downcast_ref::<HandshakeError>()?.server_name())
+}
+
 /// The log line of a connection's end: the louder, the more it is ours to mend.
 fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
     let ending = Ending::of(result.as_ref().map(drop).map_err(|error| &**error as _));
@@ -125,7 +136,8 @@ fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
             tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended");
         }
         Ending::HandshakeFailed(_) => {
-            tracing::info!(listener, %peer, reason = %ending, %error, "handshake failed");
+            let sni = server_name(error.0);
+            tracing::info!(listener, %peer, sni, reason = %ending, %error, "handshake failed");
         }
         Ending::Rejected(RejectReason::Address) => {
             tracing::info!(listener, %peer, reason = %ending, "connection rejected");

@@ -1,5 +1,5 @@
 //! What must be survived, R1 to R21: one module for each row that is driven by faults to order (`portcullis::faults`).
-//! `tests/README.md` has the whole table, with the rows that other tests keep.
+//! `tests/README.md` has the whole table, with the rows that other tests keep, and those of TLS.
 
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -106,7 +106,7 @@ async fn a_reset_keeps_its_number() {
     drop(client);
     let error = refused(&default_layer(), server).await;
     assert_eq!(error.failure(), HandshakeFailure::Io);
-    let HandshakeError::Io(error) = error else { panic!("{error:?}") };
+    let HandshakeError::Io { source: error, .. } = error else { panic!("{error:?}") };
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert!(error.raw_os_error().is_some());
 }

@@ -128,29 +128,6 @@ async fn a_certificate_that_has_expired_since_is_not_resumed_and_one_that_was_re
     }
 }
 
-/// What is past its next update says nothing about who was revoked since; so nobody is resumed on its word.
-#[tokio::test]
-async fn nobody_is_resumed_by_a_revocation_list_that_has_expired_since() {
-    let authority = Authority::new("a CA");
-    let alice = authority.client();
-    for version in VERSIONS {
-        let clock = Arc::new(Clock::default());
-        let list = authority.crl_that([], |list| list.next_update = (SystemTime::now() + 2 * HOUR).into());
-        let roots = ClientRoots::from_pem(authority.pem.clone()).crl_pem(list);
-        let layer = server(&authority)
-            .client_auth(ClientAuth::Required(roots))
-            .time_provider(clock.clone())
-            .build()
-            .unwrap();
-        let config = Arc::new(client(&authority, version, Some(&alice)));
-        visit(&layer, &config).await.unwrap();
-        assert!(resumed(visit(&layer, &config).await), "there is a session to resume");
-        clock.put_forward_hours(3);
-        let expired = (HandshakeFailure::CrlExpired, AlertDescription::UnknownCA);
-        assert_eq!(turned_away(&layer, &config).await, expired);
-    }
-}
-
 /// Who uses the configuration without the layer has nobody that judges clients by what they have shown before.
 #[tokio::test]
 async fn without_the_layer_a_client_with_a_certificate_gets_no_ticket() {

@@ -1,9 +1,14 @@
 //! T6 and T8: what revocation lists say, and what happens where they do not. On TLS 1.2 and 1.3.
 
-use std::{error::Error, sync::Arc};
+use std::{
+    error::Error,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use portcullis_layers::tls::{
     ClientAuth, ClientRoots, ExpiredCrl, HandshakeFailure, TlsConfigError, TlsLayer, UnknownRevocation,
+    rustls::AlertDescription,
 };
 use rcgen::{SerialNumber, date_time_ymd};
 
@@ -11,7 +16,7 @@ use crate::{
     certificates::{Authority, Pair, pem},
     ends::{VERSIONS, client, server},
     files::Files,
-    visits::{Clock, visit},
+    visits::{Clock, turned_away, visit},
 };
 
 fn with_lists<const N: usize>(authority: &Authority, lists: [String; N]) -> ClientRoots {
@@ -81,17 +86,21 @@ async fn a_list_that_expires_while_it_is_used_refuses_also_who_returns() {
     let alice = authority.client();
     for version in VERSIONS {
         let clock = Arc::new(Clock::default());
+        let soon = SystemTime::now() + Duration::from_secs(2 * 60 * 60);
+        let list = authority.crl_that([], |list| list.next_update = soon.into());
         let layer = server(&authority)
-            .client_auth(ClientAuth::Required(with_lists(&authority, [authority.crl([])])))
+            .client_auth(ClientAuth::Required(with_lists(&authority, [list])))
             .time_provider(clock.clone())
             .build()
             .unwrap();
         let returning = Arc::new(client(&authority, version, Some(&alice)));
         visit(&layer, &returning).await.unwrap();
         assert!(visit(&layer, &returning).await.unwrap().resumed, "there is a session to resume");
-        clock.put_forward(1980);
+        // The ticket is still good.
+        clock.put_forward_hours(3);
+        let expired = (HandshakeFailure::CrlExpired, AlertDescription::UnknownCA);
         for config in [returning, Arc::new(client(&authority, version, Some(&alice)))] {
-            assert_eq!(visit(&layer, &config).await.unwrap_err(), HandshakeFailure::CrlExpired);
+            assert_eq!(turned_away(&layer, &config).await, expired);
         }
     }
 }

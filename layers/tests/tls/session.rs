@@ -10,19 +10,19 @@ use std::{
 use portcullis_layers::{
     BoxError, Connection, Drain, LocalAddress, Notice, Peer,
     tls::{
-        TlsStream, TlsVersion,
-        rustls::{CipherSuite, NamedGroup},
+        HandshakeFailure, TlsLayer, TlsStream, TlsVersion,
+        rustls::{CipherSuite, ClientConnection, NamedGroup},
     },
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex},
     net::TcpStream,
 };
 use tower::{Layer, service_fn};
 
 use crate::{
     certificates::Authority,
-    ends::{VERSIONS, client, connect, refused, serve, server, soon, tcp},
+    ends::{VERSIONS, client, connect, connect_to, refused, serve, server, soon, tcp},
 };
 
 /// A connection that writes down what it is told.
@@ -156,4 +156,53 @@ async fn a_handshake_that_fails_is_only_started() {
     drop(client);
     refused(&layer, Noted::new(accepted, &notes)).await;
     assert_eq!(*notes.lock().unwrap(), ["started"]);
+}
+
+/// A client of this name, as far as its ClientHello.
+fn hello(authority: &Authority, name: &'static str) -> Vec<u8> {
+    let config = Arc::new(client(authority, VERSIONS[1], None));
+    let mut client = ClientConnection::new(config, name.try_into().unwrap()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_fails_knows_which_name_was_asked_for() {
+    let authority = Authority::new("a CA");
+    let layer = server(&authority).build().unwrap();
+    // Whatever came, and whatever came then.
+    let refusal = async |sent: &[u8], ends: bool| {
+        let (mut client, accepted) = duplex(16 * 1024);
+        client.write_all(sent).await.unwrap();
+        if ends {
+            client.shutdown().await.unwrap();
+        }
+        let error = refused(&layer, accepted).await;
+        (error.failure(), error.server_name().map(str::to_owned))
+    };
+    let whole = hello(&authority, "Localhost");
+    let name = || Some("localhost".to_owned());
+    assert_eq!(refusal(&whole, true).await, (HandshakeFailure::Eof, name()));
+    assert_eq!(refusal(&whole, false).await, (HandshakeFailure::Timeout, name()));
+    // Before it is known there is none, and an address is none.
+    assert_eq!(refusal(&whole[..40], true).await, (HandshakeFailure::Eof, None));
+    let nameless = hello(&authority, "127.0.0.1");
+    assert_eq!(refusal(&nameless, true).await, (HandshakeFailure::Eof, None));
+}
+
+#[tokio::test]
+async fn a_client_that_is_turned_away_is_known_by_the_name_that_it_asked_for() {
+    let authority = Authority::new("a CA");
+    let pair = authority.server();
+    let layer =
+        TlsLayer::builder().sni_certificate_pem("served.example", pair.pem, pair.key_pem).build().unwrap();
+    for name in ["other.example", "served.example"] {
+        let (io, accepted) = tcp().await;
+        // The certificate is for another name, which the client does not like either.
+        let config = Arc::new(client(&authority, VERSIONS[0], None));
+        let (error, connected) = tokio::join!(refused(&layer, accepted), connect_to(name, &config, io));
+        connected.unwrap_err();
+        assert_eq!(error.server_name(), Some(name));
+    }
 }
