@@ -73,13 +73,13 @@ async fn files_that_are_missing_or_wrong() {
     let missing = echo.place().path("missing.pem");
     let missing = missing.to_str().expect("text").to_owned();
     let echo = echo.option("--tls-cert", &missing).option("--tls-key", &files.key);
-    is_refused(echo, &[&missing]).await;
+    is_refused(echo, &[&missing, "`--tls-cert`"]).await;
 
     let echo = good();
     let files = identity.write(echo.place(), "server");
     let missing = echo.place().path("missing.pem");
     let echo = echo.option("--tls-cert", &files.certificate).option("--tls-key", &missing);
-    is_refused(echo, &["missing.pem"]).await;
+    is_refused(echo, &["missing.pem", "`--tls-key`"]).await;
 
     // A certificate where the key should be.
     let echo = good();
@@ -92,7 +92,7 @@ async fn files_that_are_missing_or_wrong() {
     let files = identity.write(echo.place(), "server");
     let other = Authority::new().server().write(echo.place(), "other");
     let echo = echo.option("--tls-cert", &files.certificate).option("--tls-key", &other.key);
-    is_refused(echo, &["other.key"]).await;
+    is_refused(echo, &["other.key", "`--tls-key`", "`--tls-cert`"]).await;
 
     let echo = good();
     let files = identity.write(echo.place(), "server");
@@ -100,7 +100,12 @@ async fn files_that_are_missing_or_wrong() {
         .option("--tls-cert", &files.certificate)
         .option("--tls-key", &files.key)
         .option("--client-ca", "/no/such/ca.pem");
-    is_refused(echo, &["/no/such/ca.pem"]).await;
+    is_refused(echo, &["/no/such/ca.pem", "`--client-ca`"]).await;
+
+    let echo = good();
+    let files = identity.write(echo.place(), "server");
+    let echo = echo.variable("TLS_CERTIFICATE", &files.certificate).variable("TLS_KEY", "/no/such/key.pem");
+    is_refused(echo, &["/no/such/key.pem", "`TLS_KEY`"]).await;
 
     is_refused(good().option("--pid-file", "/no/such/directory/echo.pid"), &["/no/such/directory/echo.pid"])
         .await;

@@ -63,6 +63,6 @@ pub(crate) fn layer(options: &Options, config: &Config) -> Result<Option<TlsLaye
             AnyError::from(format!("wrong `--sni-cert`: {error}"))
         }
         TlsConfigError::Alpn(_) => format!("wrong `--alpn`: {error}").into(),
-        error => error.into(),
+        error => config.tls_error(error).into(),
     })?))
 }

@@ -1,6 +1,9 @@
 //! What can be wrong with the configuration of TLS.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use tokio_rustls::rustls;
 
@@ -19,6 +22,15 @@ impl fmt::Display for PemSource {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Bytes => f.write_str("the PEM bytes given"),
+        }
+    }
+}
+
+impl PemSource {
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Bytes => None,
         }
     }
 }
@@ -202,4 +214,35 @@ pub enum TlsConfigError {
     /// rustls refuses it for a reason that is not named above.
     #[error("rustls refuses the TLS configuration")]
     Rustls(#[source] rustls::Error),
+}
+
+impl TlsConfigError {
+    /// The files that it is about: one, a certificate and a key that do not belong together, or none.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let [one, other] = match self {
+            Self::Read { path, .. } => [Some(path.as_path()), None],
+            Self::Malformed { from, .. }
+            | Self::NoCertificate { from }
+            | Self::NoCrl { from }
+            | Self::UnusableCrl { from, .. }
+            | Self::NoKey { from }
+            | Self::EncryptedKey { from }
+            | Self::UnusableKey { from, .. }
+            | Self::UnusableCertificate { from, .. } => [from.file(), None],
+            Self::KeyMismatch { certificate, key } => [certificate.file(), key.file()],
+            Self::TicketKeys(error) => [error.file(), None],
+            Self::NoCertificateConfigured
+            | Self::ServerName(_)
+            | Self::TwiceTheName(_)
+            | Self::StrictWithoutNames
+            | Self::UnknownName { .. }
+            | Self::NoneForVersion { .. }
+            | Self::RulesWithoutRoots
+            | Self::AlpnRequiredWithoutProtocols
+            | Self::NoClientRoots
+            | Self::Alpn(_)
+            | Self::Rustls(_) => [None, None],
+        };
+        one.into_iter().chain(other)
+    }
 }

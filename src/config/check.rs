@@ -12,7 +12,7 @@ use portcullis_layers::{allowlist::Networks, tls::IdentityRule};
 use tracing::Level;
 
 use super::{
-    Config, ConfigBuilder, ConfigError, Identity, Origin, Setting, Tls,
+    Config, ConfigBuilder, ConfigError, Identity, NamedFile, Origin, Setting, Tls,
     key::{self, Key},
     setting::Given,
     value::{Value, Wrong},
@@ -29,6 +29,12 @@ struct Read<T> {
     origin: Origin,
     text: String,
     value: T,
+}
+
+impl Read<PathBuf> {
+    fn named(&self) -> NamedFile {
+        NamedFile { path: self.value.clone(), setting: self.key.name, origin: self.origin.clone() }
+    }
 }
 
 impl<T> Read<T> {
@@ -265,6 +271,8 @@ struct TlsSettings {
 
 impl TlsSettings {
     fn check(self) -> Result<Option<Tls>, ConfigError> {
+        let named = [&self.certificate, &self.key, &self.client_ca, &self.client_crl];
+        let named = named.into_iter().flatten().map(Read::named).collect();
         let identity = Self::identity(self.certificate, self.key, self.pem)?;
         let client_ca = match (self.verify, self.client_ca) {
             (Some(verify), None) if verify.value => {
@@ -308,6 +316,7 @@ impl TlsSettings {
                 identities: self
                     .identities
                     .map(|lists| lists.into_iter().flat_map(|read| read.value).collect()),
+                named,
             })),
         }
     }

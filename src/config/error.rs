@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use portcullis_layers::tls::TlsConfigError;
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -53,10 +55,27 @@ pub enum ConfigError {
         /// What is missing or in the way, and what to do.
         what: String,
     },
+    /// TLS cannot be configured: a file is missing or wrong, for one. What is wrong is said by the source.
+    #[error("{}", named(.settings))]
+    Tls {
+        /// The settings that name its files, in prose, and where their values came from.
+        settings: Vec<(&'static str, Origin)>,
+        /// What is wrong, with the name of the file, and what to do.
+        source: Box<TlsConfigError>,
+    },
     /// There is no address to listen on.
     #[error(
         "there is no address to listen on: set `BIND`, as in `tcp://0.0.0.0:6789` or `unix:///run/echo.sock`, \
          or `PORT` for that port on every IPv4 address"
     )]
     NoAddress,
+}
+
+fn named(settings: &[(&str, Origin)]) -> String {
+    let named: Vec<_> =
+        settings.iter().map(|(setting, origin)| format!("{setting} (from {origin})")).collect();
+    match named.join(" or ") {
+        named if named.is_empty() => "TLS cannot be configured".to_owned(),
+        named => format!("wrong {named}"),
+    }
 }

@@ -110,6 +110,16 @@ struct Tls {
     client_ca: Option<PathBuf>,
     client_crl: Option<PathBuf>,
     identities: Option<Vec<IdentityRule>>,
+    /// Which settings name its files.
+    named: Vec<NamedFile>,
+}
+
+/// A file, the setting that names it, and where that came from.
+#[derive(Clone, Debug)]
+struct NamedFile {
+    path: PathBuf,
+    setting: &'static str,
+    origin: Origin,
 }
 
 /// The server's certificate and its private key.
@@ -184,15 +194,26 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The files are read here: [`TlsConfigError`] names the one that cannot be used.
+    /// The files are read here: [`ConfigError::Tls`] names the one that cannot be used, and the setting that it comes from.
     ///
     /// [`MaybeTlsLayer`]: portcullis_layers::tls::MaybeTlsLayer
-    pub fn tls_layer(&self) -> Result<Option<TlsLayer>, TlsConfigError> {
-        self.tls_builder().map(TlsBuilder::build).transpose()
+    pub fn tls_layer(&self) -> Result<Option<TlsLayer>, ConfigError> {
+        self.tls_builder().map(TlsBuilder::build).transpose().map_err(|error| self.tls_error(error))
+    }
+
+    /// What is wrong with a layer of [`tls_builder`](Self::tls_builder), with the settings that its files come from.
+    #[must_use]
+    pub fn tls_error(&self, source: TlsConfigError) -> ConfigError {
+        let named = self.tls.iter().flat_map(|tls| &tls.named);
+        let wrong = named.filter(|named| source.files().any(|file| file == named.path));
+        ConfigError::Tls {
+            settings: wrong.map(|named| (named.setting, named.origin.clone())).collect(),
+            source: Box::new(source),
+        }
     }
 
     /// What [`tls_layer`](Self::tls_layer) is built from, for a program that has more to say (ALPN, the timeout of
-    /// handshakes).
+    /// handshakes). Let [`tls_error`](Self::tls_error) explain what [`TlsBuilder::build`] says.
     #[must_use]
     pub fn tls_builder(&self) -> Option<TlsBuilder> {
         let tls = self.tls.as_ref()?;

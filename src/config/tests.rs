@@ -371,10 +371,40 @@ fn the_tls_layer_is_made_from_the_files() {
     assert!(pem.build().unwrap().tls_layer().unwrap().is_some());
     let error = files.tls_pem(certificate, key).build().unwrap_err();
     assert!(matches!(error, ConfigError::Conflict { .. }), "{error:?}");
+}
 
-    let missing = builder().tls_certificate(path("certificate")).tls_key(path("missing")).build().unwrap();
-    let error = missing.tls_layer().unwrap_err().to_string();
-    assert!(error.contains(path("missing").to_str().unwrap()), "{error}");
+#[test]
+fn a_tls_file_that_is_wrong_is_told_with_the_setting_that_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).into_os_string().into_string().unwrap();
+    let pair = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (one, other) = (pair(), pair());
+    std::fs::write(path("certificate"), one.cert.pem()).unwrap();
+    std::fs::write(path("key"), one.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("other"), other.signing_key.serialize_pem()).unwrap();
+    let told = |variables: [(&str, &str); 3]| {
+        let variables = variables.map(|(name, file)| (name, path(file)));
+        let config = Config::builder().bind("tcp://[::]:0").environment_from(variables);
+        let error = config.tls_min_version("TLSv1_3").build().unwrap().tls_layer().unwrap_err();
+        let text = crate::chain::Chain(&error).to_string();
+        assert!(text.contains(directory.path().to_str().unwrap()), "{text}");
+        error.to_string()
+    };
+    let (certificate, key, ca) = ("TLS_CERTIFICATE", "TLS_KEY", "CLIENT_TLS_CERTIFICATE_CA");
+    assert_eq!(
+        told([(certificate, "nowhere"), (key, "key"), (ca, "certificate")]),
+        "wrong TLS certificate (from the variable `TLS_CERTIFICATE`)"
+    );
+    assert_eq!(
+        told([(certificate, "certificate"), (key, "other"), (ca, "certificate")]),
+        "wrong TLS certificate (from the variable `TLS_CERTIFICATE`) or TLS key (from the variable `TLS_KEY`) or \
+         CA of clients (from the variable `CLIENT_TLS_CERTIFICATE_CA`)",
+        "a file may be named twice"
+    );
+    assert_eq!(
+        told([(certificate, "certificate"), (key, "key"), (ca, "other")]),
+        "wrong CA of clients (from the variable `CLIENT_TLS_CERTIFICATE_CA`)"
+    );
 }
 
 #[test]

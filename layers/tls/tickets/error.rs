@@ -1,6 +1,9 @@
 //! What can be wrong with ticket keys.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Ticket keys that cannot be used. Nothing of a key is in it.
 #[derive(Debug, thiserror::Error)]
@@ -54,4 +57,18 @@ pub enum TicketKeysError {
         /// How many there may be.
         most: usize,
     },
+}
+
+impl TicketKeysError {
+    /// The file, where it is about one.
+    pub(in super::super) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Random | Self::Form => None,
+            Self::Read { path, .. }
+            | Self::Line { path, .. }
+            | Self::Twice { path, .. }
+            | Self::Empty { path }
+            | Self::TooMany { path, .. } => Some(path),
+        }
+    }
 }
