@@ -14,15 +14,12 @@
 
 mod rig;
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use portcullis::layers::BoxError;
 
-use rig::{Client, Server, Stack, Tls, Work};
+use rig::{Quartiles, Sample, Server, Side, Stack, Tls, Work};
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -85,8 +82,17 @@ fn run(options: &Options) -> Result<(), BoxError> {
     );
     for work in Work::ALL.into_iter().filter(|work| work.name().contains(&options.work)) {
         let layer = work.is_tls().then_some(&tls.layer);
-        let mut bare = Side::new(work, Server::start(Stack::Bare, layer)?, &tls, options)?;
-        let mut other = Side::new(work, Server::start(options.stack, layer)?, &tls, options)?;
+        let side = |stack| {
+            let server = Server::start(stack, layer)?;
+            let connections = match work {
+                // A few are enough to keep the server busy, and their buffers stay in the caches.
+                Work::Streaming | Work::TlsStreaming => 4,
+                _ => options.connections,
+            };
+            let client = work.client(server.address, &tls.client, connections)?;
+            Ok::<_, BoxError>(Side::new(server, client))
+        };
+        let (mut bare, mut other) = (side(Stack::Bare)?, side(options.stack)?);
         let length = Duration::from_millis(options.length);
 
         // Not counted: caches, buffers and branch predictors get warm.
@@ -130,84 +136,5 @@ fn amount(rate: f64, work: Work) -> String {
         "bytes" => format!("{:.0} MB/s", rate / 1e6),
         "round trips" => format!("{rate:.0} trips/s"),
         _ => format!("{rate:.0} conn/s"),
-    }
-}
-
-/// A server and the client that loads it.
-struct Side {
-    // Dropped first: the server would wait for nobody, but has less to clear away.
-    client: Box<dyn Client>,
-    server: Server,
-}
-
-/// What one side did in one round.
-struct Sample {
-    work: u64,
-    took: Duration,
-    processor: Duration,
-}
-
-impl Side {
-    fn new(work: Work, server: Server, tls: &Tls, options: &Options) -> Result<Self, BoxError> {
-        let connections = match work {
-            // A few are enough to keep the server busy, and their buffers stay in the caches.
-            Work::Streaming | Work::TlsStreaming => 4,
-            _ => options.connections,
-        };
-        let client = work.client(server.address, &tls.client, connections)?;
-        Ok(Self { client, server })
-    }
-
-    fn measure(&mut self, length: Duration) -> Result<Sample, BoxError> {
-        let processor = self.server.processor_time()?;
-        let began = Instant::now();
-        let mut work = 0;
-        loop {
-            work += self.client.turn()?;
-            let took = began.elapsed();
-            if took >= length {
-                let processor = self.server.processor_time()? - processor;
-                return Ok(Sample { work, took, processor });
-            }
-        }
-    }
-}
-
-impl Sample {
-    /// Work in a second.
-    fn rate(&self) -> f64 {
-        self.work as f64 / self.took.as_secs_f64()
-    }
-
-    /// Seconds of the server's processor for a unit of work.
-    fn cost(&self) -> f64 {
-        self.processor.as_secs_f64() / self.work as f64
-    }
-
-    /// The share of the time in which the server was running.
-    fn busy(&self) -> f64 {
-        self.processor.as_secs_f64() / self.took.as_secs_f64()
-    }
-}
-
-struct Quartiles {
-    lower: f64,
-    median: f64,
-    upper: f64,
-}
-
-impl Quartiles {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_unstable_by(f64::total_cmp);
-        let at = |quarter: usize| values.get((values.len().saturating_sub(1)) * quarter / 4);
-        let value = |quarter| at(quarter).copied().unwrap_or(f64::NAN);
-        Self { lower: value(1), median: value(2), upper: value(3) }
-    }
-}
-
-impl std::fmt::Display for Quartiles {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.3} [{:.3} {:.3}]", self.median, self.lower, self.upper)
     }
 }

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName, UnixTime},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
     version::TLS13,
 };
 
@@ -32,16 +32,26 @@ impl Tls {
             .min_version(TlsVersion::V1_3)
             .build()?;
 
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let schemes = provider.signature_verification_algorithms.supported_schemes();
-        let mut client = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Credulous { schemes }))
-            .with_no_client_auth();
-        client.resumption = Resumption::disabled();
-        Ok(Self { layer, client: Arc::new(client) })
+        Ok(Self { layer, client: Arc::new(client_config(None)?) })
     }
+}
+
+/// A client that believes every server, resumes nothing, and has this certificate.
+pub(crate) fn client_config(
+    own: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+) -> Result<ClientConfig, BoxError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let schemes = provider.signature_verification_algorithms.supported_schemes();
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Credulous { schemes }));
+    let mut client = match own {
+        Some((certificate, key)) => client.with_client_auth_cert(vec![certificate], key)?,
+        None => client.with_no_client_auth(),
+    };
+    client.resumption = Resumption::disabled();
+    Ok(client)
 }
 
 /// Believes everything: verifying takes longer than signing, and the client would hold up the server.

@@ -11,13 +11,15 @@
 #![allow(dead_code, unused_imports)]
 
 mod certificate;
+mod measure;
 mod server;
 mod stack;
 mod work;
 
 pub(crate) use {
-    certificate::Tls,
+    certificate::{Tls, client_config},
+    measure::{Quartiles, Sample, Side},
     server::{Server, exporter},
     stack::Stack,
-    work::{Client, Work},
+    work::{Churn, Client, Work},
 };

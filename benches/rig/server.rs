@@ -52,6 +52,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server, with TLS if there is a layer for it.
     pub(crate) fn start(stack: Stack, tls: Option<&TlsLayer>) -> Result<Self, BoxError> {
+        Self::with_buffer(BUFFER, stack, tls)
+    }
+
+    /// As [`start`](Self::start); the echo reads so many bytes at a time.
+    pub(crate) fn with_buffer(buffer: usize, stack: Stack, tls: Option<&TlsLayer>) -> Result<Self, BoxError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             // For `perf report --comm`.
@@ -59,8 +64,8 @@ impl Server {
             .enable_all()
             .build()?;
         let address = match stack {
-            Stack::Bare => runtime.block_on(bare(tls))?,
-            _ => runtime.block_on(layered(stack, tls.cloned()))?,
+            Stack::Bare => runtime.block_on(bare(buffer, tls))?,
+            _ => runtime.block_on(layered(buffer, stack, tls.cloned()))?,
         };
         Ok(Self { address, runtime })
     }
@@ -74,8 +79,8 @@ impl Server {
 }
 
 /// Echoes until the peer is done: what every server here does with a connection.
-async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(buffer: usize, mut stream: S) -> io::Result<()> {
+    let mut buffer = vec![0; buffer];
     loop {
         let length = stream.read(&mut buffer).await?;
         if length == 0 {
@@ -87,7 +92,7 @@ async fn echo<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()
 }
 
 /// What one writes without portcullis.
-async fn bare(tls: Option<&TlsLayer>) -> io::Result<SocketAddr> {
+async fn bare(buffer: usize, tls: Option<&TlsLayer>) -> io::Result<SocketAddr> {
     // With the options of a `GracefulListener`'s socket, which the accepted ones inherit.
     let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_address(true)?;
@@ -110,8 +115,10 @@ async fn bare(tls: Option<&TlsLayer>) -> io::Result<SocketAddr> {
         loop {
             let (stream, _) = listener.accept().await?;
             match acceptor.clone() {
-                None => tokio::spawn(echo(stream)),
-                Some(acceptor) => tokio::spawn(async move { echo(acceptor.accept(stream).await?).await }),
+                None => tokio::spawn(echo(buffer, stream)),
+                Some(acceptor) => {
+                    tokio::spawn(async move { echo(buffer, acceptor.accept(stream).await?).await })
+                }
             };
         }
         #[allow(unreachable_code, reason = "the type of the error")]
@@ -121,7 +128,7 @@ async fn bare(tls: Option<&TlsLayer>) -> io::Result<SocketAddr> {
 }
 
 /// The same through portcullis.
-async fn layered(stack: Stack, tls: Option<TlsLayer>) -> Result<SocketAddr, BoxError> {
+async fn layered(buffer: usize, stack: Stack, tls: Option<TlsLayer>) -> Result<SocketAddr, BoxError> {
     // Counters that are counted for nobody would cost less.
     exporter()?;
     let generation = Generation::builder().signals(false).start().await?;
@@ -132,13 +139,24 @@ async fn layered(stack: Stack, tls: Option<TlsLayer>) -> Result<SocketAddr, BoxE
 
     let services = ServiceBuilder::new();
     match stack {
-        Stack::Bare | Stack::Listener => serve(&generation, services.layer(tls).service_fn(echo)),
-        Stack::Metrics => serve(&generation, services.layer(metrics).layer(tls).service_fn(echo)),
-        Stack::Track => serve(&generation, services.layer(track).layer(tls).service_fn(echo)),
-        Stack::Allowlist => serve(&generation, services.layer(allowlist).layer(tls).service_fn(echo)),
+        Stack::Bare | Stack::Listener => {
+            serve(&generation, services.layer(tls).service_fn(move |stream| echo(buffer, stream)))
+        }
+        Stack::Metrics => serve(
+            &generation,
+            services.layer(metrics).layer(tls).service_fn(move |stream| echo(buffer, stream)),
+        ),
+        Stack::Track => serve(
+            &generation,
+            services.layer(track).layer(tls).service_fn(move |stream| echo(buffer, stream)),
+        ),
+        Stack::Allowlist => serve(
+            &generation,
+            services.layer(allowlist).layer(tls).service_fn(move |stream| echo(buffer, stream)),
+        ),
         Stack::Full => {
             let services = services.layer(metrics).layer(track).layer(allowlist).layer(tls);
-            serve(&generation, services.service_fn(echo))
+            serve(&generation, services.service_fn(move |stream| echo(buffer, stream)))
         }
     }
 }

@@ -135,16 +135,16 @@ impl<S: Read + Write> Client for Echoes<S> {
 }
 
 /// Connect, one ping, close.
-struct Churn {
-    server: SocketAddr,
-    connections: usize,
-    source: u32,
+pub(crate) struct Churn {
+    pub(crate) server: SocketAddr,
+    pub(crate) connections: usize,
+    pub(crate) source: u32,
 }
 
 impl Churn {
     /// Connects from the next of the 65 thousand addresses in 127.1.0.0/16: closed connections keep their ports for a minute, and those of one
     /// address would run out.
-    fn open(&mut self) -> io::Result<TcpStream> {
+    pub(crate) fn open(&mut self) -> io::Result<TcpStream> {
         self.source = (self.source + 1) % (1 << 16);
         connect(self.server, Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 0).to_bits() + self.source))
     }

@@ -1,0 +1,167 @@
+//! How many bytes does an idle connection take? Servers of bare tokio and of a whole stack, each a process of its own, hold so many
+//! connections on which a ping has come and gone.
+//!
+//! ```text
+//! cargo bench --bench memory                          # the whole stack beside bare tokio
+//! cargo bench --bench memory -- --stack track         # what one layer costs
+//! ```
+//!
+//! Counted is the memory that the server's process has of its own (`RssAnon` of proc_pid_status(5)), divided among the connections, but
+//! for the first ones, which pay for what is shared. The echo has a small buffer: what a service needs is not the layers'. What the
+//! kernel has for a socket is the same for both, and not in it.
+
+mod rig;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    process::{Child, ChildStdin, Command, ExitCode, Stdio},
+};
+
+use clap::Parser;
+use portcullis::layers::BoxError;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use rig::{Client, Quartiles, Server, Stack, Tls, Work};
+
+/// Bytes that the echo reads at a time.
+const BUFFER: usize = 64;
+
+#[derive(Debug, Parser)]
+struct Options {
+    /// What stands beside bare tokio: bare, listener, metrics, track, allowlist or full
+    #[arg(long, default_value = "full")]
+    stack: Stack,
+
+    /// Connections that are counted
+    #[arg(long, default_value_t = 4000)]
+    connections: usize,
+
+    /// Processes of each kind
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+
+    /// One process of each kind with a few connections: does it run?
+    #[arg(long)]
+    test: bool,
+
+    /// Be the server: how this program starts itself
+    #[arg(long, hide = true)]
+    serve: Option<Stack>,
+
+    /// Serve TLS
+    #[arg(long, hide = true)]
+    tls: bool,
+
+    // Given by cargo bench; not given by cargo test.
+    #[arg(long, hide = true)]
+    bench: bool,
+
+    #[arg(long, hide = true)]
+    nocapture: bool,
+}
+
+fn main() -> ExitCode {
+    let mut options = Options::parse();
+    if options.test || !options.bench {
+        (options.rounds, options.connections) = (1, 10);
+    }
+    let result = match options.serve {
+        Some(stack) => serve(stack, options.tls),
+        None => run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("memory: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), BoxError> {
+    let tls = Tls::new()?;
+    println!("{:<5}  {:>12}  {:>12}  {:<22}", "work", Stack::Bare, options.stack, "ratio");
+    for work in [Work::PingPong, Work::TlsPingPong] {
+        let bytes = |stack| bytes_per_connection(stack, work, &tls, options.connections);
+        let rounds = (0..options.rounds).map(|_| Ok((bytes(Stack::Bare)?, bytes(options.stack)?)));
+        let rounds = rounds.collect::<Result<Vec<_>, BoxError>>()?;
+        println!(
+            "{:<5}  {:>10.0} B  {:>10.0} B  {:<22}",
+            if work.is_tls() { "TLS" } else { "plain" },
+            Quartiles::of(rounds.iter().map(|(bare, _)| *bare)).median,
+            Quartiles::of(rounds.iter().map(|(_, other)| *other)).median,
+            Quartiles::of(rounds.iter().map(|(bare, other)| other / bare)).to_string(),
+        );
+    }
+    Ok(())
+}
+
+fn bytes_per_connection(stack: Stack, work: Work, tls: &Tls, connections: usize) -> Result<f64, BoxError> {
+    raise_limit()?;
+    let process = Process::start(stack, work.is_tls())?;
+    let hold = |connections| {
+        let mut client = work.client(process.address, &tls.client, connections)?;
+        client.turn()?;
+        Ok::<Box<dyn Client>, BoxError>(client)
+    };
+    let _first = hold(connections / 10)?;
+    let before = process.memory()?;
+    let _others = hold(connections)?;
+    Ok((process.memory()? - before) / connections as f64)
+}
+
+/// A server in a process of its own, which ends when this is dropped.
+struct Process {
+    address: SocketAddr,
+    child: Child,
+    // Its end is the server's.
+    _stdin: ChildStdin,
+}
+
+impl Process {
+    fn start(stack: Stack, tls: bool) -> Result<Self, BoxError> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["--serve", stack.name()]).args(tls.then_some("--tls"));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("both are pipes".into());
+        };
+        let mut address = String::new();
+        BufReader::new(stdout).read_line(&mut address)?;
+        Ok(Self { address: address.trim_end().parse()?, child, _stdin: stdin })
+    }
+
+    /// In bytes.
+    fn memory(&self) -> Result<f64, BoxError> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kilobytes: f64 =
+            line.and_then(|line| line.strip_suffix("kB")).ok_or("no RssAnon")?.trim().parse()?;
+        Ok(kilobytes * 1024.)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn serve(stack: Stack, tls: bool) -> Result<(), BoxError> {
+    raise_limit()?;
+    let layer = tls.then(Tls::new).transpose()?.map(|tls| tls.layer);
+    let server = Server::with_buffer(BUFFER, stack, layer.as_ref())?;
+    println!("{}", server.address);
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// As many descriptors as there may be.
+fn raise_limit() -> Result<(), BoxError> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+}
