@@ -27,6 +27,8 @@ use rig::{Client, Quartiles, Server, Stack, Tls, Work};
 
 /// Bytes that the echo reads at a time.
 const BUFFER: usize = 64;
+/// Connections that come at the same time: no more than may be in their handshake.
+const CROWD: usize = 100;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -101,15 +103,18 @@ fn run(options: &Options) -> Result<(), BoxError> {
 fn bytes_per_connection(stack: Stack, work: Work, tls: &Tls, connections: usize) -> Result<f64, BoxError> {
     raise_limit()?;
     let process = Process::start(stack, work.is_tls())?;
-    let hold = |connections| {
-        let mut client = work.client(process.address, &tls.client, connections)?;
-        client.turn()?;
-        Ok::<Box<dyn Client>, BoxError>(client)
+    let hold = |crowds| {
+        let held = (0..crowds).map(|_| {
+            let mut client = work.client(process.address, &tls.client, CROWD)?;
+            client.turn()?;
+            Ok::<Box<dyn Client>, BoxError>(client)
+        });
+        held.collect::<Result<Vec<_>, _>>()
     };
-    let _first = hold(connections / 10)?;
+    let _first = hold(4)?;
     let before = process.memory()?;
-    let _others = hold(connections)?;
-    Ok((process.memory()? - before) / connections as f64)
+    let others = hold(connections.div_ceil(CROWD))?;
+    Ok((process.memory()? - before) / (others.len() * CROWD) as f64)
 }
 
 /// A server in a process of its own, which ends when this is dropped.

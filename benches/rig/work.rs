@@ -80,7 +80,11 @@ impl Work {
         tls: &Arc<ClientConfig>,
         connections: usize,
     ) -> Result<Box<dyn Client>, BoxError> {
-        let plain = || (0..connections).map(|_| connect(server, Ipv4Addr::LOCALHOST));
+        // From many addresses: to find a free port of a single one takes the longer, the more of them are used.
+        let plain = || {
+            let mut churn = Churn { server, connections, source: 0 };
+            (0..connections).map(move |_| churn.open())
+        };
         let sessions = || plain().map(|stream| session(stream?, tls));
         Ok(match self {
             Self::Churn => Box::new(Churn { server, connections, source: 0 }),
