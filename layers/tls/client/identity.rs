@@ -86,8 +86,9 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 /// For a log; what is not printable is escaped.
 impl fmt::Display for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.uris.iter().chain(&self.dns_names).chain(&self.common_names);
-        if let Some(name) = names.into_iter().next() {
+        let mut names = self.uris.iter().chain(&self.dns_names).chain(&self.common_names);
+        // A CA may have signed an empty one.
+        if let Some(name) = names.find(|name| !name.is_empty()) {
             return name.escape_debug().fmt(f);
         }
         match self.ip_addresses.first() {
@@ -180,6 +181,7 @@ mod tests {
     #[test]
     fn it_is_shown_by_the_name_that_says_the_most() {
         let mut identity = named_nothing();
+        identity.uris.push(String::new());
         assert_eq!(identity.to_string(), "serial 0a01");
         identity.ip_addresses.push("2001:db8::7".parse().unwrap());
         assert_eq!(identity.to_string(), "2001:db8::7");
