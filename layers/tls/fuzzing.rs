@@ -24,7 +24,7 @@ pub fn ticket(data: &[u8]) {
         Ok(()) => _ = ticketer.encrypt(data),
         Err(_) => assert_eq!(keys.export(), before),
     }
-    tickets::fuzzing::contents(data);
+    tickets::fuzzing::session(data);
     tickets::fuzzing::file(data);
 }
 

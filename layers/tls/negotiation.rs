@@ -14,7 +14,7 @@ use tokio_rustls::{
     server::{FallibleAccept, TlsStream},
 };
 
-use super::{client::Shown, live::Live, recipe::Material, wire::Wire};
+use super::{live::Live, recipe::Material, tickets::handshaking, wire::Wire};
 use crate::Connection;
 
 /// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a
@@ -28,7 +28,7 @@ pub(super) struct Negotiation<C> {
 
 enum Stage<C> {
     Hello(LazyConfigAcceptor<Wire<C>>),
-    Rest(FallibleAccept<Wire<C>>, Arc<Material>, Shown),
+    Rest(FallibleAccept<Wire<C>>, Arc<Material>),
     Over,
 }
 
@@ -64,11 +64,9 @@ impl<C: Connection> Future for Negotiation<C> {
                             self.stage = Stage::Over;
                             return Poll::Ready(Err((error, start.io)));
                         }
-                        let shown = Shown::default();
                         // Looks at the client's tickets.
-                        let rest =
-                            shown.during(|| start.into_stream(material.config.clone()).into_fallible());
-                        self.stage = Stage::Rest(rest, material, shown);
+                        let rest = handshaking(|| start.into_stream(material.config.clone()).into_fallible());
+                        self.stage = Stage::Rest(rest, material);
                     }
                     Err(error) => {
                         let wire = acceptor.take_io().expect("it fails once, and keeps the stream then");
@@ -76,9 +74,9 @@ impl<C: Connection> Future for Negotiation<C> {
                         return Poll::Ready(Err((error, wire)));
                     }
                 },
-                Stage::Rest(rest, _, shown) => {
-                    let result = ready!(shown.during(|| Pin::new(rest).poll(cx)));
-                    let Stage::Rest(_, material, _) = mem::replace(&mut self.stage, Stage::Over) else {
+                Stage::Rest(rest, _) => {
+                    let result = ready!(handshaking(|| Pin::new(rest).poll(cx)));
+                    let Stage::Rest(_, material) = mem::replace(&mut self.stage, Stage::Over) else {
                         continue;
                     };
                     return Poll::Ready(result.map(|stream| (stream, material)));

@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use super::{ClientIdentity, IdentityRules, Shown};
+use super::{ClientIdentity, IdentityRules};
 
 /// Everything that decides whether a client's certificate is good: webpki with CAs and revocation lists, then the
 /// identity rules.
@@ -71,7 +71,6 @@ impl ClientCertVerifier for Judge {
             error => error,
         })?;
         self.allow(end_entity)?;
-        Shown::note(end_entity, intermediates);
         Ok(verified)
     }
 

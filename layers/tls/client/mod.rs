@@ -10,7 +10,6 @@ mod judge;
 mod revocation;
 mod roots;
 mod rules;
-mod shown;
 
 pub use auth::ClientAuth;
 pub use identity::ClientIdentity;
@@ -19,4 +18,3 @@ pub use revocation::{ExpiredCrl, UnknownRevocation};
 pub use roots::ClientRoots;
 pub(super) use roots::moment;
 pub use rules::{IdentityRule, IdentityRules, ParseIdentityRuleError};
-pub(super) use shown::Shown;

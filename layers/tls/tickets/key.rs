@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{ROTATION, TICKET_LIFETIME};
 use crate::tls::{
     crypto::{
-        aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+        aead::{AES_256_GCM, Aad, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, UnboundKey},
         rand::{SecureRandom, SystemRandom},
     },
     digest,
@@ -80,19 +80,23 @@ impl Key {
         self.born.map_or(Duration::ZERO, |born| now.checked_sub(born).map_or(ROTATION, Duration::from_secs))
     }
 
-    /// The nonce, and `contents` sealed by AES-256-GCM; `authenticated` must be the same when it is opened.
+    /// The nonce, and both parts of the contents sealed by AES-256-GCM; `authenticated` must be the same when it is opened.
     ///
-    /// `contents` should have room for the tag. Every nonce is random: 2^32 of them are safe with one key (NIST SP 800-38D, 8.3), in 6 hours or until the file gets a
+    /// Every nonce is random: 2^32 of them are safe with one key (NIST SP 800-38D, 8.3), in 6 hours or until the file gets a
     /// new line.
-    pub(super) fn seal(&self, authenticated: &[u8], mut contents: Zeroizing<Vec<u8>>) -> Option<Vec<u8>> {
+    pub(super) fn seal(&self, authenticated: &[u8], head: &[u8], body: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;
+        // With room for the tag: a vector that grows leaves what is in the clear behind.
+        let mut contents = Zeroizing::new(Vec::with_capacity(head.len() + body.len() + MAX_TAG_LEN));
+        contents.extend_from_slice(head);
+        contents.extend_from_slice(body);
         let nonce_used = Nonce::assume_unique_for_key(nonce);
         self.cipher.seal_in_place_append_tag(nonce_used, Aad::from(authenticated), &mut *contents).ok()?;
         Some([&nonce[..], &contents].concat())
     }
 
-    /// What [`seal`](Self::seal) was given.
+    /// What [`seal`](Self::seal) was given, in one.
     pub(super) fn open(&self, authenticated: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_LEN>()?;
         let mut contents = Zeroizing::new(sealed.to_vec());

@@ -6,12 +6,13 @@
 //! more: it is judged before its session is resumed. What else a session is bound
 //! to is rustls's part: the version, the cipher suite and the server name. The application protocol is agreed on anew each time.
 
-mod contents;
 mod error;
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
 mod key;
 mod keys;
+mod once;
+mod session;
 #[cfg(test)]
 mod tests;
 mod ticketer;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 pub use error::TicketKeysError;
 pub use keys::TicketKeys;
+pub(super) use once::handshaking;
 pub(super) use ticketer::Ticketer;
 
 /// How long a key seals tickets before the next one does.
