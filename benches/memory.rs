@@ -29,6 +29,8 @@ use rig::{Client, Quartiles, Server, Stack, Tls, Work};
 const BUFFER: usize = 64;
 /// Connections that come at the same time: no more than may be in their handshake.
 const CROWD: usize = 100;
+/// Connections that come first, and are not counted.
+const FIRST: usize = 400;
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -67,7 +69,7 @@ struct Options {
 fn main() -> ExitCode {
     let mut options = Options::parse();
     if options.test || !options.bench {
-        (options.rounds, options.connections) = (1, 10);
+        (options.rounds, options.connections) = (1, CROWD);
     }
     let result = match options.serve {
         Some(stack) => serve(stack, options.tls),
@@ -101,7 +103,13 @@ fn run(options: &Options) -> Result<(), BoxError> {
 }
 
 fn bytes_per_connection(stack: Stack, work: Work, tls: &Tls, connections: usize) -> Result<f64, BoxError> {
-    raise_limit()?;
+    let descriptors = raise_limit()?;
+    // Some are for other things.
+    if descriptors < (FIRST + connections + 100) as u64 {
+        return Err(
+            format!("{connections} connections are too many: {descriptors} descriptors may be open").into()
+        );
+    }
     let process = Process::start(stack, work.is_tls())?;
     let hold = |crowds| {
         let held = (0..crowds).map(|_| {
@@ -111,7 +119,7 @@ fn bytes_per_connection(stack: Stack, work: Work, tls: &Tls, connections: usize)
         });
         held.collect::<Result<Vec<_>, _>>()
     };
-    let _first = hold(4)?;
+    let _first = hold(FIRST / CROWD)?;
     let before = process.memory()?;
     let others = hold(connections.div_ceil(CROWD))?;
     Ok((process.memory()? - before) / (others.len() * CROWD) as f64)
@@ -135,7 +143,9 @@ impl Process {
         };
         let mut address = String::new();
         BufReader::new(stdout).read_line(&mut address)?;
-        Ok(Self { address: address.trim_end().parse()?, child, _stdin: stdin })
+        let address =
+            address.trim_end().parse().map_err(|_| "the server has not started: see what it says above")?;
+        Ok(Self { address, child, _stdin: stdin })
     }
 
     /// In bytes.
@@ -165,8 +175,9 @@ fn serve(stack: Stack, tls: bool) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// As many descriptors as there may be.
-fn raise_limit() -> Result<(), BoxError> {
+/// As many descriptors as there may be; says how many that is.
+fn raise_limit() -> Result<u64, BoxError> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(maximum.unwrap_or(u64::MAX))
 }

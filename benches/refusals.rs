@@ -25,7 +25,7 @@ use portcullis::layers::{
     tls::{ClientAuth, ClientRoots, HandshakeCap, TlsLayer},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, pki_types::ServerName};
+use tokio_rustls::rustls::{self, AlertDescription, ClientConfig, ClientConnection, pki_types::ServerName};
 
 use rig::{Churn, Client, Quartiles, Server, Side, Stack, client_config};
 
@@ -112,7 +112,7 @@ fn run(options: &Options) -> Result<(), BoxError> {
             let churn = Churn { server: server.address, connections: options.connections, source: 0 };
             Ok::<_, BoxError>(Side::new(server, Box::new(Visits { churn, approach })))
         };
-        let honest = Approach::Tls { config: site.honest.clone(), name: NAME, refused: false };
+        let honest = Approach::Tls { config: site.honest.clone(), name: NAME, alert: None };
         let mut served = side(HandshakeCap::default(), honest)?;
         let cap = match kind {
             Kind::LimitTotal => HandshakeCap::new(0, 0),
@@ -169,8 +169,11 @@ impl Site {
     }
 
     fn approach(&self, kind: Kind) -> Approach {
-        let tls =
-            |config: &Arc<ClientConfig>, name| Approach::Tls { config: config.clone(), name, refused: true };
+        let tls = |config: &Arc<ClientConfig>, name, alert| Approach::Tls {
+            config: config.clone(),
+            name,
+            alert: Some(alert),
+        };
         match kind {
             Kind::LimitTotal => Approach::Bytes { sent: b"", ends: false, answer: b"" },
             Kind::EofEmpty => Approach::Bytes { sent: b"", ends: true, answer: b"" },
@@ -179,9 +182,9 @@ impl Site {
                 let sent = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
                 Approach::Bytes { sent, ends: true, answer: &[21, 3, 3, 0, 2, 2, 50] }
             }
-            Kind::Sni => tls(&self.honest, "other.example"),
-            Kind::CertMissing => tls(&self.nameless, NAME),
-            Kind::CertUnknownCa => tls(&self.stranger, NAME),
+            Kind::Sni => tls(&self.honest, "other.example", AlertDescription::UnrecognisedName),
+            Kind::CertMissing => tls(&self.nameless, NAME, AlertDescription::CertificateRequired),
+            Kind::CertUnknownCa => tls(&self.stranger, NAME, AlertDescription::UnknownCA),
         }
     }
 }
@@ -204,7 +207,7 @@ enum Approach {
     /// Says this, ends or waits, and hears that.
     Bytes { sent: &'static [u8], ends: bool, answer: &'static [u8] },
     /// Makes a handshake.
-    Tls { config: Arc<ClientConfig>, name: &'static str, refused: bool },
+    Tls { config: Arc<ClientConfig>, name: &'static str, alert: Option<AlertDescription> },
 }
 
 /// Connect, approach, close; many at a time.
@@ -238,7 +241,7 @@ impl Client for Visits {
         }
         for (session, stream) in &mut visits {
             let as_expected = match (&self.approach, session) {
-                (Approach::Tls { refused, .. }, Some(session)) => talk(session, stream).is_err() == *refused,
+                (Approach::Tls { alert, .. }, Some(session)) => talk(session, stream)? == *alert,
                 (Approach::Bytes { answer, .. }, _) => hear(stream)? == *answer,
                 (Approach::Tls { .. }, None) => false,
             };
@@ -250,8 +253,19 @@ impl Client for Visits {
     }
 }
 
-/// A whole session, in which nothing is said. On TLS 1.3 a client learns after its handshake that it was refused.
-fn talk(session: &mut ClientConnection, stream: &mut TcpStream) -> io::Result<()> {
+/// A whole session, in which nothing is said, and the alert that it ended with, if it did. On TLS 1.3 a client learns after its
+/// handshake that it was refused.
+fn talk(session: &mut ClientConnection, stream: &mut TcpStream) -> io::Result<Option<AlertDescription>> {
+    match whole(session, stream) {
+        Ok(()) => Ok(None),
+        Err(error) => match error.get_ref().and_then(|carried| carried.downcast_ref()) {
+            Some(rustls::Error::AlertReceived(alert)) => Ok(Some(*alert)),
+            _ => Err(error),
+        },
+    }
+}
+
+fn whole(session: &mut ClientConnection, stream: &mut TcpStream) -> io::Result<()> {
     session.complete_io(stream)?;
     session.send_close_notify();
     session.write_tls(stream)?;

@@ -30,7 +30,13 @@
 //! openssl ca -config ca.cnf -cert ca.pem -keyfile ca.key -gencrl -out new.crl && mv new.crl ca.crl
 //! ```
 
-use std::{error::Error, io, path::PathBuf};
+use std::{
+    error::Error,
+    io::{self, IsTerminal},
+    iter,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use portcullis::{
     Generation,
@@ -44,8 +50,20 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceBuilder;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    match serve().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // What it says, and what that comes from.
+            let chain = iter::successors(Some(&*error as &dyn Error), |&error| error.source());
+            eprintln!("mtls: {}", chain.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let directory = PathBuf::from(arguments.next().ok_or("name the directory of the certificates")?);
     let allowed = arguments.map(|rule| rule.parse()).collect::<Result<Vec<IdentityRule>, _>>()?;

@@ -107,6 +107,15 @@ async fn files_that_are_missing_or_wrong() {
     let echo = echo.variable("TLS_CERTIFICATE", &files.certificate).variable("TLS_KEY", "/no/such/key.pem");
     is_refused(echo, &["/no/such/key.pem", "`TLS_KEY`"]).await;
 
+    // What is wrong is the list, not the CA that is in its place.
+    let echo = good();
+    let files = identity.write(echo.place(), "server");
+    let ca = echo.place().path("clients.pem");
+    std::fs::write(&ca, Authority::new().pem()).expect("a file of ours");
+    let echo = echo.option("--tls-cert", &files.certificate).option("--tls-key", &files.key);
+    let told = echo.option("--client-ca", &ca).option("--crl", &ca).run_to_its_end().await;
+    told.refused(&["wrong revocation list of clients (from the option `--crl`)", "clients.pem"]);
+
     is_refused(good().option("--pid-file", "/no/such/directory/echo.pid"), &["/no/such/directory/echo.pid"])
         .await;
     is_refused(good().option("--log-file", "/no/such/directory/echo.log"), &["/no/such/directory/echo.log"])
@@ -164,6 +173,15 @@ async fn tls_that_is_half_said() {
     let files = Authority::new().server().write(echo.place(), "server");
     let value = format!("10.0.0.1={},{}", files.certificate.display(), files.key.display());
     is_refused(echo.flag("--tls-self-signed").option("--sni-cert", value), &["--sni-cert", "10.0.0.1"]).await;
+
+    // The same certificate as that of `--tls-cert`, which is good.
+    let echo = good();
+    let authority = Authority::new();
+    let files = authority.server().write(echo.place(), "server");
+    let other = authority.server().write(echo.place(), "other");
+    let value = format!("example.org={},{}", files.certificate.display(), other.key.display());
+    let echo = echo.option("--tls-cert", &files.certificate).option("--tls-key", &files.key);
+    is_refused(echo.option("--sni-cert", value), &["wrong `--sni-cert`", "`example.org`", "other.key"]).await;
 }
 
 #[tokio::test]

@@ -120,6 +120,25 @@ async fn but_not_a_broken_one() {
     shows(&server, &config, &next).await;
 }
 
+/// Nothing is wrong with the file, and nobody but clients would notice.
+#[tokio::test]
+async fn one_that_has_expired_is_told_in_the_log_once() {
+    let server = Echo::new(Kind::Tls).start().await;
+    let start = server.log().len();
+    let expired = server.authority().expired_client();
+    replace_identity(&server, &expired);
+    let told =
+        |line: &str| line.contains("WARN") && line.contains("has expired") && line.contains("server.crt");
+    server.log().wait_from(start, "it has expired", told).await;
+    // It is looked at again, and is the same.
+    let again = server.log().len();
+    server.serving().signal(Signal::HUP);
+    server.log().wait_from(again, "a reload", |line| line.contains("TLS reloaded")).await;
+    replace_identity(&server, &server.authority().server());
+    server.log().wait_from(again, "the next", |line| line.contains("reason=\"files changed\"")).await;
+    assert_eq!(server.log().count_from(start, told), 1, "{}", server.log().text());
+}
+
 #[tokio::test]
 async fn each_server_name_has_its_own() {
     let authority = Authority::new();

@@ -51,8 +51,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME=CERT,KEY")]
     pub(crate) sni_cert: Vec<SniCertificate>,
 
-    /// An application protocol to agree on, the preferred one first; may be repeated
-    #[arg(long, value_name = "PROTOCOL")]
+    /// Application protocols to agree on, separated by commas, the preferred one first; may be repeated
+    #[arg(long, value_name = "PROTOCOLS", value_delimiter = ',')]
     pub(crate) alpn: Vec<String>,
 
     /// CAs in PEM; clients must show a certificate of theirs [CLIENT_TLS_CERTIFICATE_CA]

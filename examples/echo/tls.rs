@@ -7,7 +7,10 @@ use portcullis::{
     layers::tls::{TlsConfigError, TlsLayer},
 };
 
-use crate::{AnyError, options::Options};
+use crate::{
+    AnyError,
+    options::{Options, in_one_line},
+};
 
 /// The value of `--sni-cert`: `NAME=CERT,KEY`.
 #[derive(Clone, Debug)]
@@ -59,8 +62,8 @@ pub(crate) fn layer(options: &Options, config: &Config) -> Result<Option<TlsLaye
     }
     let layer = builder.alpn(&options.alpn).end_revoked(options.end_revoked).build();
     Ok(Some(layer.map_err(|error| match error {
-        TlsConfigError::ServerName(_) | TlsConfigError::TwiceTheName(_) => {
-            AnyError::from(format!("wrong `--sni-cert`: {error}"))
+        TlsConfigError::ServerName(_) | TlsConfigError::TwiceTheName(_) | TlsConfigError::ForName { .. } => {
+            AnyError::from(format!("wrong `--sni-cert`: {}", in_one_line(&error)))
         }
         TlsConfigError::Alpn(_) => format!("wrong `--alpn`: {error}").into(),
         error => config.tls_error(error).into(),

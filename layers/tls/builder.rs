@@ -149,7 +149,7 @@ impl TlsBuilder {
     }
 
     /// Whether open connections are ended (`revoked`) whose client would not be let in any more after a reload that changed
-    /// CAs, revocation lists or rules. By default they go on.
+    /// CAs or revocation lists. By default they go on.
     ///
     /// Every connection with a client certificate is then judged again after such a reload, in its own task; also one whose
     /// stream was moved out of its service, when it is read from or written to next, or at once if somebody waits in it.

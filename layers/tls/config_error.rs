@@ -52,6 +52,33 @@ pub enum TlsConfigError {
         source: io::Error,
     },
 
+    /// What was given for a path is PEM text. It may be a key, and is shown nowhere.
+    #[error(
+        "what was given for the path of a PEM file is PEM text itself (not shown): write it to a file, and give its path"
+    )]
+    TextForPath,
+
+    /// What is wrong with the certificate for a server name, or its key.
+    #[error("the certificate for the server name `{name}` cannot be served")]
+    ForName {
+        /// The name, as it was given.
+        name: String,
+        /// What is wrong.
+        source: Box<TlsConfigError>,
+    },
+
+    /// A certificate among the CAs that vouch for clients says of itself that it is none.
+    #[error(
+        "certificate number {number} in {from} is no CA (it says `CA:FALSE`), and its holder could vouch for others: give the \
+         certificate of the CA that has signed it, and say whom to let in by identity rules"
+    )]
+    NotACa {
+        /// Where the certificate came from.
+        from: PemSource,
+        /// Its place, from 1.
+        number: usize,
+    },
+
     /// The text breaks the rules of PEM (RFC 7468).
     #[error("{from} is not valid PEM: {problem}")]
     Malformed {
@@ -181,7 +208,10 @@ pub enum TlsConfigError {
     },
 
     /// A certificate cannot be read.
-    #[error("certificate number {number} in {from} cannot be used")]
+    #[error(
+        "certificate number {number} in {from} cannot be used: it must be an X.509 certificate of version 3 (`openssl x509 -in FILE \
+         -text` shows what it is)"
+    )]
     UnusableCertificate {
         /// Where the certificate came from.
         from: PemSource,
@@ -217,7 +247,7 @@ pub enum TlsConfigError {
 }
 
 impl TlsConfigError {
-    /// The files that it is about: one, a certificate and a key that do not belong together, or none.
+    /// The files that it is about, but for those of a [server name](Self::ForName): one, a certificate and a key that do not belong together, or none.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let [one, other] = match self {
             Self::Read { path, .. } => [Some(path.as_path()), None],
@@ -228,10 +258,13 @@ impl TlsConfigError {
             | Self::NoKey { from }
             | Self::EncryptedKey { from }
             | Self::UnusableKey { from, .. }
+            | Self::NotACa { from, .. }
             | Self::UnusableCertificate { from, .. } => [from.file(), None],
             Self::KeyMismatch { certificate, key } => [certificate.file(), key.file()],
             Self::TicketKeys(error) => [error.file(), None],
             Self::NoCertificateConfigured
+            | Self::TextForPath
+            | Self::ForName { .. }
             | Self::ServerName(_)
             | Self::TwiceTheName(_)
             | Self::StrictWithoutNames

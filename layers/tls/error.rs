@@ -1,37 +1,56 @@
 //! Why a TLS handshake failed.
 
-use std::{error::Error, io, time::Duration};
+use std::{error::Error, fmt, io, time::Duration};
 
 use tokio_rustls::rustls::{
     AlertDescription as Alert, CertificateError as Certificate, Error as Rustls, InvalidMessage,
     PeerMisbehaved,
 };
 
-use super::wire::{Opening, Wire};
+use super::{
+    ClientIdentity,
+    negotiation::Seen,
+    wire::{Opening, Wire},
+};
 
 /// A TLS handshake that failed. The service above never saw the connection.
+///
+/// ```
+/// use portcullis_layers::tls::{HandshakeCause, HandshakeError};
+///
+/// fn tell(error: &HandshakeError) {
+///     let (name, client) = (error.server_name(), error.client());
+///     match error.cause() {
+///         HandshakeCause::EofEmpty => {} // a health probe
+///         HandshakeCause::Timeout { after } => println!("too slow for {name:?}: {after:?}"),
+///         cause => println!("{}: {cause}; it asked for {name:?} as {client:?}", error.failure()),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct HandshakeError {
+    cause: HandshakeCause,
+    seen: Seen,
+}
+
+/// How a handshake failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum HandshakeError {
+pub enum HandshakeCause {
     /// It took too long, however far it had come.
     #[error("the TLS handshake was not complete after {after:?}")]
     Timeout {
         /// The time it was given.
         after: Duration,
-        /// See [`HandshakeError::server_name`].
-        server_name: Option<Box<str>>,
     },
 
-    /// The client closed the connection without a byte, as health probes and port scanners do.
+    /// The client closed the connection without a byte, or reset it, as health probes and port scanners do.
     #[error("the client closed the connection without a byte")]
     EofEmpty,
 
     /// The client closed the connection in the middle of the handshake.
     #[error("the client closed the connection in the middle of the TLS handshake")]
-    Eof {
-        /// See [`HandshakeError::server_name`].
-        server_name: Option<Box<str>>,
-    },
+    Eof,
 
     /// rustls refused what the client sent, or the client refused what rustls sent.
     #[error("TLS handshake failed: {failure}")]
@@ -40,30 +59,38 @@ pub enum HandshakeError {
         failure: HandshakeFailure,
         /// What rustls says about it.
         source: Rustls,
-        /// See [`HandshakeError::server_name`].
-        server_name: Option<Box<str>>,
     },
 
     /// The stream below failed.
     #[error("input or output failed during the TLS handshake")]
-    Io {
-        /// What the stream says about it.
-        source: io::Error,
-        /// See [`HandshakeError::server_name`].
-        server_name: Option<Box<str>>,
-    },
+    Io(#[source] io::Error),
 }
 
 impl HandshakeError {
+    pub(super) const fn of(cause: HandshakeCause, seen: Seen) -> Self {
+        Self { cause, seen }
+    }
+
+    /// Classifies what tokio-rustls says, knowing what came over the wire.
+    pub(super) fn new<C>(error: io::Error, wire: &Wire<C>, seen: Seen) -> Self {
+        Self::of(HandshakeCause::new(error, wire), seen)
+    }
+
+    /// How it failed.
+    #[must_use]
+    pub const fn cause(&self) -> &HandshakeCause {
+        &self.cause
+    }
+
     /// The kind of failure: the label of the metric and the word of the log.
     #[must_use]
     pub const fn failure(&self) -> HandshakeFailure {
-        match self {
-            Self::Timeout { .. } => HandshakeFailure::Timeout,
-            Self::EofEmpty => HandshakeFailure::EofEmpty,
-            Self::Eof { .. } => HandshakeFailure::Eof,
-            Self::Tls { failure, .. } => *failure,
-            Self::Io { .. } => HandshakeFailure::Io,
+        match &self.cause {
+            HandshakeCause::Timeout { .. } => HandshakeFailure::Timeout,
+            HandshakeCause::EofEmpty => HandshakeFailure::EofEmpty,
+            HandshakeCause::Eof => HandshakeFailure::Eof,
+            HandshakeCause::Tls { failure, .. } => *failure,
+            HandshakeCause::Io(_) => HandshakeFailure::Io,
         }
     }
 
@@ -71,31 +98,47 @@ impl HandshakeError {
     /// case. For a log; a client may write what it likes, so it is no label of a metric.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
-        match self {
-            Self::EofEmpty => None,
-            Self::Timeout { server_name, .. }
-            | Self::Eof { server_name }
-            | Self::Tls { server_name, .. }
-            | Self::Io { server_name, .. } => server_name.as_deref(),
-        }
+        self.seen.server_name.as_deref()
     }
 
-    /// Classifies what tokio-rustls says, knowing what came over the wire.
-    pub(super) fn new<C>(error: io::Error, wire: &Wire<C>, server_name: Option<Box<str>>) -> Self {
+    /// Whom the client's certificate names, where that is what was refused.
+    ///
+    /// For a log, where it is displayed. **It may be a lie:** whether a CA of yours vouches for it depends on the
+    /// [`failure`](Self::failure), and that the client holds its key was not proved.
+    #[must_use]
+    pub fn client(&self) -> Option<&ClientIdentity> {
+        self.seen.refused.as_deref()
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl Error for HandshakeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
+}
+
+impl HandshakeCause {
+    fn new<C>(error: io::Error, wire: &Wire<C>) -> Self {
         let opening = wire.opening();
         // Downcast in two steps, so that an error which is not rustls's stays as it is, with its number.
         if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Rustls>) {
             return match error.downcast::<Rustls>() {
-                Ok(source) => {
-                    Self::Tls { failure: HandshakeFailure::of(&source, opening), source, server_name }
-                }
-                Err(source) => Self::Io { source, server_name },
+                Ok(source) => Self::Tls { failure: HandshakeFailure::of(&source, opening), source },
+                Err(error) => Self::Io(error),
             };
         }
         match (error.kind(), opening) {
             (io::ErrorKind::UnexpectedEof, Opening::Empty) if wire.ended() => Self::EofEmpty,
-            (io::ErrorKind::UnexpectedEof, _) if wire.ended() => Self::Eof { server_name },
-            _ => Self::Io { source: error, server_name },
+            // So end those probes that do not want their port to wait (HAProxy's).
+            (io::ErrorKind::ConnectionReset, Opening::Empty) => Self::EofEmpty,
+            (io::ErrorKind::UnexpectedEof, _) if wire.ended() => Self::Eof,
+            _ => Self::Io(error),
         }
     }
 }
@@ -106,7 +149,7 @@ impl HandshakeError {
 pub enum HandshakeFailure {
     /// Not complete in time.
     Timeout,
-    /// The client closed without a byte.
+    /// The client closed without a byte, or reset the connection.
     EofEmpty,
     /// The client went away in the middle: it closed, or said close_notify or user_canceled.
     Eof,

@@ -18,7 +18,7 @@ use super::{
     recipe::Material,
     revocable::{Revocable, Waits},
 };
-use crate::{BoxError, CloseReason, Connection, RejectReason};
+use crate::{BoxError, Connection, RejectReason};
 
 pin_project! {
     /// The future of [`Tls`](super::Tls): the handshake, then the inner service's future.
@@ -110,12 +110,14 @@ where
                     }
                 }
                 StateProj::Service { future, watched } => {
-                    if watched.as_ref().is_some_and(Watched::is_revoked) {
-                        Err(CloseReason::Revoked.into())
+                    let watched = watched.as_ref();
+                    if let Some(revoked) = watched.and_then(Watched::revoked) {
+                        Err(revoked)
                     } else if let Poll::Ready(result) = future.poll(cx) {
-                        result.map_err(Into::into)
-                    } else if watched.as_ref().is_some_and(|watched| watched.is_revoked_or_waits(cx)) {
-                        Err(CloseReason::Revoked.into())
+                        // It may have failed for no other reason.
+                        result.map_err(|error| watched.and_then(Watched::revoked).unwrap_or(error.into()))
+                    } else if let Some(revoked) = watched.and_then(|watched| watched.revoked_or_waits(cx)) {
+                        Err(revoked)
                     } else {
                         return Poll::Pending;
                     }
@@ -132,12 +134,12 @@ where
 struct Watched(Arc<Revocable>);
 
 impl Watched {
-    fn is_revoked(&self) -> bool {
-        self.0.is_revoked()
+    fn revoked(&self) -> Option<BoxError> {
+        self.0.is_revoked().then(|| self.0.reason())
     }
 
-    fn is_revoked_or_waits(&self, cx: &Context<'_>) -> bool {
-        self.0.is_revoked_or_waits(Waits::Future, cx)
+    fn revoked_or_waits(&self, cx: &Context<'_>) -> Option<BoxError> {
+        self.0.is_revoked_or_waits(Waits::Future, cx).then(|| self.0.reason())
     }
 }
 

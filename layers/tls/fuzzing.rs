@@ -32,7 +32,8 @@ pub fn ticket(data: &[u8]) {
 pub fn identity(data: &[u8]) {
     if let Some(identity) = ClientIdentity::of(&CertificateDer::from(data)) {
         let shown = identity.to_string();
-        assert!(!shown.is_empty() && !shown.chars().any(char::is_control), "{shown:?}");
+        let harmful = |c: char| c.is_control() || ['\u{202e}', '\u{2028}'].contains(&c);
+        assert!(!shown.is_empty() && !shown.chars().any(harmful), "{shown:?}");
     }
     let rule = str::from_utf8(data).ok().and_then(|text| text.parse::<IdentityRule>().ok());
     if let Some(rule) = rule {

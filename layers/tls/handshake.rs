@@ -15,8 +15,14 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::rustls::{self, AlertDescription};
 
 use super::{
-    HandshakeError, HandshakeFailure, TlsLayer, TlsStream, cap::InProgress, error::is_unknown_name,
-    farewell::Farewell, live::Live, negotiation::Negotiation, recipe::Material, wire::Wire,
+    HandshakeCause, HandshakeError, HandshakeFailure, TlsLayer, TlsStream,
+    cap::InProgress,
+    error::is_unknown_name,
+    farewell::Farewell,
+    live::Live,
+    negotiation::{Negotiation, Seen},
+    recipe::Material,
+    wire::Wire,
 };
 use crate::{BoxError, CloseReason, Connection, Notice};
 
@@ -101,12 +107,12 @@ impl<C: Connection> Future for Handshake<C> {
                         return Poll::Ready(Ok((stream, judged)));
                     }
                     Poll::Ready(Err((error, wire))) => {
-                        let server_name = negotiation.take_server_name();
+                        let seen = negotiation.take_seen();
                         *this.stage = Stage::Over;
                         if is_ending(&error) {
                             return Poll::Ready(Err(error.into()));
                         }
-                        let error = HandshakeError::new(error, &wire, server_name);
+                        let error = HandshakeError::new(error, &wire, seen);
                         let Some(farewell) = farewell(&error, wire) else {
                             return Poll::Ready(Err(error.into()));
                         };
@@ -116,9 +122,10 @@ impl<C: Connection> Future for Handshake<C> {
                     }
                     Poll::Pending => {
                         ready!(this.deadline.as_mut().poll(cx));
-                        let server_name = negotiation.take_server_name();
+                        let seen = negotiation.take_seen();
                         *this.stage = Stage::Over;
-                        let error = HandshakeError::Timeout { after: *this.timeout, server_name };
+                        let cause = HandshakeCause::Timeout { after: *this.timeout };
+                        let error = HandshakeError::of(cause, seen);
                         return Poll::Ready(Err(error.into()));
                     }
                 },
@@ -142,10 +149,10 @@ fn judge<C>(
     material: &Arc<Material>,
 ) -> Result<Arc<Material>, HandshakeError> {
     let session = stream.session();
-    let failed = |source| HandshakeError::Tls {
-        failure: HandshakeFailure::of_session(&source),
-        source,
-        server_name: session.server_name().map(Box::from),
+    let failed = |source| {
+        let cause = HandshakeCause::Tls { failure: HandshakeFailure::of_session(&source), source };
+        let server_name = session.server_name().map(Box::from);
+        HandshakeError::of(cause, Seen { server_name, refused: session.client_identity().map(Box::new) })
     };
     if material.alpn_required && session.alpn().is_none() {
         return Err(failed(rustls::Error::NoApplicationProtocol));
@@ -165,7 +172,7 @@ fn is_ending(error: &io::Error) -> bool {
 
 /// How to part from a client that must be told what was wrong.
 fn farewell<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Option<Farewell<C>> {
-    let HandshakeError::Tls { source, .. } = error else { return None };
+    let HandshakeCause::Tls { source, .. } = error.cause() else { return None };
     if matches!(source, rustls::Error::AlertReceived(_)) {
         return None;
     }

@@ -31,8 +31,7 @@ struct Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// Whether clients are now judged by other CAs, revocation lists or rules. Sessions from before are then not
-    /// resumed.
+    /// Whether clients are now judged by other CAs or revocation lists. Sessions from before are then not resumed.
     pub trust_changed: bool,
 }
 

@@ -30,7 +30,7 @@
 //!   whichever process that shares the [`TicketKeys`]. Its holder makes a full handshake with the certificate that it has by now, or is
 //!   told by an alert what is wrong with it.
 //! - **That the client goes on being allowed**: where you ask for it ([`TlsBuilder::end_revoked`]), by this layer, after each
-//!   reload that changed CAs, lists or rules; otherwise by nobody, and a connection lasts as long as it lasts. Nobody ends one
+//!   reload that changed CAs or lists (rules are settings of the program; they change with the next one); otherwise by nobody, and a connection lasts as long as it lasts. Nobody ends one
 //!   whose certificate expires meanwhile.
 //! - **The server name** ([`TlsBuilder::sni_certificate_files`]): by this layer, to choose a certificate. A client that asks
 //!   for none of the names gets the default certificate and judges for itself, or is refused
@@ -44,8 +44,8 @@
 //!   read, each key belongs to its certificate, each CA and list can be used. What cannot be used is named, and everything stays
 //!   as it was. Not whether a server certificate is in its dates ([`TlsLayer::expiries`] tells) or fits its name.
 //!
-//! A session of a client with a certificate is sealed and resumed by the layer alone: whoever takes the configuration
-//! ([`TlsLayer::config`]) and makes handshakes without the layer gives such a client no ticket.
+//! Where client certificates are asked for, sessions are sealed and resumed by the layer alone: whoever takes the configuration
+//! ([`TlsLayer::config`]) and makes handshakes without the layer gives no tickets, and resumes by none.
 //!
 //! With a configuration of your own ([`TlsLayer::from_config`]) it is as that says: of all this the layer then does nothing, and
 //! resumption must be seen to.
@@ -100,6 +100,8 @@ mod pem;
 mod policy;
 mod recipe;
 mod revocable;
+mod revoked;
+mod scope;
 mod service;
 mod session;
 mod stamp;
@@ -115,12 +117,13 @@ pub use client::{
     UnknownRevocation,
 };
 pub use config_error::{PemSource, TlsConfigError};
-pub use error::{HandshakeError, HandshakeFailure};
+pub use error::{HandshakeCause, HandshakeError, HandshakeFailure};
 pub use expiry::{Expiry, ExpiryKind};
 pub use future::TlsFuture;
 pub use layer::TlsLayer;
 pub use live::Reloaded;
 pub use maybe::{MaybeTls, MaybeTlsFuture, MaybeTlsLayer, MaybeTlsStream};
+pub use revoked::Revoked;
 pub use service::Tls;
 pub use session::TlsSession;
 pub use stamp::FileStamps;

@@ -14,7 +14,7 @@ use tokio_rustls::{
     server::{FallibleAccept, TlsStream},
 };
 
-use super::{live::Live, recipe::Material, tickets::handshaking, wire::Wire};
+use super::{ClientIdentity, live::Live, recipe::Material, scope::handshaking, wire::Wire};
 use crate::Connection;
 
 /// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a
@@ -22,8 +22,15 @@ use crate::Connection;
 pub(super) struct Negotiation<C> {
     live: Arc<Live>,
     stage: Stage<C>,
-    /// What the client asks for, once it has.
-    server_name: Option<Box<str>>,
+    seen: Seen,
+}
+
+/// What is known of a client by what it has sent.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) server_name: Option<Box<str>>,
+    /// Whose certificate was refused.
+    pub(super) refused: Option<Box<ClientIdentity>>,
 }
 
 enum Stage<C> {
@@ -35,14 +42,14 @@ enum Stage<C> {
 impl<C: Connection> Negotiation<C> {
     pub(super) fn new(live: Arc<Live>, wire: Wire<C>) -> Self {
         let stage = Stage::Hello(LazyConfigAcceptor::new(Acceptor::default(), wire));
-        Self { live, stage, server_name: None }
+        Self { live, stage, seen: Seen::default() }
     }
 }
 
 impl<C> Negotiation<C> {
-    /// The name that the client has asked for, if it has; not needed here any more.
-    pub(super) const fn take_server_name(&mut self) -> Option<Box<str>> {
-        self.server_name.take()
+    /// For who is to say why it failed; not needed here any more.
+    pub(super) fn take_seen(&mut self) -> Seen {
+        mem::take(&mut self.seen)
     }
 }
 
@@ -58,14 +65,15 @@ impl<C: Connection> Future for Negotiation<C> {
                         let material = self.live.current();
                         let hello = start.client_hello();
                         let admitted = material.admit(&hello);
-                        self.server_name = hello.server_name().map(Box::from);
+                        self.seen.server_name = hello.server_name().map(Box::from);
                         if let Err(error) = admitted {
                             let error = io::Error::new(io::ErrorKind::InvalidData, error);
                             self.stage = Stage::Over;
                             return Poll::Ready(Err((error, start.io)));
                         }
                         // Looks at the client's tickets.
-                        let rest = handshaking(|| start.into_stream(material.config.clone()).into_fallible());
+                        let into_stream = || start.into_stream(material.config.clone()).into_fallible();
+                        let (rest, _) = handshaking(into_stream);
                         self.stage = Stage::Rest(rest, material);
                     }
                     Err(error) => {
@@ -75,7 +83,9 @@ impl<C: Connection> Future for Negotiation<C> {
                     }
                 },
                 Stage::Rest(rest, _) => {
-                    let result = ready!(handshaking(|| Pin::new(rest).poll(cx)));
+                    let (result, refused) = handshaking(|| Pin::new(rest).poll(cx));
+                    self.seen.refused = refused.map(Box::new);
+                    let result = ready!(result);
                     let Stage::Rest(_, material) = mem::replace(&mut self.stage, Stage::Over) else {
                         continue;
                     };

@@ -1,6 +1,11 @@
 //! Certificates and keys from PEM text, with errors that say what to do.
 
-use std::{fmt, fs, path::PathBuf, time::SystemTime};
+use std::{
+    fmt, fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use tokio_rustls::rustls::{
     CertRevocationListError,
@@ -13,6 +18,9 @@ use tokio_rustls::rustls::{
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::{Expiry, ExpiryKind, PemSource, TlsConfigError, client::moment};
+
+/// How a block of PEM begins.
+const BEGIN: &[u8] = b"-----BEGIN";
 
 /// PEM text, or the file it is in.
 #[derive(Clone)]
@@ -42,8 +50,9 @@ impl fmt::Debug for Pem {
 impl Pem {
     pub(super) fn source(&self) -> PemSource {
         match self {
-            Self::File(path) => PemSource::File(path.clone()),
-            Self::Bytes(_) => PemSource::Bytes,
+            // Nor may it be shown.
+            Self::File(path) if !is_text(path) => PemSource::File(path.clone()),
+            Self::File(_) | Self::Bytes(_) => PemSource::Bytes,
         }
     }
 
@@ -61,6 +70,8 @@ impl Pem {
 
     fn read(&self) -> Result<Vec<u8>, TlsConfigError> {
         match self {
+            // It would be in the error, and that in a log.
+            Self::File(path) if is_text(path) => Err(TlsConfigError::TextForPath),
             Self::File(path) => {
                 fs::read(path).map_err(|source| TlsConfigError::Read { path: path.clone(), source })
             }
@@ -130,6 +141,17 @@ impl Pem {
         };
         TlsConfigError::Malformed { from: self.source(), problem }
     }
+}
+
+/// Whether this is what belongs into a file, where its path was asked for.
+fn is_text(path: &Path) -> bool {
+    path.as_os_str().as_bytes().windows(BEGIN.len()).any(|window| window == BEGIN)
+}
+
+/// Whether a certificate says that its holder may not issue others (basic constraints; RFC 5280, 4.2.1.9).
+pub(super) fn is_no_ca(certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return false };
+    matches!(parsed.basic_constraints(), Ok(Some(constraints)) if !constraints.value.ca)
 }
 
 /// When the first certificate of a chain ends.

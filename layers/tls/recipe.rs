@@ -171,7 +171,9 @@ impl Recipe {
         }
         let mut names = Names::new(default.filter(|_| !self.strict_sni));
         for (name, pem) in &self.named {
-            names.add(name, read(pem)?)?;
+            let certificate = read(pem)
+                .map_err(|source| TlsConfigError::ForName { name: name.clone(), source: source.into() })?;
+            names.add(name, certificate)?;
         }
         Ok(names)
     }

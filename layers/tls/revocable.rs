@@ -3,7 +3,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Wake, Waker},
@@ -13,13 +13,15 @@ use atomic_waker::AtomicWaker;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{live::Live, recipe::Material};
+use super::{ClientIdentity, HandshakeFailure, Revoked, live::Live, recipe::Material};
+use crate::{BoxError, CloseReason};
 
 /// Shared by the future and the stream of a connection, which may be polled by several tasks, and either may outlive the
 /// other. When others are trusted, all of them are woken, and the first to come judges the client again.
 pub(super) struct Revocable {
     bell: Arc<Bell>,
-    revoked: AtomicBool,
+    /// Once it is.
+    revoked: OnceLock<Option<Revoked>>,
     watch: Mutex<Watch>,
 }
 
@@ -54,7 +56,7 @@ impl Revocable {
     pub(super) fn new(live: Arc<Live>, judged: &Material, chain: Vec<CertificateDer<'static>>) -> Self {
         let superseded = Box::pin(judged.superseded.clone().cancelled_owned());
         let watch = Mutex::new(Watch { live, chain, superseded });
-        let this = Self { bell: Arc::default(), revoked: AtomicBool::new(false), watch };
+        let this = Self { bell: Arc::default(), revoked: OnceLock::new(), watch };
         // Hangs up the bell.
         this.judge_again();
         this
@@ -62,7 +64,16 @@ impl Revocable {
 
     /// Whether the client is let in no more.
     pub(super) fn is_revoked(&self) -> bool {
-        self.revoked.load(Ordering::Acquire) || (self.bell.rung.load(Ordering::Acquire) && self.judge_again())
+        self.revoked.get().is_some() || (self.bell.rung.load(Ordering::Acquire) && self.judge_again())
+    }
+
+    /// What to say of it, once it is.
+    pub(super) fn reason(&self) -> BoxError {
+        match self.revoked.get() {
+            Some(Some(revoked)) => revoked.clone().into(),
+            // What cannot be read any more was no client.
+            _ => CloseReason::Revoked.into(),
+        }
     }
 
     /// As [`is_revoked`](Self::is_revoked); if it is let in, this task is woken when that is to be asked again.
@@ -80,14 +91,17 @@ impl Revocable {
     fn judge_again(&self) -> bool {
         // Who comes second waits for the judgement of the first.
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.revoked.load(Ordering::Acquire) {
+        if self.revoked.get().is_some() {
             return true;
         }
         let waker = Waker::from(self.bell.clone());
         while watch.superseded.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             let current = watch.live.current();
-            if current.judge(&watch.chain).is_err() {
-                self.revoked.store(true, Ordering::Release);
+            if let Err(error) = current.judge(&watch.chain) {
+                let client = watch.chain.first().and_then(ClientIdentity::of);
+                let failure = HandshakeFailure::of_session(&error);
+                // Nobody else sets it: the lock is ours.
+                _ = self.revoked.set(client.map(|client| Revoked::new(client, failure)));
                 self.bell.wake_all();
                 return true;
             }

@@ -26,7 +26,8 @@ use crate::{BoxError, Connection};
 ///
 /// [`RejectReason::LimitTotal`](crate::RejectReason) or `LimitPeer` if too many handshakes are in progress
 /// ([`HandshakeCap`](super::HandshakeCap)), [`HandshakeError`](super::HandshakeError) if the handshake fails; the inner
-/// service is then not called. [`CloseReason::Revoked`](crate::CloseReason) if the client is let in no more. An
+/// service is then not called. [`Revoked`](super::Revoked), whose source is
+/// [`CloseReason::Revoked`](crate::CloseReason), if the client is let in no more. An
 /// `io::Error` that carries a [`CloseReason`](crate::CloseReason) (a layer below has ended the connection for
 /// a reason of its own) is passed on as it is. After the handshake, what the inner service says.
 ///

@@ -33,7 +33,7 @@ struct Read<T> {
 
 impl Read<PathBuf> {
     fn named(&self) -> NamedFile {
-        NamedFile { path: self.value.clone(), setting: self.key.name, origin: self.origin.clone() }
+        NamedFile { path: self.value.clone(), key: self.key, origin: self.origin.clone() }
     }
 }
 

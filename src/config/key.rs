@@ -1,7 +1,7 @@
 //! The names of the settings.
 
 /// One setting, under the three names it has.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     /// In prose.
     pub(super) name: &'static str,

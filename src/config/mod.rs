@@ -27,6 +27,7 @@ use portcullis_layers::{
 };
 use tracing::Level;
 
+use self::key::Key;
 use crate::{Bind, StartCommand};
 
 pub use self::{
@@ -118,8 +119,26 @@ struct Tls {
 #[derive(Clone, Debug)]
 struct NamedFile {
     path: PathBuf,
-    setting: &'static str,
+    key: Key,
     origin: Origin,
+}
+
+impl NamedFile {
+    /// The same file may be named by several settings, for what is wrong with it in one of these.
+    fn is_meant_by(&self, error: &TlsConfigError) -> bool {
+        use TlsConfigError as E;
+        let is_what_is_wrong = match error {
+            E::NoKey { .. } | E::EncryptedKey { .. } | E::UnusableKey { .. } => self.key == key::TLS_KEY,
+            E::NoCrl { .. } | E::UnusableCrl { .. } => self.key == key::CLIENT_CRL,
+            E::NotACa { .. } => self.key == key::CLIENT_CA,
+            E::NoCertificate { .. } | E::UnusableCertificate { .. } => {
+                [key::TLS_CERTIFICATE, key::CLIENT_CA].contains(&self.key)
+            }
+            E::KeyMismatch { .. } => [key::TLS_CERTIFICATE, key::TLS_KEY].contains(&self.key),
+            _ => true,
+        };
+        is_what_is_wrong && error.files().any(|file| file == self.path)
+    }
 }
 
 /// The server's certificate and its private key.
@@ -205,11 +224,9 @@ impl Config {
     #[must_use]
     pub fn tls_error(&self, source: TlsConfigError) -> ConfigError {
         let named = self.tls.iter().flat_map(|tls| &tls.named);
-        let wrong = named.filter(|named| source.files().any(|file| file == named.path));
-        ConfigError::Tls {
-            settings: wrong.map(|named| (named.setting, named.origin.clone())).collect(),
-            source: Box::new(source),
-        }
+        let wrong = named.filter(|named| named.is_meant_by(&source));
+        let settings = wrong.map(|named| (named.key.name, named.origin.clone())).collect();
+        ConfigError::Tls { settings, source: Box::new(source) }
     }
 
     /// What [`tls_layer`](Self::tls_layer) is built from, for a program that has more to say (ALPN, the timeout of

@@ -397,9 +397,8 @@ fn a_tls_file_that_is_wrong_is_told_with_the_setting_that_names_it() {
     );
     assert_eq!(
         told([(certificate, "certificate"), (key, "other"), (ca, "certificate")]),
-        "wrong TLS certificate (from the variable `TLS_CERTIFICATE`) or TLS key (from the variable `TLS_KEY`) or \
-         CA of clients (from the variable `CLIENT_TLS_CERTIFICATE_CA`)",
-        "a file may be named twice"
+        "wrong TLS certificate (from the variable `TLS_CERTIFICATE`) or TLS key (from the variable `TLS_KEY`)",
+        "but not the CA, which is the same file"
     );
     assert_eq!(
         told([(certificate, "certificate"), (key, "key"), (ca, "other")]),

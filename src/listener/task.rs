@@ -15,6 +15,7 @@ use portcullis_layers::{
     tls::{HandshakeError, HandshakeFailure},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::field;
 
 use crate::{chain::Chain, generation::ForcedBegun};
 
@@ -110,10 +111,9 @@ where
     }
 }
 
-/// What a client asked for whose handshake failed.
-fn server_name<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
-    let mut chain = iter::successors(Some(error), |&error| error.source());
-    chain.find_map(|error| error.downcast_ref::<HandshakeError>()?.server_name())
+/// The failed handshake among the sources of an error.
+fn failed_handshake<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a HandshakeError> {
+    iter::successors(Some(error), |&error| error.source()).find_map(<dyn Error>::downcast_ref)
 }
 
 /// The log line of a connection's end: the louder, the more it is ours to mend.
@@ -128,6 +128,9 @@ fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
         Ending::Closed(CloseReason::Service) => {
             tracing::warn!(listener, %peer, reason = %ending, %error, "service failed");
         }
+        Ending::Closed(CloseReason::Revoked) => {
+            tracing::info!(listener, %peer, reason = %ending, %error, "connection ended");
+        }
         Ending::Closed(CloseReason::DrainForced) => {
             tracing::info!(listener, %peer, reason = %ending, "connection ended");
         }
@@ -136,8 +139,10 @@ fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
             tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended");
         }
         Ending::HandshakeFailed(_) => {
-            let sni = server_name(error.0);
-            tracing::info!(listener, %peer, sni, reason = %ending, %error, "handshake failed");
+            let failed = failed_handshake(error.0);
+            let server_name = failed.and_then(HandshakeError::server_name);
+            let client = failed.and_then(HandshakeError::client).map(field::display);
+            tracing::info!(listener, %peer, server_name, client, reason = %ending, %error, "handshake failed");
         }
         Ending::Rejected(RejectReason::Address) => {
             tracing::info!(listener, %peer, reason = %ending, "connection rejected");

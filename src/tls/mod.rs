@@ -6,9 +6,13 @@
 mod metrics;
 mod watch;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use portcullis_layers::tls::{FileStamps, Reloaded, TlsConfigError, TlsLayer};
+use portcullis_layers::tls::{Expiry, ExpiryKind, FileStamps, Reloaded, TlsConfigError, TlsLayer};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -56,6 +60,11 @@ impl Generation {
     ///   resumes its session; where the successor trusts other CAs, revocation lists or identities, it does not.
     /// - `tls_certificate_not_after_timestamp_seconds` and `tls_crl_next_update_timestamp_seconds` say when what was read from which file ends.
     ///
+    /// - What is past its end is told in the log, once.
+    ///
+    /// Replace files by a rename: one that is read while it is being written may be whole without being complete, as a bundle of CAs or of
+    /// revocation lists whose second half is missing.
+    ///
     /// Call it before the layer's listener is served, once for each layer that is built. Blocks, briefly. Where files cannot be watched (the system's limits
     /// of inotify(7)), a change is found by the look every 10 s, and the log says so.
     ///
@@ -84,7 +93,7 @@ impl Generation {
         let metrics = TlsMetrics::new(self.shared().metrics_prefix());
         metrics.tell(&tls.expiries());
         let (name, tls, tried) = (name.into(), tls.clone(), tls.stamps_read());
-        let attached = Attached { name, tls, watcher, tried, metrics, failure: None };
+        let attached = Attached { name, tls, watcher, tried, metrics, failure: None, ended: Vec::new() };
         tokio::spawn(attached.reload(changes, hangups));
         Ok(())
     }
@@ -114,6 +123,8 @@ struct Attached {
     metrics: TlsMetrics,
     /// What the last reload said, if it failed.
     failure: Option<String>,
+    /// What has ended, and was told.
+    ended: Vec<Expiry>,
 }
 
 /// What came of a look at the files.
@@ -144,6 +155,7 @@ impl Attached {
             if let Some(result) = result {
                 self.told(reason, &result);
             }
+            self.tell_what_has_ended();
         }
     }
 
@@ -172,6 +184,28 @@ impl Attached {
                 self.failure = Some(error);
             }
         }
+    }
+}
+
+impl Attached {
+    /// Each once; nobody but clients would find out otherwise.
+    fn tell_what_has_ended(&mut self) {
+        let now = SystemTime::now();
+        let mut ended = self.tls.expiries();
+        ended.retain(|expiry| expiry.at <= now);
+        for expiry in ended.iter().filter(|expiry| !self.ended.contains(expiry)) {
+            let (name, file) = (&*self.name, expiry.file.display());
+            if expiry.kind == ExpiryKind::Crl {
+                tracing::warn!(
+                    name,
+                    %file,
+                    "a revocation list is past its next update: the clients of its CA are refused, unless you have chosen otherwise"
+                );
+            } else {
+                tracing::warn!(name, %file, "a certificate has expired: clients that look at it will refuse it");
+            }
+        }
+        self.ended = ended;
     }
 }
 

@@ -9,6 +9,7 @@ use portcullis_layers::{
         rustls::version::TLS13,
     },
 };
+use rcgen::IsCa;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -17,12 +18,12 @@ use tower::{Layer, service_fn};
 
 use crate::{
     certificates::{Authority, Pair, pem},
-    ends::{client, connect, serve, soon, tcp},
+    ends::{client, connect, serve, server, soon, tcp},
     files::Files,
 };
 
 /// An error with all of its causes, as a log would have it.
-fn told(error: &TlsConfigError) -> String {
+pub(crate) fn told(error: &TlsConfigError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -81,6 +82,55 @@ async fn a_chain_and_its_key_may_be_one_file_with_text_between() {
     let layer = TlsLayer::from_pem_files(&path, &path);
     // Read in full by then.
     is_served(&layer.unwrap(), &authority).await;
+}
+
+/// An error is printed, and a builder may be.
+#[test]
+fn a_key_that_is_given_for_its_path_is_shown_nowhere() {
+    let pair = Authority::new("a CA").server();
+    let files = Files::new();
+    let cert = files.write("cert.pem", &pair.pem);
+    let secret = pair.key_pem.lines().nth(1).unwrap();
+    let builders = [
+        TlsLayer::builder().certificate_files(&cert, &pair.key_pem),
+        TlsLayer::builder().sni_certificate_files("a.example", &cert, format!(" {}", pair.key_pem)),
+    ];
+    for builder in builders {
+        assert!(!format!("{builder:?}").contains(secret));
+        let error = builder.build().unwrap_err();
+        let text = told(&error);
+        assert!(text.contains("is PEM text itself"), "{text}");
+        assert!(!format!("{text} {error:?}").contains(secret), "{text}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_for_a_name_is_said_with_the_name() {
+    let (files, pair) = (Files::new(), Authority::new("a CA").server());
+    let (cert, absent) = (files.write("cert.pem", &pair.pem), files.path("absent.key"));
+    let error = TlsLayer::builder()
+        .certificate_pem(pair.pem, pair.key_pem)
+        .sni_certificate_files("a.example", cert, absent)
+        .build()
+        .unwrap_err();
+    let text = told(&error);
+    assert!(matches!(error, TlsConfigError::ForName { .. }), "{text}");
+    assert!(text.contains("`a.example`") && text.contains("absent.key"), "{text}");
+    assert_eq!(error.files().count(), 0, "it is none of the files of other settings");
+}
+
+/// A client's own certificate in their place would let the client vouch for others.
+#[test]
+fn what_says_that_it_is_no_ca_is_refused_as_one() {
+    let authority = Authority::new("a CA");
+    let client = authority.client_that(|params| params.is_ca = IsCa::ExplicitNoCa);
+    let error = server(&authority)
+        .client_auth(ClientAuth::Required(ClientRoots::from_pem(authority.pem.clone() + &client.pem)))
+        .build()
+        .unwrap_err();
+    let text = told(&error);
+    assert!(matches!(error, TlsConfigError::NotACa { number: 2, .. }), "{text}");
+    assert!(text.contains("CA:FALSE"), "{text}");
 }
 
 fn server_error(pair: &Pair, change: impl FnOnce(&Files) -> (PathBuf, PathBuf)) -> (TlsConfigError, String) {

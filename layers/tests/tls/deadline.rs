@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use portcullis_layers::{
     BoxError,
-    tls::{HandshakeError, HandshakeFailure, TlsStream, rustls::version::TLS13},
+    tls::{HandshakeCause, HandshakeError, HandshakeFailure, TlsStream, rustls::version::TLS13},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
@@ -36,7 +36,7 @@ async fn one_byte_a_second_ends_at_the_deadline() {
     };
     let (error, ()) = tokio::join!(refused(&layer, server), drip);
     assert_eq!(error.failure(), HandshakeFailure::Timeout);
-    assert!(matches!(error, HandshakeError::Timeout { after, .. } if after == Duration::from_secs(10)));
+    assert!(matches!(error.cause(), HandshakeCause::Timeout { after } if *after == Duration::from_secs(10)));
     // The client finds out with its next byte.
     assert_eq!(started.elapsed().as_secs(), 11);
 }

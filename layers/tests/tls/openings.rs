@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 use portcullis_layers::{
     CloseReason, Ending,
     tls::{
-        HandshakeError, HandshakeFailure, TlsLayer, TlsVersion,
+        HandshakeCause, HandshakeError, HandshakeFailure, TlsLayer, TlsVersion,
         rustls::{
             self, AlertDescription, ServerConfig,
             server::{ClientHello, ResolvesServerCert},
@@ -100,13 +100,18 @@ async fn a_health_probe_is_told_from_a_client_that_gives_up() {
 }
 
 #[tokio::test]
-async fn a_reset_keeps_its_number() {
-    let (client, server) = tcp().await;
-    client.set_zero_linger().unwrap();
-    drop(client);
-    let error = refused(&default_layer(), server).await;
+async fn a_probe_that_resets_is_told_from_a_client_that_breaks_off() {
+    let reset_after = async |sent: &[u8]| {
+        let (mut client, server) = tcp().await;
+        client.write_all(sent).await.unwrap();
+        client.set_zero_linger().unwrap();
+        drop(client);
+        refused(&default_layer(), server).await
+    };
+    assert_eq!(reset_after(b"").await.failure(), HandshakeFailure::EofEmpty);
+    let error = reset_after(&[22, 3, 1]).await;
     assert_eq!(error.failure(), HandshakeFailure::Io);
-    let HandshakeError::Io { source: error, .. } = error else { panic!("{error:?}") };
+    let HandshakeCause::Io(error) = error.cause() else { panic!("{error:?}") };
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     assert!(error.raw_os_error().is_some());
 }
@@ -201,8 +206,8 @@ async fn a_client_that_does_not_trust_us_is_no_certificate_failure_of_its_own() 
         let (error, connected) = tokio::join!(refused(&layer, accepted), connect(&config, io));
         connected.expect_err("the client trusts anybody");
         assert_eq!(error.failure(), HandshakeFailure::Protocol);
-        let HandshakeError::Tls { source, .. } = error else { panic!("{error:?}") };
-        assert_eq!(source, rustls::Error::AlertReceived(AlertDescription::UnknownCA));
+        let HandshakeCause::Tls { source, .. } = error.cause() else { panic!("{error:?}") };
+        assert_eq!(*source, rustls::Error::AlertReceived(AlertDescription::UnknownCA));
     }
 }
 

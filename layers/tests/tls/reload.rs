@@ -16,6 +16,7 @@ use portcullis_layers::tls::{
 
 use crate::{
     certificates::{Authority, Pair, pem},
+    config::told,
     ends::{VERSIONS, client},
     files::Files,
     visits::{resumed, visit},
@@ -118,7 +119,7 @@ async fn what_is_broken_is_named_and_everything_stays_as_it_was() {
                 Some(text) => fs::write(&path, text).unwrap(),
                 None => fs::remove_file(&path).unwrap(),
             }
-            let error = site.layer.reload().unwrap_err().to_string();
+            let error = told(&site.layer.reload().unwrap_err());
             assert!(error.contains(path.to_str().unwrap()), "{name}: {error}");
             for (config, seen) in clients.iter().zip(&seen) {
                 let visit = visit(&site.layer, config).await.unwrap();

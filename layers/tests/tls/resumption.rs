@@ -9,7 +9,7 @@ use std::{
 use portcullis_layers::tls::{
     ClientAuth, ClientRoots, HandshakeFailure, TlsLayer,
     rustls::{
-        AlertDescription, ClientConnection, HandshakeKind, ServerConfig, SignatureScheme,
+        AlertDescription, ClientConnection, HandshakeKind, NamedGroup, ServerConfig, SignatureScheme,
         client::ResolvesClientCert, sign::CertifiedKey, version::TLS13,
     },
 };
@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::{
     certificates::{Authority, Pair},
     crypto::default_provider,
-    ends::{VERSIONS, client, connect, server, soon, tcp},
+    ends::{VERSIONS, client, client_with, connect, server, soon, tcp},
     visits::{Clock, resumed, turned_away, visit},
 };
 
@@ -128,9 +128,50 @@ async fn a_certificate_that_has_expired_since_is_not_resumed_and_one_that_was_re
     }
 }
 
-/// Who uses the configuration without the layer has nobody that judges clients by what they have shown before.
 #[tokio::test]
-async fn without_the_layer_a_client_with_a_certificate_gets_no_ticket() {
+async fn a_returning_client_is_known_with_all_of_its_chain() {
+    let root = Authority::new("a root");
+    let alice = root.intermediate("a CA").intermediate("another CA").client();
+    assert_eq!(alice.chain().len(), 3);
+    let layer = server(&root)
+        .client_auth(ClientAuth::Required(ClientRoots::from_pem(root.pem.clone())))
+        .build()
+        .unwrap();
+    for version in VERSIONS {
+        let config = Arc::new(client(&root, version, Some(&alice)));
+        assert!(!resumed(visit(&layer, &config).await));
+        for _ in 0..3 {
+            assert!(resumed(visit(&layer, &config).await));
+        }
+    }
+}
+
+/// A ClientHello that is asked for once more (HelloRetryRequest; RFC 8446, 4.1.4) comes when the handshake has begun.
+#[tokio::test]
+async fn a_returning_client_that_has_to_say_hello_twice_is_judged_and_resumed() {
+    let authority = Authority::new("a CA");
+    let alice = authority.client_that(|params| params.not_after = (SystemTime::now() + 2 * HOUR).into());
+    let clock = Arc::new(Clock::default());
+    let layer = server(&authority)
+        .client_auth(ClientAuth::Required(ClientRoots::from_pem(authority.pem.clone())))
+        .key_exchange_groups(["secp384r1"])
+        .time_provider(clock.clone())
+        .build()
+        .unwrap();
+    // Not with its first key share.
+    let mut provider = default_provider();
+    provider.kx_groups.retain(|group| [NamedGroup::X25519, NamedGroup::secp384r1].contains(&group.name()));
+    provider.kx_groups.sort_by_key(|group| group.name() == NamedGroup::secp384r1);
+    let config = Arc::new(client_with(provider, &authority, &TLS13, Some(&alice)));
+    assert!(!resumed(visit(&layer, &config).await));
+    assert!(resumed(visit(&layer, &config).await));
+    clock.put_forward_hours(3);
+    assert_eq!(turned_away(&layer, &config).await.0, HandshakeFailure::CertExpired);
+}
+
+/// Who uses the configuration without the layer has nobody that judges returning clients.
+#[tokio::test]
+async fn without_the_layer_no_session_with_a_client_certificate_is_resumed_nor_sealed() {
     let authority = Authority::new("a CA");
     let alice = authority.client();
     let layer = server(&authority)
@@ -139,11 +180,13 @@ async fn without_the_layer_a_client_with_a_certificate_gets_no_ticket() {
         .unwrap();
     for version in VERSIONS {
         let config = Arc::new(client(&authority, version, Some(&alice)));
-        for _ in 0..2 {
+        let of_the_layer = Arc::new(client(&authority, version, Some(&alice)));
+        assert!(!resumed(visit(&layer, &of_the_layer).await));
+        for config in [&config, &config, &of_the_layer] {
             let (io, accepted) = tcp().await;
             let acceptor = TlsAcceptor::from(layer.config());
             let (served, connected) =
-                soon(async { tokio::join!(acceptor.accept(accepted), connect(&config, io)) }).await;
+                soon(async { tokio::join!(acceptor.accept(accepted), connect(config, io)) }).await;
             let mut served = served.unwrap();
             assert_eq!(served.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
             // Reads what there is after the handshake: on TLS 1.3 that is where tickets would be.

@@ -10,7 +10,7 @@ use std::{
 use portcullis_layers::{
     BoxError, CloseReason, Ending,
     tls::{
-        ClientAuth, ClientRoots, HandshakeError, HandshakeFailure, TlsBuilder, TlsLayer, TlsStream,
+        ClientAuth, ClientRoots, HandshakeError, HandshakeFailure, Revoked, TlsBuilder, TlsLayer, TlsStream,
         rustls::{ClientConfig, SupportedProtocolVersion, version::TLS13},
     },
 };
@@ -105,6 +105,10 @@ fn reason(error: &BoxError) -> Ending {
     Ending::of(Err(&**error))
 }
 
+fn serial(pair: &Pair) -> String {
+    pair.serial.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 const REVOKED: Ending = Ending::Closed(CloseReason::Revoked);
 
 #[tokio::test]
@@ -118,7 +122,11 @@ async fn a_connection_ends_when_its_client_is_revoked_and_the_others_go_on() {
         site.revoke(&[&bob]);
         for bobs in [bobs, others_of_bob] {
             let error = bobs.ended().await;
-            assert_eq!(error.downcast_ref(), Some(&CloseReason::Revoked));
+            assert_eq!(reason(&error), REVOKED);
+            let revoked = error.downcast_ref::<Revoked>().unwrap();
+            assert_eq!(revoked.client().serial, serial(&bob));
+            assert_eq!(revoked.failure(), HandshakeFailure::CertRevoked);
+            assert_eq!(revoked.to_string(), "the client a client is let in no more (cert_revoked)");
         }
         alices.answers().await;
         // And she is still watched.

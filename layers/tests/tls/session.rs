@@ -10,7 +10,7 @@ use std::{
 use portcullis_layers::{
     BoxError, Connection, Drain, LocalAddress, Notice, Peer,
     tls::{
-        HandshakeFailure, TlsLayer, TlsStream, TlsVersion,
+        ClientAuth, ClientRoots, HandshakeFailure, IdentityRules, TlsLayer, TlsStream, TlsVersion,
         rustls::{CipherSuite, ClientConnection, NamedGroup},
     },
 };
@@ -21,8 +21,8 @@ use tokio::{
 use tower::{Layer, service_fn};
 
 use crate::{
-    certificates::Authority,
-    ends::{VERSIONS, client, connect, connect_to, refused, serve, server, soon, tcp},
+    certificates::{Authority, Pair},
+    ends::{VERSIONS, alert_to, client, connect, connect_to, refused, serve, server, soon, tcp},
 };
 
 /// A connection that writes down what it is told.
@@ -192,17 +192,47 @@ async fn a_handshake_that_fails_knows_which_name_was_asked_for() {
 }
 
 #[tokio::test]
+async fn whose_certificate_is_refused_is_told_whoever_that_is() {
+    let (authority, others) = (Authority::new("a CA"), Authority::new("another CA"));
+    let layer = server(&authority)
+        .client_auth(ClientAuth::Required(ClientRoots::from_pem(authority.pem.clone())))
+        .allow_identities(IdentityRules::any(["cn=alice".parse().unwrap()]))
+        .build()
+        .unwrap();
+    let refusal = async |version, pair: Option<&Pair>| {
+        let (io, accepted) = tcp().await;
+        let config = Arc::new(client(&authority, version, pair));
+        let talk = async { alert_to(connect(&config, io).await).await };
+        tokio::join!(refused(&layer, accepted), talk).0
+    };
+    for version in VERSIONS {
+        for (pair, failure) in [
+            (authority.client(), HandshakeFailure::IdentityDenied),
+            (authority.expired_client(), HandshakeFailure::CertExpired),
+            (others.client(), HandshakeFailure::CertUnknownCa),
+        ] {
+            let error = refusal(version, Some(&pair)).await;
+            assert_eq!(error.failure(), failure);
+            assert_eq!(error.client().unwrap().to_string(), "a client");
+        }
+        assert_eq!(refusal(version, None).await.client(), None);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_is_turned_away_is_known_by_the_name_that_it_asked_for() {
     let authority = Authority::new("a CA");
     let pair = authority.server();
     let layer =
         TlsLayer::builder().sni_certificate_pem("served.example", pair.pem, pair.key_pem).build().unwrap();
-    for name in ["other.example", "served.example"] {
+    let (nobodys, not_theirs) = (HandshakeFailure::Sni, HandshakeFailure::Protocol);
+    for (name, failure) in [("other.example", nobodys), ("served.example", not_theirs)] {
         let (io, accepted) = tcp().await;
         // The certificate is for another name, which the client does not like either.
         let config = Arc::new(client(&authority, VERSIONS[0], None));
         let (error, connected) = tokio::join!(refused(&layer, accepted), connect_to(name, &config, io));
         connected.unwrap_err();
+        assert_eq!(error.failure(), failure);
         assert_eq!(error.server_name(), Some(name));
     }
 }

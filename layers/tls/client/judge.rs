@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use super::{ClientIdentity, IdentityRules};
+use super::{super::scope, ClientIdentity, IdentityRules};
 
 /// Everything that decides whether a client's certificate is good: webpki with CAs and revocation lists, then the
 /// identity rules.
@@ -34,7 +34,24 @@ impl Judge {
         let Some((own, issuers)) = chain.split_first() else {
             return if self.client_auth_mandatory() { Err(Error::NoCertificatesPresented) } else { Ok(()) };
         };
-        self.verify_client_cert(own, issuers, now).map(drop)
+        self.verify(own, issuers, now).map(drop)
+    }
+
+    fn verify(
+        &self,
+        own: &CertificateDer<'_>,
+        issuers: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.webpki.verify_client_cert(own, issuers, now);
+        let verified = verified.map_err(|error| match error {
+            Error::InvalidCertificate(CertificateError::BadSignature) => {
+                CertificateError::UnknownIssuer.into()
+            }
+            error => error,
+        })?;
+        self.allow(own)?;
+        Ok(verified)
     }
 
     fn allow(&self, certificate: &CertificateDer<'_>) -> Result<(), CertificateError> {
@@ -63,15 +80,7 @@ impl ClientCertVerifier for Judge {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.webpki.verify_client_cert(end_entity, intermediates, now);
-        let verified = verified.map_err(|error| match error {
-            Error::InvalidCertificate(CertificateError::BadSignature) => {
-                CertificateError::UnknownIssuer.into()
-            }
-            error => error,
-        })?;
-        self.allow(end_entity)?;
-        Ok(verified)
+        self.verify(end_entity, intermediates, now).inspect_err(|_| scope::refuse(end_entity))
     }
 
     fn verify_tls12_signature(

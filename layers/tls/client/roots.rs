@@ -14,7 +14,7 @@ use super::{
     super::{
         Expiry, ExpiryKind, TlsConfigError,
         digest::Digest,
-        pem::{Pem, RevocationList},
+        pem::{self, Pem, RevocationList},
     },
     ExpiredCrl, UnknownRevocation,
 };
@@ -22,7 +22,7 @@ use super::{
 /// The CA certificates that vouch for clients, and their revocation lists.
 ///
 /// They are read when the layer is built, and at each reload. Each CA is trusted as it stands: its own dates are not
-/// looked at, nor whether it is a CA at all. So list no certificate whose holder you do not trust to issue others.
+/// looked at, and who is listed may issue others. Only one that says of itself that it is no CA (`CA:FALSE`) is refused.
 ///
 /// Without a revocation list nothing is known to be revoked. With one, every certificate of a chain but the root is looked
 /// up, in the list that its issuer has signed; see [`UnknownRevocation`] and [`ExpiredCrl`] for what happens where the
@@ -121,13 +121,16 @@ impl ClientRoots {
         digest: &mut Digest,
     ) -> Result<Trust, TlsConfigError> {
         let mut roots = RootCertStore::empty();
-        for pem in &self.sources {
-            for (index, certificate) in pem.certificates()?.into_iter().enumerate() {
+        for source in &self.sources {
+            for (index, certificate) in source.certificates()?.into_iter().enumerate() {
+                if pem::is_no_ca(&certificate) {
+                    return Err(TlsConfigError::NotACa { from: source.source(), number: index + 1 });
+                }
                 digest.add("root", &certificate);
-                roots.add(certificate).map_err(|source| TlsConfigError::UnusableCertificate {
-                    from: pem.source(),
+                roots.add(certificate).map_err(|error| TlsConfigError::UnusableCertificate {
+                    from: source.source(),
                     number: index + 1,
-                    source,
+                    source: error,
                 })?;
             }
         }

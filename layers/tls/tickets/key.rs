@@ -20,7 +20,8 @@ const SECRET: usize = 32;
 /// A key as bytes: its name, its secret, its birth.
 pub(super) const EXPORTED: usize = NAME + SECRET + 8;
 
-/// The secret is overwritten when the last ticket that is sealed or opened with it is done.
+/// The secret is overwritten when the last ticket that is sealed or opened with it is done; what the cipher has made of it is the
+/// business of aws-lc-rs or ring.
 pub(super) struct Key {
     pub(super) name: Name,
     secret: Zeroizing<[u8; SECRET]>,
@@ -40,8 +41,7 @@ impl Key {
     }
 
     /// A key of a file.
-    pub(super) fn shared(secret: [u8; SECRET]) -> Option<Self> {
-        let secret = Zeroizing::new(secret);
+    pub(super) fn shared(secret: Zeroizing<[u8; SECRET]>) -> Option<Self> {
         // Every process must find the same name.
         let named = Zeroizing::new([b"portcullis ticket key", &secret[..]].concat());
         let name = *digest::sha256(&named).first_chunk()?;

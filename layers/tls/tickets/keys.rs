@@ -125,17 +125,17 @@ impl TicketKeys {
         }
         let imported =
             chunks.iter().map(|bytes| Some(Arc::new(Key::import(bytes)?))).collect::<Option<Vec<_>>>();
-        let imported = imported.ok_or(TicketKeysError::Form)?;
+        let mut imported = imported.ok_or(TicketKeysError::Form)?;
+        imported.retain(|key| key.opens(now));
         let mut shared = self.write();
-        // An idle server has none, and nothing to go on with.
+        // Who was idle has none; to go on with nothing would be to forget one's own.
         if shared.file.is_none() && !imported.is_empty() {
             shared.keys = imported;
-            shared.retire(now);
         }
         Ok(())
     }
 
-    /// Forgets the keys that open nothing any more, as is done with each new one. A server that is idle makes none, and may call this
+    /// Forgets the keys that open nothing any more by the system's clock, as is done with each new one. A server that is idle makes none, and may call this
     /// now and then, so that what has no use is not in its memory;
     /// `portcullis::Generation::attach_tls` does.
     pub fn retire(&self) {
@@ -221,7 +221,7 @@ pub(super) fn read_lines(text: &str, path: &Path) -> Result<Vec<Arc<Key>>, Ticke
         if line.is_empty() {
             continue;
         }
-        let key = digest::from_hex(line).and_then(Key::shared);
+        let key = digest::from_hex(line).map(Zeroizing::new).and_then(Key::shared);
         let key = key.ok_or_else(|| TicketKeysError::Line { path: path.to_owned(), line: number })?;
         if keys.iter().any(|other| other.name == key.name) {
             return Err(TicketKeysError::Twice { path: path.to_owned(), line: number });

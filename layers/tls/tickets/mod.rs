@@ -11,7 +11,6 @@ mod error;
 pub(super) mod fuzzing;
 mod key;
 mod keys;
-mod once;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -21,7 +20,6 @@ use std::time::Duration;
 
 pub use error::TicketKeysError;
 pub use keys::TicketKeys;
-pub(super) use once::handshaking;
 pub(super) use ticketer::Ticketer;
 
 /// How long a key seals tickets before the next one does.

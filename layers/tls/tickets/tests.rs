@@ -22,10 +22,8 @@ use tokio_rustls::rustls::{
     time_provider::TimeProvider,
 };
 
-use super::{
-    ROTATION, TICKET_LIFETIME, TicketKeys, TicketKeysError, Ticketer, handshaking, session::tests::session,
-};
-use crate::tls::client::Judge;
+use super::{ROTATION, TICKET_LIFETIME, TicketKeys, TicketKeysError, Ticketer, session::tests::session};
+use crate::tls::{client::Judge, scope};
 
 const HOUR: u64 = 60 * 60;
 /// When the tests begin.
@@ -280,8 +278,10 @@ fn what_is_imported_does_not_take_the_place_of_a_file() {
     assert_eq!(keys.export(), before);
     // Nor the other way round: a key of a file is nobody's own, and has no age.
     let own = own_keys();
+    let first = issue(&ticketer(&own, &Clock::new()));
     own.import_at(&before, START).unwrap();
     let ticket = issue(&ticketer(&own, &Clock::new()));
+    assert!(opens(&ticketer(&own, &Clock::new()), &first), "its own are not forgotten for it");
     assert!(!opens(&ticketer(&keys, &Clock::new()), &ticket));
 }
 
@@ -392,6 +392,11 @@ impl ClientCertVerifier for Verdict {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         Vec::new()
     }
+}
+
+/// What rustls does in a handshake of the layer's.
+fn handshaking<T>(go_on: impl FnOnce() -> T) -> T {
+    scope::handshaking(go_on).0
 }
 
 /// A ticketer that asks for certificates, and the one who judges them.

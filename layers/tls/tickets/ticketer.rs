@@ -7,13 +7,18 @@ use tokio_rustls::rustls::{pki_types::UnixTime, server::ProducesTickets, time_pr
 use super::{
     TICKET_LIFETIME, TicketKeys,
     key::{NAME, Name},
-    once,
     session::client_chain,
 };
-use crate::tls::client::Judge;
+use crate::tls::{
+    client::Judge,
+    crypto::aead::{MAX_TAG_LEN, NONCE_LEN},
+    scope,
+};
 
 /// The longest ticket that is given: a record of TLS. A client sends it in its next ClientHello.
 const LONGEST: usize = 16 * 1024;
+/// What is around the session in it: the name of the key, the nonce, the moment, the tag.
+const AROUND: usize = NAME + NONCE_LEN + 8 + MAX_TAG_LEN;
 
 /// A ticket is the name of its key, and sealed by that the moment when it was issued and the session. The trust that the session was
 /// made under is authenticated with it: the same keys do not open it under another.
@@ -44,14 +49,14 @@ impl Ticketer {
 
     /// Whether it could be resumed: its client can be read, and whoever uses the configuration is the layer.
     fn could_be_resumed(&self, session: &[u8]) -> bool {
-        self.judge.is_none() || (once::is_handshaking() && client_chain(session).is_some())
+        self.judge.is_none() || (scope::is_handshaking() && client_chain(session).is_some())
     }
 
     /// Whether its client is let in as of now.
     fn is_allowed(&self, session: &[u8], now: UnixTime) -> bool {
         let Some(judge) = &self.judge else { return true };
         let Some(chain) = client_chain(session) else { return false };
-        once::is_allowed(&chain, || judge.judge(&chain, now).is_ok())
+        scope::may_return(&chain, || judge.judge(&chain, now).is_ok())
     }
 }
 
@@ -66,15 +71,14 @@ impl ProducesTickets for Ticketer {
     }
 
     fn encrypt(&self, session: &[u8]) -> Option<Vec<u8>> {
-        if !self.could_be_resumed(session) {
+        // rustls would cut off what does not fit, and break the handshake.
+        if session.len() > LONGEST - AROUND || !self.could_be_resumed(session) {
             return None;
         }
         let now = self.clock.current_time()?.as_secs();
         let key = self.keys.sealing(now)?;
         let sealed = key.seal(&self.authenticated(&key.name), &now.to_be_bytes(), session)?;
-        let ticket = [&key.name[..], &sealed].concat();
-        // rustls would cut off what does not fit, and break the handshake.
-        (ticket.len() <= LONGEST).then_some(ticket)
+        Some([&key.name[..], &sealed].concat())
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
