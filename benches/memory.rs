@@ -1,14 +1,14 @@
-//! How many bytes does an idle connection take? Servers of bare tokio and of a whole stack, each a process of its own, hold so many
-//! connections on which a ping has come and gone.
+//! How many bytes does an idle connection take? Servers of bare tokio and of a whole stack, each a process of its own, hold
+//! so many connections on which a ping has come and gone.
 //!
 //! ```text
 //! cargo bench --bench memory                          # the whole stack beside bare tokio
 //! cargo bench --bench memory -- --stack track         # what one layer costs
 //! ```
 //!
-//! Counted is the memory that the server's process has of its own (`RssAnon` of proc_pid_status(5)), divided among the connections, but
-//! for the first ones, which pay for what is shared. The echo has a small buffer: what a service needs is not the layers'. What the
-//! kernel has for a socket is the same for both, and not in it.
+//! Counted is the memory that the server's process has of its own (`RssAnon` of proc_pid_status(5)), divided among the
+//! connections, but for the first ones, which pay for what is shared. The echo has a small buffer: what a service needs is
+//! not the layers'. What the kernel has for a socket is the same for both, and not in it.
 
 mod rig;
 

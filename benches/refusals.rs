@@ -6,8 +6,9 @@
 //! cargo bench --bench refusals -- --kind not_tls      # one kind of client
 //! ```
 //!
-//! The table has the time that the server's thread was running for one refused client, in parts of what a full handshake of an honest
-//! one takes: under 1.000 a flood of them is cheaper than as many customers. It is the median of the rounds' ratios, with their quartiles in brackets.
+//! The table has the time that the server's thread was running for one refused client, in parts of what a full handshake of
+//! an honest one takes: under 1.000 a flood of them is cheaper than as many customers. It is the median of the rounds'
+//! ratios, with their quartiles in brackets.
 
 mod rig;
 

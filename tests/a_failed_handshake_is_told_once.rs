@@ -1,5 +1,5 @@
-//! Whoever reads the log learns of each handshake that failed, in one line: who it was, whose certificate was shown, what name was asked
-//! for, and why it failed. A health probe fails none.
+//! Whoever reads the log learns of each handshake that failed, in one line: who it was, whose certificate was shown, what
+//! name was asked for, and why it failed. A health probe fails none.
 
 mod harness;
 

@@ -44,8 +44,8 @@ pub enum HandshakeCause {
         after: Duration,
     },
 
-    /// The client closed the connection without a byte, or reset it, as health probes and port scanners do.
-    #[error("the client closed the connection without a byte")]
+    /// The client closed or reset the connection before its first byte, as health probes and port scanners do.
+    #[error("the client closed the connection before its first byte")]
     EofEmpty,
 
     /// The client closed the connection in the middle of the handshake.
@@ -94,20 +94,21 @@ impl HandshakeError {
         }
     }
 
-    /// The server name that the client asked for (SNI, RFC 6066, 3), if it had come so far and asked for a valid one: a DNS name, in lower
-    /// case. For a log; a client may write what it likes, so it is no label of a metric.
+    /// The server name that the client asked for (SNI, RFC 6066, 3), if it had come so far and asked for a valid one: a DNS
+    /// name, in lower case. For a log; a client may write what it likes, so it is no label of a metric.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         self.seen.server_name.as_deref()
     }
 
-    /// Whom the client's certificate names, where that is what was refused.
+    /// Whom the client's certificate names, where that is what was refused, by this layer; `None` for a verifier of your
+    /// own, and for a client that does not hold the key of its certificate. Reads the certificate.
     ///
     /// For a log, where it is displayed. **It may be a lie:** whether a CA of yours vouches for it depends on the
     /// [`failure`](Self::failure), and that the client holds its key was not proved.
     #[must_use]
-    pub fn client(&self) -> Option<&ClientIdentity> {
-        self.seen.refused.as_deref()
+    pub fn client(&self) -> Option<ClientIdentity> {
+        self.seen.refused.as_ref().and_then(ClientIdentity::of)
     }
 }
 
@@ -149,7 +150,7 @@ impl HandshakeCause {
 pub enum HandshakeFailure {
     /// Not complete in time.
     Timeout,
-    /// The client closed without a byte, or reset the connection.
+    /// The client closed or reset the connection before its first byte.
     EofEmpty,
     /// The client went away in the middle: it closed, or said close_notify or user_canceled.
     Eof,
@@ -187,7 +188,7 @@ pub enum HandshakeFailure {
     /// One side broke the rules of TLS, or the client sent a fatal alert that is not named above, as it does
     /// when it does not trust our certificate. Which of the two it was is in the error's source.
     Protocol,
-    /// The stream below failed; a reset is found here too.
+    /// The stream below failed; a reset after the first byte is found here too.
     Io,
 }
 

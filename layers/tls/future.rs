@@ -18,7 +18,7 @@ use super::{
     recipe::Material,
     revocable::{Revocable, Waits},
 };
-use crate::{BoxError, Connection, RejectReason};
+use crate::{BoxError, CloseReason, Connection, Ending, RejectReason};
 
 pin_project! {
     /// The future of [`Tls`](super::Tls): the handshake, then the inner service's future.
@@ -114,8 +114,7 @@ where
                     if let Some(revoked) = watched.and_then(Watched::revoked) {
                         Err(revoked)
                     } else if let Poll::Ready(result) = future.poll(cx) {
-                        // It may have failed for no other reason.
-                        result.map_err(|error| watched.and_then(Watched::revoked).unwrap_or(error.into()))
+                        result.map_err(|error| told(error.into(), watched))
                     } else if let Some(revoked) = watched.and_then(|watched| watched.revoked_or_waits(cx)) {
                         Err(revoked)
                     } else {
@@ -127,6 +126,14 @@ where
             state.set(State::Over);
             return Poll::Ready(result);
         }
+    }
+}
+
+/// A service that failed because its stream did does not know whose that was.
+fn told(error: BoxError, watched: Option<&Watched>) -> BoxError {
+    match Ending::of(Err(&*error)) {
+        Ending::Closed(CloseReason::Revoked) => watched.and_then(Watched::revoked).unwrap_or(error),
+        _ => error,
     }
 }
 

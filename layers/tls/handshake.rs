@@ -149,17 +149,17 @@ fn judge<C>(
     material: &Arc<Material>,
 ) -> Result<Arc<Material>, HandshakeError> {
     let session = stream.session();
-    let failed = |source| {
+    let failed = |source, refused| {
         let cause = HandshakeCause::Tls { failure: HandshakeFailure::of_session(&source), source };
-        let server_name = session.server_name().map(Box::from);
-        HandshakeError::of(cause, Seen { server_name, refused: session.client_identity().map(Box::new) })
+        HandshakeError::of(cause, Seen { server_name: session.server_name().map(Box::from), refused })
     };
     if material.alpn_required && session.alpn().is_none() {
-        return Err(failed(rustls::Error::NoApplicationProtocol));
+        return Err(failed(rustls::Error::NoApplicationProtocol, None));
     }
     let current = live.current();
     if current.trust != material.trust {
-        current.judge(session.client_certificates().unwrap_or_default()).map_err(failed)?;
+        let chain = session.client_certificates().unwrap_or_default();
+        current.judge(chain).map_err(|error| failed(error, chain.first().cloned()))?;
     }
     Ok(current)
 }

@@ -79,8 +79,8 @@ impl TlsLayer {
 
     /// The configuration that is served now.
     ///
-    /// Where it asks for client certificates, handshakes that are made with it by anybody but this layer give no session tickets, and
-    /// resume no session: returning clients are judged by the layer.
+    /// Where it asks for client certificates, handshakes that are made with it by anybody but a `TlsLayer` give no session
+    /// tickets, and resume no session: returning clients are judged by the layer.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         self.live.current().config.clone()

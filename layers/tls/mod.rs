@@ -25,13 +25,13 @@
 //!   public key; without rules, by nobody: every certificate of your CA is let in. The service is told in either case
 //!   ([`TlsSession::client_identity`]). A name is worth what your CA did before it signed it.
 //! - **A client that resumes a session** shows no certificate, and rustls judges it no more. This layer does, before the
-//!   session is resumed: the certificate that was shown before is judged again, as of now, by all of the above. Where it is no good any
-//!   more (it has expired, for one), and where CAs, revocation lists or rules have changed since, the session is not resumed, by
-//!   whichever process that shares the [`TicketKeys`]. Its holder makes a full handshake with the certificate that it has by now, or is
-//!   told by an alert what is wrong with it.
-//! - **That the client goes on being allowed**: where you ask for it ([`TlsBuilder::end_revoked`]), by this layer, after each
-//!   reload that changed CAs or lists (rules are settings of the program; they change with the next one); otherwise by nobody, and a connection lasts as long as it lasts. Nobody ends one
-//!   whose certificate expires meanwhile.
+//!   session is resumed: the certificate that was shown before is judged again, as of now, by all of the above. Where it is
+//!   no good any more (it has expired, for one), and where CAs, revocation lists or rules have changed since, the session is
+//!   not resumed, by whichever process that shares the [`TicketKeys`]. Its holder makes a full handshake with the
+//!   certificate that it has by now, or is told by an alert what is wrong with it.
+//! - **That the client goes on being allowed**: where you ask for it ([`TlsBuilder::end_revoked`]), by this layer, after
+//!   each reload that changed CAs or lists (rules are settings of the program; they change with the next one); otherwise by
+//!   nobody, and a connection lasts as long as it lasts. Nobody ends one whose certificate expires meanwhile.
 //! - **The server name** ([`TlsBuilder::sni_certificate_files`]): by this layer, to choose a certificate. A client that asks
 //!   for none of the names gets the default certificate and judges for itself, or is refused
 //!   ([`TlsBuilder::strict_sni`]). A session is resumed under its own name only (rustls).
@@ -44,7 +44,7 @@
 //!   read, each key belongs to its certificate, each CA and list can be used. What cannot be used is named, and everything stays
 //!   as it was. Not whether a server certificate is in its dates ([`TlsLayer::expiries`] tells) or fits its name.
 //!
-//! Where client certificates are asked for, sessions are sealed and resumed by the layer alone: whoever takes the configuration
+//! Where client certificates are asked for, sessions are sealed and resumed by a `TlsLayer` alone: whoever takes the configuration
 //! ([`TlsLayer::config`]) and makes handshakes without the layer gives no tickets, and resumes by none.
 //!
 //! With a configuration of your own ([`TlsLayer::from_config`]) it is as that says: of all this the layer then does nothing, and

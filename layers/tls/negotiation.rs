@@ -10,11 +10,11 @@ use std::{
 
 use tokio_rustls::{
     LazyConfigAcceptor,
-    rustls::server::Acceptor,
+    rustls::{pki_types::CertificateDer, server::Acceptor},
     server::{FallibleAccept, TlsStream},
 };
 
-use super::{ClientIdentity, live::Live, recipe::Material, scope::handshaking, wire::Wire};
+use super::{live::Live, recipe::Material, scope::handshaking, wire::Wire};
 use crate::Connection;
 
 /// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a
@@ -29,8 +29,8 @@ pub(super) struct Negotiation<C> {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) server_name: Option<Box<str>>,
-    /// Whose certificate was refused.
-    pub(super) refused: Option<Box<ClientIdentity>>,
+    /// The client's certificate, if it was refused.
+    pub(super) refused: Option<CertificateDer<'static>>,
 }
 
 enum Stage<C> {
@@ -84,7 +84,7 @@ impl<C: Connection> Future for Negotiation<C> {
                 },
                 Stage::Rest(rest, _) => {
                     let (result, refused) = handshaking(|| Pin::new(rest).poll(cx));
-                    self.seen.refused = refused.map(Box::new);
+                    self.seen.refused = refused;
                     let result = ready!(result);
                     let Stage::Rest(_, material) = mem::replace(&mut self.stage, Stage::Over) else {
                         continue;

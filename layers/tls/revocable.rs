@@ -94,6 +94,8 @@ impl Revocable {
         if self.revoked.get().is_some() {
             return true;
         }
+        // Before the poll, from which on it may ring again.
+        self.bell.rung.store(false, Ordering::Release);
         let waker = Waker::from(self.bell.clone());
         while watch.superseded.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             let current = watch.live.current();
@@ -106,8 +108,6 @@ impl Revocable {
                 return true;
             }
             watch.superseded.set(current.superseded.clone().cancelled_owned());
-            // Before the next poll, from which on it may ring again.
-            self.bell.rung.store(false, Ordering::Release);
         }
         false
     }

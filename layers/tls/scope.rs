@@ -1,62 +1,76 @@
-//! What the parts of one handshake tell each other that rustls calls one by one: the verifier, and the ticketer.
+//! What the parts of a handshake tell each other that rustls calls one by one: the verifier, and the ticketer.
 
-use std::cell::RefCell;
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
-use super::ClientIdentity;
+use super::client::Judge;
 
 tokio::task_local! {
-    static HANDSHAKE: Handshake;
+    static CALL: Call;
 }
 
+/// A certificate that is longer is not kept to be told of: anybody can send one, and many.
+const LONGEST_TOLD: usize = 8 * 1024;
+
+/// One call into rustls, for one connection.
 #[derive(Default)]
-struct Handshake {
+struct Call {
     /// Whose tickets were looked at.
     returning: RefCell<Option<Returning>>,
-    /// Whose certificate was refused.
-    refused: RefCell<Option<ClientIdentity>>,
+    /// The certificate that was refused.
+    refused: Cell<Option<CertificateDer<'static>>>,
 }
 
 struct Returning {
+    judge: Arc<Judge>,
     chain: Vec<CertificateDer<'static>>,
     allowed: bool,
 }
 
-/// Lets rustls go on with a handshake, and returns what it did, and whose certificate it has refused. In there, and nowhere else,
-/// sessions of clients with certificates are resumed.
-pub(super) fn handshaking<T>(go_on: impl FnOnce() -> T) -> (T, Option<ClientIdentity>) {
-    let within = || (go_on(), HANDSHAKE.with(|handshake| handshake.refused.take()));
-    HANDSHAKE.sync_scope(Handshake::default(), within)
+/// Lets rustls go on with a handshake, and returns what it did, and which certificate it has refused. In there, and nowhere else,
+/// sessions of clients with certificates are sealed and resumed.
+pub(super) fn handshaking<T>(go_on: impl FnOnce() -> T) -> (T, Option<CertificateDer<'static>>) {
+    let within = || (go_on(), CALL.with(|call| call.refused.take()));
+    CALL.sync_scope(Call::default(), within)
 }
 
 pub(super) fn is_handshaking() -> bool {
-    HANDSHAKE.try_with(|_| ()).is_ok()
+    CALL.try_with(|_| ()).is_ok()
 }
 
-/// Notes whose certificate is refused; it may be anybody's, and say anything.
+/// Notes that this certificate is refused; it may be anybody's, and say anything.
 pub(super) fn refuse(certificate: &CertificateDer<'_>) {
+    let told = (certificate.len() <= LONGEST_TOLD).then(|| certificate.clone().into_owned());
     // Without the layer nobody asks.
-    _ = HANDSHAKE.try_with(|handshake| *handshake.refused.borrow_mut() = ClientIdentity::of(certificate));
+    _ = CALL.try_with(|call| call.refused.set(told));
 }
 
-/// Whether the client with this chain may return: by `judge`, if it is the first that this handshake has tickets of. One that comes
-/// with another chain after that may not.
+/// Whether the client with this chain may return, as of now: by the judge, if it is the first that comes back in this call.
+/// One that comes with another chain after that may not.
 ///
 /// A ClientHello has room for more than a hundred tickets, and whoever has seen some pass by can send them again; so they are not
 /// each worth a judgement. rustls looks at all of them in one call.
-pub(super) fn may_return(chain: &[CertificateDer<'_>], judge: impl FnOnce() -> bool) -> bool {
-    let verdict = |handshake: &Handshake| {
-        let mut returning = handshake.returning.borrow_mut();
-        match &*returning {
-            Some(Returning { chain: known, allowed }) => *allowed && known == chain,
-            None => {
-                let allowed = judge();
-                let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-                *returning = Some(Returning { chain, allowed });
-                allowed
-            }
+pub(super) fn may_return(judge: &Arc<Judge>, chain: &[CertificateDer<'_>], now: UnixTime) -> bool {
+    let known = CALL.try_with(|call| {
+        let returning = call.returning.borrow();
+        returning
+            .as_ref()
+            .map(|known| known.allowed && known.chain == chain && Arc::ptr_eq(&known.judge, judge))
+    });
+    match known {
+        Err(_) => false,
+        Ok(Some(verdict)) => verdict,
+        Ok(None) => {
+            let allowed = judge.judge(chain, now).is_ok();
+            let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+            _ = CALL.try_with(|call| {
+                call.returning.replace(Some(Returning { judge: judge.clone(), chain, allowed }))
+            });
+            allowed
         }
-    };
-    HANDSHAKE.try_with(verdict).unwrap_or(false)
+    }
 }

@@ -94,6 +94,25 @@ impl<T> From<&OsStr> for Setting<T> {
     }
 }
 
+/// Read as text is: it may be no path, but what belongs into its file.
+impl From<PathBuf> for Setting<PathBuf> {
+    fn from(path: PathBuf) -> Self {
+        Self::text(path)
+    }
+}
+
+impl From<&PathBuf> for Setting<PathBuf> {
+    fn from(path: &PathBuf) -> Self {
+        Self::text(path)
+    }
+}
+
+impl From<&Path> for Setting<PathBuf> {
+    fn from(path: &Path) -> Self {
+        Self::text(path)
+    }
+}
+
 macro_rules! from {
     ($($from:ty => $to:ty, $value:ident => $make:expr;)+) => {
         $(impl From<$from> for Setting<$to> {
@@ -110,9 +129,6 @@ from! {
     Duration => Duration, value => value;
     Level => Level, value => value;
     TlsVersion => TlsVersion, value => value;
-    PathBuf => PathBuf, value => value;
-    &PathBuf => PathBuf, value => value.clone();
-    &Path => PathBuf, value => value.to_owned();
     Bind => Bind, value => value;
     Bind => Vec<Bind>, value => vec![value];
     Vec<Bind> => Vec<Bind>, value => value;

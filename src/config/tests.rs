@@ -125,6 +125,13 @@ fn the_content_of_a_key_is_never_shown() {
             }
         }
     }
+    for path in [Setting::from(PathBuf::from(key)), Setting::from(&PathBuf::from(key)), Path::new(key).into()]
+    {
+        let named = Setting::given_by("--tls-key", Some(path));
+        let error = Config::builder().bind("tcp://[::]:0").tls_key(named).build().unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("c2Vj") && shown.contains("`--tls-key`"), "{shown}");
+    }
     let builder = Config::builder().bind("tcp://[::]:0").tls_key(key);
     assert!(!format!("{builder:?} {:?}", Setting::<PathBuf>::from(key)).contains("c2Vj"));
     let pem = Config::builder().bind("tcp://[::]:0").tls_pem("certificate", key).build().unwrap();

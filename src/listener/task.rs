@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     future::Future,
-    iter,
+    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -113,7 +113,13 @@ where
 
 /// The failed handshake among the sources of an error.
 fn failed_handshake<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a HandshakeError> {
-    iter::successors(Some(error), |&error| error.source()).find_map(<dyn Error>::downcast_ref)
+    if let Some(failed) = error.downcast_ref() {
+        return Some(failed);
+    }
+    // `io::Error::source` skips the error that it carries.
+    let carried = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    let within = carried.and_then(|carried| failed_handshake(carried));
+    within.or_else(|| failed_handshake(error.source()?))
 }
 
 /// The log line of a connection's end: the louder, the more it is ours to mend.

@@ -59,11 +59,10 @@ impl Generation {
     /// - The keys of its session tickets are handed to the successor in memory, so that a client that returns after a restart
     ///   resumes its session; where the successor trusts other CAs, revocation lists or identities, it does not.
     /// - `tls_certificate_not_after_timestamp_seconds` and `tls_crl_next_update_timestamp_seconds` say when what was read from which file ends.
-    ///
     /// - What is past its end is told in the log, once.
     ///
-    /// Replace files by a rename: one that is read while it is being written may be whole without being complete, as a bundle of CAs or of
-    /// revocation lists whose second half is missing.
+    /// Replace files by a rename: one that is read while it is being written may be whole without being complete, as a
+    /// bundle of CAs or of revocation lists whose second half is missing.
     ///
     /// Call it before the layer's listener is served, once for each layer that is built. Blocks, briefly. Where files cannot be watched (the system's limits
     /// of inotify(7)), a change is found by the look every 10 s, and the log says so.
@@ -195,14 +194,16 @@ impl Attached {
         ended.retain(|expiry| expiry.at <= now);
         for expiry in ended.iter().filter(|expiry| !self.ended.contains(expiry)) {
             let (name, file) = (&*self.name, expiry.file.display());
-            if expiry.kind == ExpiryKind::Crl {
-                tracing::warn!(
+            match expiry.kind {
+                ExpiryKind::Certificate => {
+                    tracing::warn!(name, %file, "a certificate has expired: clients that look at it will refuse it");
+                }
+                ExpiryKind::Crl => tracing::warn!(
                     name,
                     %file,
-                    "a revocation list is past its next update: the clients of its CA are refused, unless you have chosen otherwise"
-                );
-            } else {
-                tracing::warn!(name, %file, "a certificate has expired: clients that look at it will refuse it");
+                    "a revocation list is past its next update: the clients of its CA are refused, unless you chose otherwise"
+                ),
+                _ => tracing::warn!(name, %file, "something in this file is past its end"),
             }
         }
         self.ended = ended;

@@ -177,8 +177,12 @@ async fn a_stolen_certificate_is_refused() {
             .unwrap();
         let mut config = client(&authority, version, None);
         config.client_auth_cert_resolver = Arc::new(Stolen::new(&alice.der, &mallory.key));
-        let (failure, _) = turned_away(&layer, &Arc::new(config)).await;
-        assert_eq!(failure, HandshakeFailure::CertOther);
+        let (io, accepted) = tcp().await;
+        let config = Arc::new(config);
+        let talk = async { alert_to(connect(&config, io).await).await };
+        let (error, _) = tokio::join!(refused(&layer, accepted), talk);
+        assert_eq!(error.failure(), HandshakeFailure::CertOther);
+        assert_eq!(error.client(), None, "it is not alice");
     }
 }
 

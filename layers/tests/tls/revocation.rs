@@ -135,6 +135,31 @@ async fn a_connection_ends_when_its_client_is_revoked_and_the_others_go_on() {
     }
 }
 
+/// A service that fails for a reason of its own goes on to say so, whoever its client is by then.
+#[tokio::test]
+async fn what_a_service_says_at_that_moment_is_not_lost() {
+    for version in VERSIONS {
+        let site = Arc::new(Site::ending());
+        let bob = Arc::new(site.authority.client());
+        let revokes = service_fn({
+            let (site, bob) = (site.clone(), bob.clone());
+            move |_: TlsStream<TcpStream>| {
+                let (site, bob) = (site.clone(), bob.clone());
+                async move {
+                    site.revoke(&[&bob]);
+                    Err::<(), _>(BoxError::from("the disk is full"))
+                }
+            }
+        });
+        let (io, accepted) = tcp().await;
+        let served = serve(site.layer.layer(revokes), accepted);
+        let client = connect(&site.client(version, Some(&bob)), io).await.unwrap();
+        let error = soon(served).await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "the disk is full");
+        drop(client);
+    }
+}
+
 #[tokio::test]
 async fn unless_it_is_asked_for_open_connections_go_on() {
     for version in VERSIONS {

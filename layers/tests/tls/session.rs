@@ -14,6 +14,7 @@ use portcullis_layers::{
         rustls::{CipherSuite, ClientConnection, NamedGroup},
     },
 };
+use rcgen::SanType;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex},
     net::TcpStream,
@@ -215,6 +216,13 @@ async fn whose_certificate_is_refused_is_told_whoever_that_is() {
             assert_eq!(error.failure(), failure);
             assert_eq!(error.client().unwrap().to_string(), "a client");
         }
+        // Whoever sends so much does not fill the memory, nor the log.
+        let large = others.client_that(|params| {
+            params.subject_alt_names = vec![SanType::URI("a:b".repeat(3000).try_into().unwrap())];
+        });
+        let error = refusal(version, Some(&large)).await;
+        assert_eq!(error.failure(), HandshakeFailure::CertUnknownCa);
+        assert_eq!(error.client(), None);
         assert_eq!(refusal(version, None).await.client(), None);
     }
 }

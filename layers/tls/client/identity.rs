@@ -7,6 +7,9 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::super::digest;
 
+/// How many characters of a name are displayed: it may be of somebody whom no CA vouches for.
+const LONGEST_SHOWN: usize = 128;
+
 /// What a client's certificate says of its holder. It was verified: a CA of yours vouches for it.
 ///
 /// Names that are no UTF-8 (or ASCII, which is a part of it) are left out; so is whatever is not named here. Nothing of it
@@ -83,13 +86,14 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
 }
 
 /// The name by which an operator knows it: the first URI, DNS name, common name or address there is, or the serial number.
-/// For a log; what is not printable is escaped.
+/// For a log; what is not printable is escaped, and what is longer than 128 characters is cut off there.
 impl fmt::Display for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut names = self.uris.iter().chain(&self.dns_names).chain(&self.common_names);
         // A CA may have signed an empty one.
         if let Some(name) = names.find(|name| !name.is_empty()) {
-            return name.escape_debug().fmt(f);
+            name.chars().take(LONGEST_SHOWN).try_for_each(|c| c.escape_debug().fmt(f))?;
+            return if name.chars().nth(LONGEST_SHOWN).is_some() { f.write_str("…") } else { Ok(()) };
         }
         match self.ip_addresses.first() {
             Some(address) => address.fmt(f),
@@ -187,6 +191,8 @@ mod tests {
         assert_eq!(identity.to_string(), "2001:db8::7");
         identity.common_names.push("Alice\nLiddell".to_owned());
         assert_eq!(identity.to_string(), "Alice\\nLiddell");
+        identity.common_names[0] = "\n".repeat(60_000);
+        assert_eq!(identity.to_string(), "\\n".repeat(128) + "…");
         identity.dns_names.push("alice.example.org".to_owned());
         assert_eq!(identity.to_string(), "alice.example.org");
         identity.uris.push("spiffe://example.org/alice".to_owned());

@@ -15,6 +15,11 @@ pub enum TicketKeysError {
     /// What was exported is in no form that is known here.
     #[error("the ticket keys are in a form that this version does not know")]
     Form,
+    /// What was given for the path of the file is a key. It is shown nowhere.
+    #[error(
+        "what was given for the path of the ticket keys is a key itself (not shown): write it to a file, and give its path"
+    )]
+    KeyForPath,
     /// The file cannot be read.
     #[error("cannot read the ticket keys {}: check that it is there and that this process may read it", .path.display())]
     Read {
@@ -63,7 +68,7 @@ impl TicketKeysError {
     /// The file, where it is about one.
     pub(in super::super) fn file(&self) -> Option<&Path> {
         match self {
-            Self::Random | Self::Form => None,
+            Self::Random | Self::Form | Self::KeyForPath => None,
             Self::Read { path, .. }
             | Self::Line { path, .. }
             | Self::Twice { path, .. }

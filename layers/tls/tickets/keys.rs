@@ -27,9 +27,9 @@ const FORMAT: u8 = 1;
 ///
 /// # What is guaranteed
 ///
-/// - **A ticket opens** for 6 hours, under the same server name, and under the same CAs, revocation lists and identity rules: where
-///   client certificates are asked for, a ticket from before a change of these does not open, nor does that of a client whose certificate
-///   is no good any more: it is judged again, as of now.
+/// - **A ticket opens** for 6 hours, under the same server name, and under the same CAs, revocation lists and identity
+///   rules: where client certificates are asked for, a ticket from before a change of these does not open, nor does that of
+///   a client whose certificate is no good any more: it is judged again, as of now.
 /// - **TLS 1.3:** every resumption has a key exchange of its own. Who finds a key later cannot read what was sent.
 /// - **TLS 1.2:** a session that is resumed goes on with the secret of the first handshake, and the new ticket that comes with each
 ///   resumption has that secret in it as well. Who finds a key can read all that was sent in sessions that it has sealed a ticket of,
@@ -135,8 +135,8 @@ impl TicketKeys {
         Ok(())
     }
 
-    /// Forgets the keys that open nothing any more by the system's clock, as is done with each new one. A server that is idle makes none, and may call this
-    /// now and then, so that what has no use is not in its memory;
+    /// Forgets the keys that open nothing any more by the system's clock, as is done with each new one. A server that is
+    /// idle makes none, and may call this now and then, so that what has no use is not in its memory;
     /// `portcullis::Generation::attach_tls` does.
     pub fn retire(&self) {
         self.retire_at(now());
@@ -208,6 +208,10 @@ fn now() -> u64 {
 }
 
 fn read_file(path: &Path) -> Result<Vec<Arc<Key>>, TicketKeysError> {
+    // It would be in the error, and that in a log.
+    if path.to_string_lossy().lines().any(|line| digest::from_hex(line.trim()).is_some()) {
+        return Err(TicketKeysError::KeyForPath);
+    }
     let text = fs::read_to_string(path)
         .map_err(|source| TicketKeysError::Read { path: path.to_owned(), source })
         .map(Zeroizing::new)?;

@@ -2,10 +2,11 @@
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-/// The chain that the client has shown, its own certificate first; empty where it has shown none. `None` if these bytes are no session.
+/// The chain that the client has shown, its own certificate first; empty where it has shown none. `None` if these bytes are
+/// no session.
 ///
-/// The encoding is rustls's own (`ServerSessionValue`), and may change: what is not read to its very end is no session, and is neither
-/// sealed nor resumed.
+/// The encoding is rustls's own (`ServerSessionValue`), and may change: what is not read to its very end is no session, and
+/// is neither sealed nor resumed.
 pub(super) fn client_chain(session: &[u8]) -> Option<Vec<CertificateDer<'_>>> {
     let rest = &mut &*session;
     // The server name.
@@ -57,6 +58,8 @@ fn sized<'a, const BYTES: usize>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use tokio_rustls::rustls::internal::msgs::{codec::Codec, persist::ServerSessionValue};
+
     use super::*;
 
     /// A session of TLS 1.3, as rustls encodes it, with these certificates.
@@ -84,6 +87,15 @@ pub(super) mod tests {
         }
         let bare = [&[0][..], b"\x03\x03\xc0\x2b\x00\x00\x00\x00\x00\x0012345678oooo"].concat();
         assert_eq!(client_chain(&bare).unwrap(), Vec::<CertificateDer<'_>>::new());
+    }
+
+    /// If this fails one day, rustls has changed how it encodes a session, and `client_chain` must follow.
+    #[test]
+    fn rustls_encodes_sessions_like_this() {
+        for chain in [&[][..], &[&b"own"[..]], &[b"own", b"an issuer"]] {
+            let session = session(chain);
+            assert_eq!(ServerSessionValue::read_bytes(&session).unwrap().get_encoding(), session);
+        }
     }
 
     #[test]

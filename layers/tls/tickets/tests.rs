@@ -330,6 +330,11 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
     let (_directory, path) = file(&lines(8));
     TicketKeys::from_file(&path).unwrap();
 
+    for lines in [line('a'), line('a') + &line('b')] {
+        let error = TicketKeys::from_file(&lines).unwrap_err();
+        assert!(matches!(error, TicketKeysError::KeyForPath), "{error:?}");
+        assert!(!format!("{error:?} {error}").contains("aaaa"), "{error}");
+    }
     let error = TicketKeys::from_file("/nowhere/tickets.keys").unwrap_err();
     assert!(matches!(error, TicketKeysError::Read { .. }), "{error:?}");
 }
@@ -449,6 +454,21 @@ fn a_handshake_within_another_one_is_judged_by_itself() {
         assert!(ticketer.decrypt(&bobs).is_none());
     });
     assert_eq!(verdict.asked.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_panic_in_a_handshake_leaves_nothing_of_it() {
+    let (ticketer, _) = judging(&own_keys(), true);
+    let session = session(&[b"alice"]);
+    let ticket = handshaking(|| ticketer.encrypt(&session)).unwrap();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        handshaking(|| {
+            assert!(ticketer.decrypt(&ticket).is_some());
+            panic!("in the middle of it");
+        })
+    }));
+    result.unwrap_err();
+    assert!(ticketer.decrypt(&ticket).is_none() && ticketer.encrypt(&session).is_none());
 }
 
 #[test]

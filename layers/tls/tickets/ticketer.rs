@@ -1,6 +1,9 @@
 //! Seals and opens tickets.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Once},
+};
 
 use tokio_rustls::rustls::{pki_types::UnixTime, server::ProducesTickets, time_provider::TimeProvider};
 
@@ -49,14 +52,25 @@ impl Ticketer {
 
     /// Whether it could be resumed: its client can be read, and whoever uses the configuration is the layer.
     fn could_be_resumed(&self, session: &[u8]) -> bool {
-        self.judge.is_none() || (scope::is_handshaking() && client_chain(session).is_some())
+        static UNREADABLE: Once = Once::new();
+        if self.judge.is_none() {
+            return true;
+        }
+        let readable = client_chain(session).is_some();
+        if !readable {
+            // Nobody is let in for it, but clients would make full handshakes from now on, and nobody know why.
+            UNREADABLE.call_once(|| {
+                tracing::warn!("this version of rustls encodes sessions in a way that is not known here: clients with certificates cannot resume them");
+            });
+        }
+        readable && scope::is_handshaking()
     }
 
     /// Whether its client is let in as of now.
     fn is_allowed(&self, session: &[u8], now: UnixTime) -> bool {
         let Some(judge) = &self.judge else { return true };
         let Some(chain) = client_chain(session) else { return false };
-        scope::may_return(&chain, || judge.judge(&chain, now).is_ok())
+        scope::may_return(judge, &chain, now)
     }
 }
 
