@@ -23,7 +23,7 @@ use clap::Parser;
 use portcullis::layers::BoxError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use rig::{Client, Quartiles, Server, Stack, Tls, Work};
+use rig::{Client, Harness, Quartiles, Server, Stack, Tls, Work, end};
 
 /// Bytes that the echo reads at a time.
 const BUFFER: usize = 64;
@@ -46,10 +46,6 @@ struct Options {
     #[arg(long, default_value_t = 5)]
     rounds: u32,
 
-    /// One process of each kind with a few connections: does it run?
-    #[arg(long)]
-    test: bool,
-
     /// Be the server: how this program starts itself
     #[arg(long, hide = true)]
     serve: Option<Stack>,
@@ -58,30 +54,20 @@ struct Options {
     #[arg(long, hide = true)]
     tls: bool,
 
-    // Given by cargo bench; not given by cargo test.
-    #[arg(long, hide = true)]
-    bench: bool,
-
-    #[arg(long, hide = true)]
-    nocapture: bool,
+    #[command(flatten)]
+    harness: Harness,
 }
 
 fn main() -> ExitCode {
     let mut options = Options::parse();
-    if options.test || !options.bench {
+    if options.harness.is_test() {
         (options.rounds, options.connections) = (1, CROWD);
     }
     let result = match options.serve {
         Some(stack) => serve(stack, options.tls),
         None => run(&options),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("memory: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    end("memory", result)
 }
 
 fn run(options: &Options) -> Result<(), BoxError> {

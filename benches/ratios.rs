@@ -19,7 +19,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser;
 use portcullis::layers::BoxError;
 
-use rig::{Quartiles, Sample, Server, Side, Stack, Tls, Work};
+use rig::{Harness, Quartiles, Sample, Server, Side, Stack, Tls, Work, end};
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -43,31 +43,17 @@ struct Options {
     #[arg(long, default_value_t = 16)]
     connections: usize,
 
-    /// One very short round: does it run?
-    #[arg(long)]
-    test: bool,
-
-    // Given by cargo bench; not given by cargo test.
-    #[arg(long, hide = true)]
-    bench: bool,
-
-    #[arg(long, hide = true)]
-    nocapture: bool,
+    #[command(flatten)]
+    harness: Harness,
 }
 
 fn main() -> ExitCode {
     let mut options = Options::parse();
-    if options.test || !options.bench {
+    if options.harness.is_test() {
         options.rounds = 1;
         options.length = 1;
     }
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ratios: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    end("ratios", run(&options))
 }
 
 fn run(options: &Options) -> Result<(), BoxError> {

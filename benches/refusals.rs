@@ -28,7 +28,7 @@ use portcullis::layers::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_rustls::rustls::{self, AlertDescription, ClientConfig, ClientConnection, pki_types::ServerName};
 
-use rig::{Churn, Client, Quartiles, Server, Side, Stack, client_config};
+use rig::{Churn, Client, Harness, Quartiles, Server, Side, Stack, client_config, end};
 
 #[derive(Debug, Parser)]
 struct Options {
@@ -48,31 +48,17 @@ struct Options {
     #[arg(long, default_value_t = 16)]
     connections: usize,
 
-    /// One very short round: does it run?
-    #[arg(long)]
-    test: bool,
-
-    // Given by cargo bench; not given by cargo test.
-    #[arg(long, hide = true)]
-    bench: bool,
-
-    #[arg(long, hide = true)]
-    nocapture: bool,
+    #[command(flatten)]
+    harness: Harness,
 }
 
 fn main() -> ExitCode {
     let mut options = Options::parse();
-    if options.test || !options.bench {
+    if options.harness.is_test() {
         options.rounds = 1;
         options.length = 1;
     }
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("refusals: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    end("refusals", run(&options))
 }
 
 /// How a client goes wrong: the reason that it is counted under.

@@ -11,6 +11,7 @@
 #![allow(dead_code, unused_imports)]
 
 mod certificate;
+mod harness;
 mod measure;
 mod server;
 mod stack;
@@ -18,6 +19,7 @@ mod work;
 
 pub(crate) use {
     certificate::{Tls, client_config},
+    harness::{Harness, end},
     measure::{Quartiles, Sample, Side},
     server::{Server, exporter},
     stack::Stack,

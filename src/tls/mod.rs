@@ -184,9 +184,7 @@ impl Attached {
             }
         }
     }
-}
 
-impl Attached {
     /// Each once; nobody but clients would find out otherwise.
     fn tell_what_has_ended(&mut self) {
         let now = SystemTime::now();
