@@ -80,7 +80,6 @@ macro_rules! fault_point {
 #[cfg(feature = "admin")]
 pub mod admin;
 mod bind;
-mod chain;
 mod config;
 pub mod control;
 #[cfg(feature = "__faults")]
@@ -90,12 +89,13 @@ mod generation;
 mod handoff;
 #[cfg(feature = "http")]
 pub mod http;
+mod lifecycle;
 mod listener;
-mod phase;
+mod metrics;
 mod pid_file;
 mod signals;
-mod statistics;
 mod supervisor;
+mod sys;
 mod systemd;
 mod tls;
 
@@ -105,12 +105,13 @@ pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use handoff::fuzzing;
-pub use handoff::{HandoffError, Refusal, RestartError, StartCommand, StartCommandError, Step};
+pub use handoff::{HandoffError, Refusal, RestartError, Step};
+pub use lifecycle::Phase;
 pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};
-pub use phase::Phase;
 pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
 pub use supervisor::{Supervisor, SupervisorError};
+pub use sys::{StartCommand, StartCommandError};
 pub use systemd::ActivationError;
 pub use tls::AttachError;
 

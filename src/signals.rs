@@ -4,7 +4,7 @@ use std::{io, panic};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::Generation;
+use crate::generation::Generation;
 
 /// Takes over the signals now, and obeys them in a task of its own.
 pub(crate) fn obey(generation: &Generation) -> io::Result<()> {

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tower::Service;
 
 use super::{Exporter, connections, process};
-use crate::{Generation, Phase, statistics::Statistics};
+use crate::{generation::Generation, lifecycle::Phase, metrics::Statistics};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");

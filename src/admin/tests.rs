@@ -19,8 +19,8 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::{Admin, AdminStack, Exporter, ExporterError, prometheus};
 use crate::{
-    Phase,
     http::{HttpLeaf, tests::Claimed},
+    lifecycle::Phase,
 };
 
 const SOON: Duration = Duration::from_secs(5);

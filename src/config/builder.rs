@@ -14,7 +14,7 @@ use portcullis_layers::tls::{IdentityRule, TlsVersion};
 use tracing::Level;
 
 use super::{Identity, Setting, key};
-use crate::{Bind, StartCommand};
+use crate::{bind::Bind, sys::StartCommand};
 
 /// Builds a [`Config`](super::Config); see there for what each setting means.
 ///

@@ -18,7 +18,7 @@ use super::{
     value::{Value, Wrong},
 };
 use crate::{
-    Bind,
+    bind::Bind,
     generation::{DRAIN_TIMEOUT, DRAINING_LIMIT, PROBATION, READY_TIMEOUT},
     handoff::LONGEST_PROBATION,
 };

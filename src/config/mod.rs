@@ -28,7 +28,7 @@ use portcullis_layers::{
 use tracing::Level;
 
 use self::key::Key;
-use crate::{Bind, StartCommand};
+use crate::{bind::Bind, sys::StartCommand};
 
 pub use self::{
     builder::ConfigBuilder,

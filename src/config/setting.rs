@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use portcullis_layers::tls::{IdentityRule, TlsVersion};
 use tracing::Level;
 
-use crate::{Bind, StartCommand};
+use crate::{bind::Bind, sys::StartCommand};
 
 /// What a setter of [`ConfigBuilder`](super::ConfigBuilder) takes: text, or a value of the right type.
 ///

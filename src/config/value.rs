@@ -9,7 +9,7 @@ use portcullis_layers::{
 };
 use tracing::Level;
 
-use crate::{Bind, StartCommand};
+use crate::{bind::Bind, sys::StartCommand};
 
 /// A value that a setting can have.
 pub(super) trait Value: Sized {
@@ -156,7 +156,7 @@ impl Value for PathBuf {
 
 impl Value for Bind {
     fn read(text: &str) -> Result<Self, Wrong> {
-        text.parse().map_err(|error: crate::BindError| Wrong::because(error))
+        text.parse().map_err(|error: crate::bind::BindError| Wrong::because(error))
     }
 
     fn show(&self) -> String {

@@ -13,8 +13,9 @@ use super::{
     takeover,
 };
 use crate::{
-    Drained, Restarted,
+    generation::Restarted,
     handoff::{Channel, ChannelError},
+    listener::Drained,
 };
 
 /// A connection to the control path of a server, good for one request.

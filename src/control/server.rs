@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use nix::unistd::Uid;
-use portcullis_layers::{Connection, Peer};
+use portcullis_layers::{Connection, ErrorChain, Peer};
 use tokio::{net::UnixStream, time::timeout};
 use tokio_util::either::Either;
 use tower::{ServiceBuilder, service_fn};
@@ -14,9 +14,9 @@ use super::{
     status::OpenConnection,
 };
 use crate::{
-    Accepted, Generation, GracefulListener, ServeError,
-    chain::Chain,
+    generation::Generation,
     handoff::{Arrival, Channel, ChannelError, Hello, LONGEST_FRAME},
+    listener::{Accepted, GracefulListener, ServeError},
 };
 
 /// As many are heard at the same time; further ones wait in the queue of the socket.
@@ -49,7 +49,7 @@ pub(crate) async fn serve(listener: GracefulListener, generation: Generation) {
     match listener.accept_while_draining().serve(stack).await {
         // That this generation may not serve has been told.
         Ok(_) | Err(ServeError::Handoff(_)) => {}
-        Err(error) => tracing::error!(error = %Chain(&error), "the control path is served no more"),
+        Err(error) => tracing::error!(error = %ErrorChain(&error), "the control path is served no more"),
     }
 }
 
@@ -84,7 +84,9 @@ async fn attend(accepted: Accepted, generation: &Generation) {
         }
         // A probe, or another process that looks whether the path is stale.
         Ok(Err(ChannelError::Closed)) => tracing::debug!(%peer, "control connection closed without a word"),
-        Ok(Err(error)) => tracing::info!(%peer, error = %Chain(&error), "control connection not understood"),
+        Ok(Err(error)) => {
+            tracing::info!(%peer, error = %ErrorChain(&error), "control connection not understood")
+        }
         Err(_) => tracing::info!(%peer, "control connection said nothing for {OPENING_LIMIT:?}"),
     }
 }
@@ -139,9 +141,10 @@ async fn restart(generation: &Generation) -> Answer {
             generation: restarted.generation,
             took_seconds: restarted.took.as_secs_f64(),
         },
-        Err(error) => {
-            Answer::Failed { result: error.result().as_str().to_owned(), reason: Chain(&error).to_string() }
-        }
+        Err(error) => Answer::Failed {
+            result: error.result().as_str().to_owned(),
+            reason: ErrorChain(&error).to_string(),
+        },
     }
 }
 

@@ -12,9 +12,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{ControlError, credentials};
 use crate::{
-    Bind, BindError, HandoffError,
-    bind::ListeningSocket,
-    handoff::{Inheritance, Succession},
+    bind::{Bind, BindError, ListeningSocket},
+    handoff::{HandoffError, Inheritance, Succession},
 };
 
 /// Why a process with a control path cannot start, neither as the first of a line nor as a successor. It must exit; who

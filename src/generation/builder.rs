@@ -20,12 +20,13 @@ use super::{
     state::{STATE_LIMIT, STATE_TIMEOUT, State},
 };
 use crate::{
-    Config, HandoffError, StartCommand,
+    config::Config,
     control::{self, Found, TakeoverError},
-    handoff::{LONGEST_PROBATION, Succession},
+    handoff::{HandoffError, LONGEST_PROBATION, Succession},
+    metrics::Statistics,
     pid_file::{PidFile, PidFileError},
     signals,
-    statistics::Statistics,
+    sys::StartCommand,
     systemd::{self, Notifier},
 };
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::{life::Settings, metrics::LineMetrics, shared::Shared};
-use crate::phase::Phase;
+use crate::lifecycle::Phase;
 
 /// Connections that are told to end at the deadline get this long to be dropped by their executor.
 const LAST_MOMENT: Duration = Duration::from_secs(1);

@@ -24,11 +24,12 @@ use super::{
     roster::Roster,
     shared::{End, Shared},
 };
+use portcullis_layers::ErrorChain;
+
 use crate::{
-    HandoffError, Refusal, RestartError, StartCommand,
-    chain::Chain,
-    handoff::{Commit, RestartResult, Step, Succession, Verdict},
-    phase::Phase,
+    handoff::{Commit, HandoffError, Refusal, RestartError, RestartResult, Step, Succession, Verdict},
+    lifecycle::Phase,
+    sys::StartCommand,
 };
 
 /// How this generation restarts and drains.
@@ -87,7 +88,7 @@ impl Life {
             Ok(Ok(settled)) => self.serve(&mut requests, settled).await,
             Ok(Err(over)) => over,
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "this process may not serve; its predecessor does");
+                tracing::error!(error = %ErrorChain(&error), "this process may not serve; its predecessor does");
                 self.shared.phase.send_replace(Phase::Draining);
                 self.shared.end(End::Handoff(Arc::new(error)));
                 return;
@@ -289,9 +290,9 @@ impl Life {
                 }
                 // That another one was asked for is nobody's fault.
                 if matches!(error, RestartError::Refused(_)) {
-                    tracing::warn!(result = result.as_str(), reason = %Chain(error), "restart failed");
+                    tracing::warn!(result = result.as_str(), reason = %ErrorChain(error), "restart failed");
                 } else {
-                    tracing::error!(result = result.as_str(), reason = %Chain(error), "restart failed");
+                    tracing::error!(result = result.as_str(), reason = %ErrorChain(error), "restart failed");
                 }
             }
         }

@@ -9,7 +9,7 @@ use metrics::{
 
 use portcullis_layers::metrics::series_name;
 
-use crate::{handoff::RestartResult, statistics::Statistics};
+use crate::{handoff::RestartResult, metrics::Statistics};
 
 /// Handles, registered once.
 #[derive(Debug)]

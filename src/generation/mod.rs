@@ -6,10 +6,8 @@
 
 mod builder;
 mod drain;
-mod forced;
 mod life;
 mod metrics;
-mod open;
 mod probation;
 mod question;
 mod restart;
@@ -25,19 +23,18 @@ use tokio::sync::{oneshot, watch};
 
 pub(crate) use builder::{DRAIN_TIMEOUT, DRAINING_LIMIT, READY_TIMEOUT};
 pub use builder::{GenerationBuilder, StartError};
-pub(crate) use forced::ForcedBegun;
 pub(crate) use probation::PROBATION;
 pub(crate) use roster::Seat;
 pub(crate) use shared::{End, Shared};
 pub use state::StateError;
 
 use crate::{
-    ActivationError, GracefulListener, Refusal, RestartError,
     bind::{Bind, BindError, ListeningSocket},
     control,
-    handoff::Arrival,
-    listener::Acceptor,
-    phase::Phase,
+    handoff::{Arrival, Refusal, RestartError},
+    lifecycle::Phase,
+    listener::{Acceptor, GracefulListener},
+    systemd::ActivationError,
 };
 use restart::{Candidate, RestartRequest};
 

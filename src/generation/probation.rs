@@ -10,9 +10,8 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    HandoffError,
-    handoff::{Step, Succession, Verdict},
-    phase::Phase,
+    handoff::{HandoffError, Step, Succession, Verdict},
+    lifecycle::Phase,
 };
 
 /// How long a successor is on probation, unless set otherwise.

@@ -2,11 +2,9 @@
 
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
-use portcullis_layers::BoxError;
+use portcullis_layers::{BoxError, ErrorChain};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
-
-use crate::chain::Chain;
 
 type Answering<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
@@ -41,7 +39,7 @@ impl<T: Send + 'static> Question<T> {
         let mut asking = AbortOnDropHandle::new(tokio::spawn(async move { (self.0)().await }));
         match timeout(limit, &mut asking).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error))) => Err(NoAnswer::Failed(Chain(&*error).to_string())),
+            Ok(Ok(Err(error))) => Err(NoAnswer::Failed(ErrorChain(&*error).to_string())),
             Ok(Err(_)) => Err(NoAnswer::Panicked),
             Err(_) => Err(NoAnswer::TimedOut),
         }

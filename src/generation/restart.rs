@@ -6,11 +6,10 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{Restarted, life::Settings, shared::Shared};
 use crate::{
-    Refusal, RestartError,
-    handoff::{Arrival, Committed, Estate, Probation, SealedState, Step, Successor},
+    handoff::{Arrival, Committed, Estate, Probation, Refusal, RestartError, SealedState, Step, Successor},
+    lifecycle::Phase,
     listener::Acceptor,
-    phase::Phase,
-    statistics::Handover,
+    metrics::Handover,
 };
 
 /// Somebody asks for a restart and waits for its outcome.

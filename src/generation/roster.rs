@@ -9,12 +9,11 @@ use portcullis_layers::LocalAddress;
 
 use super::{ListenError, Shared};
 use crate::{
-    ActivationError,
     bind::{Bind, ListeningSocket},
     control,
     handoff::{Claim, ListenerEntry},
     listener::Acceptor,
-    systemd::Activated,
+    systemd::{Activated, ActivationError},
 };
 
 /// See the module.

@@ -8,18 +8,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_layers::{CloseReason, track::Tracker};
+use portcullis_layers::{CloseReason, ErrorChain, track::Tracker};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    open::{Counted, Open},
     restart::{RestartRequest, unlink},
     roster::Roster,
     state::State,
 };
 use crate::{
-    HandoffError, chain::Chain, phase::Phase, pid_file::PidFile, statistics::Statistics, systemd::Notifier,
+    handoff::HandoffError,
+    lifecycle::{Counted, Open, Phase},
+    metrics::Statistics,
+    pid_file::PidFile,
+    systemd::Notifier,
 };
 
 /// See the module.
@@ -217,7 +220,7 @@ impl Shared {
         let mut file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Err(error)) = file.as_mut().map(PidFile::publish) {
             // It could be written when we started. Whoever serves must serve on.
-            tracing::error!(error = %Chain(&error), "cannot write the pid file");
+            tracing::error!(error = %ErrorChain(&error), "cannot write the pid file");
         }
     }
 
@@ -228,7 +231,7 @@ impl Shared {
         }
         let file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Err(error)) = file.map(PidFile::remove_if_ours) {
-            tracing::warn!(error = %Chain(&error), "cannot remove the pid file");
+            tracing::warn!(error = %ErrorChain(&error), "cannot remove the pid file");
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
 use super::question::{NoAnswer, Question};
-use crate::{RestartError, handoff::SealedState};
+use crate::handoff::{RestartError, SealedState};
 
 /// How large one state may be, in bytes, unless set otherwise.
 pub(super) const STATE_LIMIT: usize = 16 * 1024 * 1024;

@@ -13,11 +13,8 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream, time::timeout};
 
-use super::{
-    crossing::{self, MAX_DESCRIPTORS},
-    inbox::Inbox,
-    message::Message,
-};
+use super::{inbox::Inbox, message::Message};
+use crate::sys::{self, MAX_DESCRIPTORS};
 
 /// Why the other side cannot be talked to any more.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +58,7 @@ impl Drop for Channel {
         if std::thread::panicking() {
             let abort = Message::Abort { reason: "the other process panicked".to_owned() };
             // All there is to do; a frame this short fits, or the other side does not read.
-            _ = encode(&abort).map(|frame| crossing::send(self.stream.as_fd(), &frame, &[]));
+            _ = encode(&abort).map(|frame| sys::send(self.stream.as_fd(), &frame, &[]));
         }
     }
 }
@@ -147,7 +144,7 @@ impl Sender<'_> {
         crate::faults::tamper(&mut frame[super::inbox::HEADER..], self.stream)?;
 
         let stream = self.stream;
-        let write = || crossing::send(stream.as_fd(), &frame, descriptors);
+        let write = || sys::send(stream.as_fd(), &frame, descriptors);
         // At once, if there is room. The runtime hears a moment later that a new socket has some; meanwhile the successor would be
         // started, and if we died then, it would have nothing.
         let sent = match write() {
@@ -158,7 +155,7 @@ impl Sender<'_> {
         };
         let mut sent = sent.map_err(closed_or_io)?;
         while sent < frame.len() {
-            let write = || crossing::send(stream.as_fd(), &frame[sent..], &[]);
+            let write = || sys::send(stream.as_fd(), &frame[sent..], &[]);
             sent += stream.async_io(Interest::WRITABLE, write).await.map_err(closed_or_io)?;
         }
         Ok(())
@@ -220,7 +217,7 @@ impl Receiver<'_> {
     /// Takes in what is there now, whether or not the runtime has heard of it. `false`: nothing is.
     fn fill_at_once(&mut self) -> Result<bool, ChannelError> {
         let mut buffer = [0; 4096];
-        match crossing::receive(self.stream.as_fd(), &mut buffer) {
+        match sys::receive(self.stream.as_fd(), &mut buffer) {
             Ok(received) => self.inbox.take_in(received, &buffer).map(|()| true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(closed_or_io(error)),
@@ -231,7 +228,7 @@ impl Receiver<'_> {
         let mut buffer = [0; 4096];
         let stream = self.stream;
         let received = stream
-            .async_io(Interest::READABLE, || crossing::receive(stream.as_fd(), &mut buffer))
+            .async_io(Interest::READABLE, || sys::receive(stream.as_fd(), &mut buffer))
             .await
             .map_err(closed_or_io)?;
         self.inbox.take_in(received, &buffer)

@@ -17,7 +17,7 @@ use super::{
     process,
     state::SealedState,
 };
-use crate::{bind::ListeningSocket, statistics::Page};
+use crate::{bind::ListeningSocket, metrics::Page};
 
 /// More descriptors than any process may have open by default; a manifest with more is garbage.
 const MOST_DESCRIPTORS: usize = 1 << 20;

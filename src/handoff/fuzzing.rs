@@ -17,9 +17,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{
     SealedState, Succession, Verdict,
-    crossing::{self, Received},
     inbox::Inbox,
     message::Message,
+    sys::{self, Received},
 };
 
 /// A predecessor hears this. However it is cut into pieces, it means the same.
@@ -98,7 +98,7 @@ impl Stage {
         self.runtime.block_on(async {
             let (ours, theirs) = UnixStream::pair().unwrap();
             theirs.set_nonblocking(true).unwrap();
-            _ = crossing::send(theirs.as_fd(), bytes, &descriptors);
+            _ = sys::send(theirs.as_fd(), bytes, &descriptors);
             drop(theirs);
             let taken = Succession::over(ours, String::new(), Duration::from_secs(5)).await;
             if let Ok((mut succession, _inheritance)) = taken {
@@ -115,7 +115,7 @@ fn open_descriptors() -> usize {
 
 /// The variable that names the handoff socket: what is not meant for this process is not taken.
 pub fn variable(data: &[u8]) {
-    if crossing::meant_for(OsStr::from_bytes(data), 4711).is_some() {
+    if sys::meant_for(OsStr::from_bytes(data), 4711).is_some() {
         assert!(data.windows(4).any(|digits| digits == b"4711"));
     }
 }

@@ -4,7 +4,8 @@ use std::{collections::VecDeque, os::fd::OwnedFd};
 
 use serde::de::DeserializeOwned;
 
-use super::{channel::ChannelError, crossing::Received};
+use super::channel::ChannelError;
+use crate::sys::Received;
 
 /// The longest message in bytes. Far above what a manifest of thousands of listeners takes; a length beyond it is
 /// garbage, and must not make us allocate.

@@ -20,7 +20,6 @@
 //! and accepts again if the successor fails, or says that it is `sick`.
 
 mod channel;
-mod crossing;
 mod error;
 mod estate;
 #[cfg(fuzzing)]
@@ -31,14 +30,10 @@ mod inbox;
 mod message;
 mod predecessor;
 mod process;
-mod start_command;
 mod state;
 mod successor;
 
 pub(crate) use channel::{Channel, ChannelError};
-pub(crate) use crossing::{
-    Sender, Variable, is_successor, receive, send, spawn_with_numbered, take_activated, watch,
-};
 pub(crate) use error::RestartResult;
 pub use error::{HandoffError, Refusal, RestartError, Step};
 pub(crate) use estate::{Elder, Estate, Inheritance};
@@ -46,6 +41,5 @@ pub(crate) use inbox::LONGEST_FRAME;
 pub(crate) use message::{Claim, Commit, Hello, ListenerEntry};
 pub(crate) use predecessor::{Arrival, Committed, LONGEST_PROBATION, Probation, Successor};
 pub(crate) use process::{Peer, is_over};
-pub use start_command::{StartCommand, StartCommandError};
 pub(crate) use state::SealedState;
 pub(crate) use successor::{Succession, Verdict};

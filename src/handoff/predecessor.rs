@@ -11,13 +11,13 @@ use std::{
 use tokio::time::timeout;
 
 use super::{
-    StartCommand,
     channel::{Channel, ChannelError, Receiver},
     error::{RestartError, Step},
     estate::Estate,
     message::{Claim, Commit, Hello, Message, Versions},
     process::{Peer, Process},
 };
+use crate::sys::StartCommand;
 
 /// A successor that does not serve yet, or is in its probation.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use rustix::{
 };
 use tokio::{process::Child, task::JoinHandle, time::timeout};
 
-use super::{StartCommand, crossing};
+use crate::sys::{self, StartCommand};
 
 /// See the module. Dropping it does nothing to the process: if this one ends without a word, the successor goes on alone.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Process {
     /// Begins to start `command`, with `socket` as its handoff socket.
     pub(super) fn start(command: &StartCommand, socket: OwnedFd, nonce: &str) -> Self {
         let (command, nonce) = (command.clone(), nonce.to_owned());
-        Self::Starting(tokio::task::spawn_blocking(move || crossing::spawn(&command, &socket, &nonce)))
+        Self::Starting(tokio::task::spawn_blocking(move || sys::spawn(&command, &socket, &nonce)))
     }
 
     /// Waits until it runs its program. Cancel safe.
@@ -87,12 +87,10 @@ impl Process {
         match self {
             // An error would mean that somebody else has reaped it.
             Self::Child(child, _) => _ = child.wait().await,
-            Self::Peer(Peer { handle: Some(handle), .. }) => {
-                match handle.try_clone().and_then(crossing::watch) {
-                    Ok(handle) => _ = handle.readable().await,
-                    Err(_) => std::future::pending().await,
-                }
-            }
+            Self::Peer(Peer { handle: Some(handle), .. }) => match handle.try_clone().and_then(sys::watch) {
+                Ok(handle) => _ = handle.readable().await,
+                Err(_) => std::future::pending().await,
+            },
             Self::Peer(Peer { handle: None, .. }) | Self::Starting(_) | Self::None => {
                 std::future::pending::<()>().await;
             }

@@ -6,11 +6,11 @@ use tokio::time::timeout;
 
 use super::{
     channel::{Channel, ChannelError},
-    crossing::{self, Inherited},
     error::{HandoffError, Step},
     estate::Inheritance,
     message::{Claim, Commit, Hello, Message, Serving, Versions},
 };
+use crate::sys::{self, Inherited};
 
 /// The conversation with the predecessor, after it has handed over its sockets.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Succession {
     ///
     /// Any error means that this process must end; the predecessor serves on.
     pub(crate) async fn begin(limit: Duration) -> Result<Option<(Self, Inheritance)>, HandoffError> {
-        let Some(Inherited { socket, nonce }) = crossing::inherit() else { return Ok(None) };
+        let Some(Inherited { socket, nonce }) = sys::inherit() else { return Ok(None) };
         match Self::over(UnixStream::from(socket), nonce, limit).await {
             Err(HandoffError::PredecessorGone) => {
                 tracing::warn!(

@@ -14,7 +14,10 @@ use super::{
     accepted::{Accepted, Transport},
     task::ConnectionTask,
 };
-use crate::generation::{ForcedBegun, Seat, Shared};
+use crate::{
+    generation::{Seat, Shared},
+    lifecycle::ForcedBegun,
+};
 
 /// A stack, and where its connections run.
 pub(super) struct Feed<S, E> {

@@ -12,9 +12,9 @@ use super::{
     feed::{Feed, wrong_transport},
 };
 use crate::{
-    HandoffError,
     generation::{End, Seat},
-    phase::Phase,
+    handoff::HandoffError,
+    lifecycle::Phase,
 };
 
 /// A stack that can serve connections of type `C`: a tower service whose future is the whole life of the connection.

@@ -11,13 +11,13 @@ use std::{
 
 use pin_project_lite::pin_project;
 use portcullis_layers::{
-    BoxError, CloseReason, Ending, Peer, RejectReason,
+    BoxError, CloseReason, Ending, ErrorChain, Peer, RejectReason,
     tls::{HandshakeError, HandshakeFailure},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::field;
 
-use crate::{chain::Chain, generation::ForcedBegun};
+use crate::lifecycle::ForcedBegun;
 
 /// Where connections run: what the concurrency model is made of.
 ///
@@ -129,7 +129,7 @@ fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
         tracing::debug!(listener, %peer, reason = %ending, "connection ended");
         return;
     };
-    let error = Chain(&*error);
+    let error = ErrorChain(&*error);
     match ending {
         Ending::Closed(CloseReason::Service) => {
             tracing::warn!(listener, %peer, reason = %ending, %error, "service failed");

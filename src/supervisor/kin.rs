@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use crate::handoff;
+use crate::sys;
 
 /// More generations than any process has ancestors; only a loop of numbers that are given anew is longer.
 const DEEPEST: usize = 1000;
@@ -63,7 +63,7 @@ pub(super) fn orphaned_successors() -> Vec<u32> {
 
 /// Whether its handoff variable is meant for it, and not inherited from a parent.
 fn is_successor(pid: u32) -> bool {
-    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| handoff::is_successor(&environment, pid))
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| sys::is_successor(&environment, pid))
 }
 
 #[cfg(test)]

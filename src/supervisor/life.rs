@@ -21,7 +21,7 @@ use super::{
     store::Store,
 };
 use crate::{
-    StartCommand,
+    sys::StartCommand,
     systemd::{Activated, activated},
 };
 

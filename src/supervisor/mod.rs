@@ -21,7 +21,7 @@ use std::{process::ExitCode, time::Duration};
 pub use error::SupervisorError;
 pub(crate) use notify::NAME_BEGINS;
 
-use crate::{StartCommand, generation::READY_TIMEOUT};
+use crate::{generation::READY_TIMEOUT, sys::StartCommand};
 use life::Life;
 
 /// Keeps a line of generations alive, and its sockets over their crashes. For PID 1 of a container.

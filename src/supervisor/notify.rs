@@ -13,7 +13,7 @@ use std::{
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{io::Interest, net::UnixDatagram};
 
-use crate::handoff::{self, Sender};
+use crate::sys::{self, Sender};
 
 /// What the abstract name begins with, by which a server knows us.
 pub(crate) const NAME_BEGINS: &str = "portcullis-supervisor-";
@@ -70,7 +70,7 @@ impl NotifySocket {
         loop {
             let mut buffer = [0; LONGEST];
             let received =
-                self.socket.try_io(Interest::READABLE, || handoff::receive(self.socket.as_fd(), &mut buffer));
+                self.socket.try_io(Interest::READABLE, || sys::receive(self.socket.as_fd(), &mut buffer));
             let received = match received {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,

@@ -12,7 +12,7 @@ use rustix::process::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::handoff::{is_over, watch};
+use crate::{handoff::is_over, sys::watch};
 
 /// A process that serves, has served, or may serve.
 #[derive(Debug)]

@@ -3,11 +3,7 @@
 use std::io;
 
 use super::{process::Process, store::Store};
-use crate::{
-    StartCommand,
-    handoff::{self, Variable},
-    systemd::ACTIVATION,
-};
+use crate::sys::{self, ACTIVATION, StartCommand, Variable};
 
 /// Starts `command`, which may report at `notify`. Blocks until the new program runs or `exec` has failed.
 pub(super) fn start(command: &StartCommand, store: &Store, notify: &str) -> io::Result<Process> {
@@ -31,7 +27,7 @@ pub(super) fn start(command: &StartCommand, store: &Store, notify: &str) -> io::
     }
     // A child of ours, and not waited for by anybody but us: its number stays its own. std waits for it only if
     // `exec` fails, before it returns.
-    let mut child = handoff::spawn_with_numbered(command, &variables, &descriptors)?;
+    let mut child = sys::spawn_with_numbered(command, &variables, &descriptors)?;
     Process::open(child.id()).inspect_err(|_| {
         // Out of descriptors. It cannot be watched, so it must not run; it is reaped like any other child.
         _ = child.kill();

@@ -14,13 +14,12 @@ use std::{
 };
 
 use nix::sys::stat::fstat;
-use portcullis_layers::LocalAddress;
+use portcullis_layers::{ErrorChain, LocalAddress};
 
 use super::{ActivationError, names, names_this_process};
 use crate::{
     bind::{Bind, ListeningSocket, UnixPath},
-    chain::Chain,
-    handoff::take_activated,
+    sys::take_activated,
 };
 
 /// One descriptor that was passed.
@@ -146,7 +145,7 @@ impl Activated {
                 let what = "the service manager passed a socket that no listener asked for: closed; make its address or name, and the configuration's, agree";
                 tracing::warn!(name, %address, stored, "{what}");
             }
-            Err(error) => tracing::warn!(error = %Chain(&error), "of no use to any listener: closed"),
+            Err(error) => tracing::warn!(error = %ErrorChain(&error), "of no use to any listener: closed"),
         }
     }
 }

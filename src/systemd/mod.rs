@@ -21,9 +21,6 @@ pub(crate) use activation::{Activated, activated};
 pub use error::ActivationError;
 pub(crate) use notifier::Notifier;
 
-/// The variables of socket activation. They are meant for one process, and no successor is given them.
-pub(crate) const ACTIVATION: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
-
 /// Whether a variable that names a process names this one. Absent, it names nobody else.
 fn names_this_process(value: Option<&std::ffi::OsStr>) -> bool {
     value.is_none_or(|value| value.to_str().and_then(|pid| pid.parse().ok()) == Some(std::process::id()))

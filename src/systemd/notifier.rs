@@ -18,7 +18,9 @@ use std::{
 use tokio::{io::Interest, sync::watch};
 
 use super::{address::Address, message::Message, names, names_this_process, watchdog};
-use crate::{RestartError, chain::Chain, control, handoff, listener::Acceptor, phase::Phase};
+use portcullis_layers::ErrorChain;
+
+use crate::{control, handoff::RestartError, lifecycle::Phase, listener::Acceptor, sys};
 
 /// Tells the service manager, if there is one. Nobody waits for it, and nothing fails if it cannot be told.
 #[derive(Clone, Debug)]
@@ -148,7 +150,7 @@ impl Notifier {
 
     /// A restart came to nothing, and this generation serves as before. What its successor may have said is revoked.
     pub(crate) fn restart_failed(&self, generation: u64, error: &RestartError) {
-        let status = format!("generation {generation} serves; restart failed: {}", Chain(error));
+        let status = format!("generation {generation} serves; restart failed: {}", ErrorChain(error));
         self.tell(|| Message::new().ready().main_pid().status(status));
     }
 
@@ -251,5 +253,5 @@ impl Manager {
 
 fn send(connected: &impl AsFd, message: &Message, socket: Option<&Acceptor>) -> io::Result<()> {
     let descriptor = socket.map(AsFd::as_fd);
-    handoff::send(connected.as_fd(), message.as_bytes(), descriptor.as_slice()).map(drop)
+    sys::send(connected.as_fd(), message.as_bytes(), descriptor.as_slice()).map(drop)
 }

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{names_this_process, notifier::Manager};
-use crate::phase::Phase;
+use crate::lifecycle::Phase;
 
 /// The time between two signs of life: half of what the manager waits, as the manual page recommends. `None`: it does not
 /// wait for any.

@@ -21,7 +21,9 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use self::{metrics::TlsMetrics, watch::Watcher};
-use crate::{Generation, chain::Chain};
+use portcullis_layers::ErrorChain;
+
+use crate::generation::Generation;
 
 /// Files of one certificate are often replaced one after the other: they are read when nothing has changed for so long.
 const QUIET: Duration = Duration::from_millis(200);
@@ -46,7 +48,7 @@ pub enum AttachError {
         name: String,
         /// Why.
         #[source]
-        source: crate::StateError,
+        source: crate::generation::StateError,
     },
 }
 
@@ -104,7 +106,7 @@ impl Generation {
         let inherited = inherited.map_err(|source| AttachError::Tickets { name: name.to_owned(), source })?;
         if let Some(Err(error)) = inherited.map(Zeroizing::new).map(|bytes| keys.import(&bytes)) {
             // Of a newer version perhaps. Clients make a full handshake.
-            tracing::warn!(name, error = %Chain(&error), "the predecessor's sessions cannot be resumed");
+            tracing::warn!(name, error = %ErrorChain(&error), "the predecessor's sessions cannot be resumed");
         }
         let keys = keys.clone();
         self.offer_state(state, move || std::future::ready(Ok::<_, io::Error>(keys.export())));
@@ -168,7 +170,7 @@ impl Attached {
                 tracing::info!(name, reason = why, trust_changed, "TLS reloaded");
             }
             Err(error) => {
-                let error = Chain(error).to_string();
+                let error = ErrorChain(error).to_string();
                 // A file that stays broken is tried again and again; it is one failure.
                 if reason == Reason::Look && self.failure.as_ref() == Some(&error) {
                     return;

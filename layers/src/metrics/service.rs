@@ -1,0 +1,59 @@
+//! The service.
+
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower::Service;
+
+use super::{Metered, ResponseFuture, life::Life, series::Series};
+use crate::{connection::Connection, error::BoxError};
+
+/// Calls the inner service with a [`Metered`] stream. Made by [`MetricsLayer`](super::MetricsLayer).
+///
+/// Errors of the inner service are passed on as they are.
+#[derive(Clone)]
+pub struct Metrics<S> {
+    inner: S,
+    series: Arc<Series>,
+}
+
+impl<S> Metrics<S> {
+    pub(super) const fn new(inner: S, series: Arc<Series>) -> Self {
+        Self { inner, series }
+    }
+}
+
+impl<C, S> Service<C> for Metrics<S>
+where
+    C: Connection,
+    S: Service<Metered<C>, Response = ()>,
+    S::Error: Into<BoxError>,
+{
+    type Response = ();
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, connection: C) -> Self::Future {
+        let life = Arc::new(Life::begin(Arc::clone(&self.series)));
+        if let Some(session) = connection.tls() {
+            // This layer is above TLS: the handshake was complete before the connection came here.
+            self.series.handshake(&session, None);
+        }
+        let drain = connection.drain();
+        let stream = Metered::new(connection, Arc::clone(&life));
+        ResponseFuture::new(self.inner.call(stream), drain, life)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Metrics<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,185 @@
+//! The life of one connection under TLS.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::{
+    TlsLayer, TlsStream,
+    handshake::Handshake,
+    live::Live,
+    recipe::Material,
+    revocable::{Revocable, Waits},
+};
+use crate::{
+    close::{CloseReason, Ending, RejectReason},
+    connection::Connection,
+    error::BoxError,
+};
+
+pin_project! {
+    /// The future of [`Tls`](super::Tls): the handshake, then the inner service's future.
+    ///
+    /// # Panics
+    ///
+    /// When it is polled after it has resolved.
+    pub struct TlsFuture<C, S>
+    where
+        S: Service<TlsStream<C>>,
+    {
+        #[pin]
+        state: State<C, S, S::Future>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<C, S, F> {
+        // Too many are in progress.
+        Rejected {
+            reason: RejectReason,
+        },
+        Handshake {
+            #[pin]
+            handshake: Handshake<C>,
+            // Taken when the handshake is complete, or has failed: its slot is not for a client that is being told why.
+            service: Option<S>,
+            // What tells whether the client is let in no more, where that is to end the connection.
+            revoking: Option<Arc<Live>>,
+        },
+        Service {
+            #[pin]
+            future: F,
+            // Only for a client with a certificate, and if asked for.
+            watched: Option<Watched>,
+        },
+        // What either held is gone, also where this one is kept for a while.
+        Over,
+    }
+}
+
+impl<C, S> TlsFuture<C, S>
+where
+    C: Connection,
+    S: Service<TlsStream<C>>,
+{
+    /// `service` must be ready.
+    pub(super) fn new(layer: &TlsLayer, connection: C, service: S) -> Self {
+        let in_progress = match layer.handshakes().begin(connection.peer()) {
+            Ok(in_progress) => in_progress,
+            Err(reason) => return Self { state: State::Rejected { reason } },
+        };
+        let handshake = Handshake::new(layer, connection, in_progress);
+        let revoking = layer.ends_revoked().then(|| layer.live().clone());
+        Self { state: State::Handshake { handshake, service: Some(service), revoking } }
+    }
+}
+
+impl<C, S> Future for TlsFuture<C, S>
+where
+    C: Connection,
+    S: Service<TlsStream<C>, Response = ()>,
+    S::Error: Into<BoxError>,
+{
+    type Output = Result<(), BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let result = match state.as_mut().project() {
+                StateProj::Rejected { reason } => Err(BoxError::from(*reason)),
+                StateProj::Handshake { mut handshake, service, revoking } => {
+                    match handshake.as_mut().poll(cx) {
+                        Poll::Ready(Ok((mut stream, judged))) => {
+                            let watched =
+                                revoking.as_ref().and_then(|live| watch(&mut stream, live, &judged));
+                            let future = service.take().expect("a handshake completes once").call(stream);
+                            state.set(State::Service { future, watched });
+                            continue;
+                        }
+                        Poll::Ready(Err(error)) => Err(error),
+                        Poll::Pending => {
+                            if handshake.has_failed() {
+                                *service = None;
+                            }
+                            return Poll::Pending;
+                        }
+                    }
+                }
+                StateProj::Service { future, watched } => {
+                    let watched = watched.as_ref();
+                    if let Some(revoked) = watched.and_then(Watched::revoked) {
+                        Err(revoked)
+                    } else if let Poll::Ready(result) = future.poll(cx) {
+                        result.map_err(|error| told(error.into(), watched))
+                    } else if let Some(revoked) = watched.and_then(|watched| watched.revoked_or_waits(cx)) {
+                        Err(revoked)
+                    } else {
+                        return Poll::Pending;
+                    }
+                }
+                StateProj::Over => panic!("the future of a TLS connection was polled after it had resolved"),
+            };
+            state.set(State::Over);
+            return Poll::Ready(result);
+        }
+    }
+}
+
+/// A service that failed because its stream did does not know whose that was.
+fn told(error: BoxError, watched: Option<&Watched>) -> BoxError {
+    match Ending::of(Err(&*error)) {
+        Ending::Closed(CloseReason::Revoked) => watched.and_then(Watched::revoked).unwrap_or(error),
+        _ => error,
+    }
+}
+
+/// What ends the connection if its client is let in no more, as long as the future waits for it.
+struct Watched(Arc<Revocable>);
+
+impl Watched {
+    fn revoked(&self) -> Option<BoxError> {
+        self.0.is_revoked().then(|| self.0.reason())
+    }
+
+    fn revoked_or_waits(&self, cx: &Context<'_>) -> Option<BoxError> {
+        self.0.is_revoked_or_waits(Waits::Future, cx).then(|| self.0.reason())
+    }
+}
+
+/// A stream that was moved elsewhere goes on being watched, by itself.
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.0.forget(Waits::Future);
+    }
+}
+
+/// Watches whether the client of this stream is let in no more.
+fn watch<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &Material) -> Option<Watched> {
+    let chain = stream.session().client_certificates()?.to_vec();
+    let revocable = Arc::new(Revocable::new(live.clone(), judged, chain));
+    stream.end_with(revocable.clone());
+    Some(Watched(revocable))
+}
+
+impl<C, S> fmt::Debug for TlsFuture<C, S>
+where
+    S: Service<TlsStream<C>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Rejected { .. } => "rejected",
+            State::Handshake { .. } => "handshake",
+            State::Service { .. } => "service",
+            State::Over => "over",
+        };
+        f.debug_struct("TlsFuture").field("state", &state).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,196 @@
+//! The handshake of one connection, under one deadline.
+
+use std::{
+    error::Error,
+    future::Future,
+    io, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+use tokio_rustls::rustls::{self, AlertDescription};
+
+use super::{
+    HandshakeCause, HandshakeError, HandshakeFailure, TlsLayer, TlsStream,
+    cap::InProgress,
+    error::is_unknown_name,
+    farewell::Farewell,
+    live::Live,
+    negotiation::{Negotiation, Seen},
+    recipe::Material,
+    wire::Wire,
+};
+use crate::{
+    close::CloseReason,
+    connection::{Connection, Notice},
+    error::BoxError,
+};
+
+/// How long a client that was sent an alert has to close its side, within the deadline of the handshake. One
+/// round trip is enough.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pin_project! {
+    pub(super) struct Handshake<C> {
+        stage: Stage<C>,
+        live: Arc<Live>,
+        started: Instant,
+        timeout: Duration,
+        #[pin]
+        deadline: Sleep,
+        // Counted until it is over, whichever way.
+        in_progress: InProgress,
+    }
+}
+
+enum Stage<C> {
+    /// In a box while it lasts, so that the future is not as large as a session for the connection's whole
+    /// life.
+    Negotiation(Box<Negotiation<C>>),
+    /// It has failed, and the client is being told.
+    Farewell(Farewell<C>, HandshakeError),
+    Over,
+}
+
+impl<C: Connection> Handshake<C> {
+    pub(super) fn new(layer: &TlsLayer, connection: C, in_progress: InProgress) -> Self {
+        connection.notice(&Notice::HandshakeStarted);
+        let started = Instant::now();
+        let timeout = layer.timeout();
+        let live = layer.live().clone();
+        let negotiation = Negotiation::new(live.clone(), Wire::new(connection));
+        Self {
+            stage: Stage::Negotiation(Box::new(negotiation)),
+            live,
+            started,
+            timeout,
+            deadline: tokio::time::sleep(timeout),
+            in_progress,
+        }
+    }
+}
+
+impl<C> Handshake<C> {
+    /// Whether it has failed, and all that is left is to tell the client.
+    pub(super) const fn has_failed(&self) -> bool {
+        matches!(self.stage, Stage::Farewell(..))
+    }
+}
+
+impl<C: Connection> Future for Handshake<C> {
+    /// The stream, and by what its client was judged.
+    type Output = Result<(TlsStream<C>, Arc<Material>), BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.stage {
+                Stage::Negotiation(negotiation) => match Pin::new(&mut **negotiation).poll(cx) {
+                    Poll::Ready(Ok((stream, material))) => {
+                        *this.stage = Stage::Over;
+                        let Some(stream) = TlsStream::new(stream) else {
+                            // What nobody can name must not be served.
+                            let error = rustls::Error::General("nothing was agreed".to_owned());
+                            return Poll::Ready(Err(BoxError::from(error)));
+                        };
+                        let judged = match judge(&stream, this.live, &material) {
+                            Ok(judged) => judged,
+                            Err(error) => {
+                                // Nothing that rustls would send tells a client now that it was refused; that nothing comes tells
+                                // it more than close_notify, which would say that all is well.
+                                drop(stream.into_inner());
+                                return Poll::Ready(Err(error.into()));
+                            }
+                        };
+                        let (session, took) = (stream.session(), this.started.elapsed());
+                        stream.get_ref().notice(&Notice::HandshakeCompleted { session, took });
+                        return Poll::Ready(Ok((stream, judged)));
+                    }
+                    Poll::Ready(Err((error, wire))) => {
+                        let seen = negotiation.take_seen();
+                        *this.stage = Stage::Over;
+                        if is_ending(&error) {
+                            return Poll::Ready(Err(error.into()));
+                        }
+                        let error = HandshakeError::new(error, &wire, seen);
+                        let Some(farewell) = farewell(&error, wire) else {
+                            return Poll::Ready(Err(error.into()));
+                        };
+                        *this.stage = Stage::Farewell(farewell, error);
+                        let last = this.deadline.deadline().min(Instant::now() + FAREWELL);
+                        this.deadline.as_mut().reset(last);
+                    }
+                    Poll::Pending => {
+                        ready!(this.deadline.as_mut().poll(cx));
+                        let seen = negotiation.take_seen();
+                        *this.stage = Stage::Over;
+                        let cause = HandshakeCause::Timeout { after: *this.timeout };
+                        let error = HandshakeError::of(cause, seen);
+                        return Poll::Ready(Err(error.into()));
+                    }
+                },
+                Stage::Farewell(farewell, _) => {
+                    if farewell.poll(cx).is_pending() {
+                        ready!(this.deadline.as_mut().poll(cx));
+                    }
+                    let Stage::Farewell(_, error) = mem::replace(this.stage, Stage::Over) else { continue };
+                    return Poll::Ready(Err(error.into()));
+                }
+                Stage::Over => panic!("a TLS handshake was polled after its end"),
+            }
+        }
+    }
+}
+
+/// Judges what was not judged before: a reload may have changed since the handshake began whom to let in.
+fn judge<C>(
+    stream: &TlsStream<C>,
+    live: &Live,
+    material: &Arc<Material>,
+) -> Result<Arc<Material>, HandshakeError> {
+    let session = stream.session();
+    let failed = |source, refused| {
+        let cause = HandshakeCause::Tls { failure: HandshakeFailure::of_session(&source), source };
+        HandshakeError::of(cause, Seen { server_name: session.server_name().map(Box::from), refused })
+    };
+    if material.alpn_required && session.alpn().is_none() {
+        return Err(failed(rustls::Error::NoApplicationProtocol, None));
+    }
+    let current = live.current();
+    if current.trust != material.trust {
+        let chain = session.client_certificates().unwrap_or_default();
+        current.judge(chain).map_err(|error| failed(error, chain.first().cloned()))?;
+    }
+    Ok(current)
+}
+
+/// Whether a layer below has ended the connection for a reason of its own, which is then not the handshake's
+/// failure.
+fn is_ending(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<CloseReason>)
+}
+
+/// How to part from a client that must be told what was wrong.
+fn farewell<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Option<Farewell<C>> {
+    let HandshakeCause::Tls { source, .. } = error.cause() else { return None };
+    if matches!(source, rustls::Error::AlertReceived(_)) {
+        return None;
+    }
+    if wire.answered() {
+        return Some(Farewell::new(wire.into_inner()));
+    }
+    // rustls refuses a handshake message that is too long, and some ways to cut messages into records,
+    // without a word, and knows nothing of what this layer refuses. As nothing was sent yet, nothing is encrypted yet.
+    let alert = match source {
+        error if is_unknown_name(error) => AlertDescription::UnrecognisedName,
+        rustls::Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,
+        rustls::Error::InvalidMessage(_) => AlertDescription::DecodeError,
+        rustls::Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
+        _ => AlertDescription::InternalError,
+    };
+    Some(Farewell::with_alert(wire.into_inner(), alert))
+}

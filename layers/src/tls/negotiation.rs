@@ -1,0 +1,98 @@
+//! The conversation of a handshake: the ClientHello, and the rest if what it asks for can be had.
+
+use std::{
+    future::Future,
+    io, mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio_rustls::{
+    LazyConfigAcceptor,
+    rustls::{pki_types::CertificateDer, server::Acceptor},
+    server::{FallibleAccept, TlsStream},
+};
+
+use super::{live::Live, recipe::Material, scope::handshaking, wire::Wire};
+use crate::connection::Connection;
+
+/// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a
+/// signature, with the alert that says why, and one that came before a reload but says so after it is served what is new.
+pub(super) struct Negotiation<C> {
+    live: Arc<Live>,
+    stage: Stage<C>,
+    seen: Seen,
+}
+
+/// What is known of a client by what it has sent.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) server_name: Option<Box<str>>,
+    /// The client's certificate, if it was refused.
+    pub(super) refused: Option<CertificateDer<'static>>,
+}
+
+enum Stage<C> {
+    Hello(LazyConfigAcceptor<Wire<C>>),
+    Rest(FallibleAccept<Wire<C>>, Arc<Material>),
+    Over,
+}
+
+impl<C: Connection> Negotiation<C> {
+    pub(super) fn new(live: Arc<Live>, wire: Wire<C>) -> Self {
+        let stage = Stage::Hello(LazyConfigAcceptor::new(Acceptor::default(), wire));
+        Self { live, stage, seen: Seen::default() }
+    }
+}
+
+impl<C> Negotiation<C> {
+    /// For who is to say why it failed; not needed here any more.
+    pub(super) fn take_seen(&mut self) -> Seen {
+        mem::take(&mut self.seen)
+    }
+}
+
+impl<C: Connection> Future for Negotiation<C> {
+    /// The stream, and what was served to its client; or what tokio-rustls says, with the stream below.
+    type Output = Result<(TlsStream<Wire<C>>, Arc<Material>), (io::Error, Wire<C>)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match &mut self.stage {
+                Stage::Hello(acceptor) => match ready!(Pin::new(&mut *acceptor).poll(cx)) {
+                    Ok(start) => {
+                        let material = self.live.current();
+                        let hello = start.client_hello();
+                        let admitted = material.admit(&hello);
+                        self.seen.server_name = hello.server_name().map(Box::from);
+                        if let Err(error) = admitted {
+                            let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                            self.stage = Stage::Over;
+                            return Poll::Ready(Err((error, start.io)));
+                        }
+                        // Looks at the client's tickets.
+                        let into_stream = || start.into_stream(material.config.clone()).into_fallible();
+                        let (rest, _) = handshaking(into_stream);
+                        self.stage = Stage::Rest(rest, material);
+                    }
+                    Err(error) => {
+                        let wire = acceptor.take_io().expect("it fails once, and keeps the stream then");
+                        self.stage = Stage::Over;
+                        return Poll::Ready(Err((error, wire)));
+                    }
+                },
+                Stage::Rest(rest, _) => {
+                    let (result, refused) = handshaking(|| Pin::new(rest).poll(cx));
+                    self.seen.refused = refused;
+                    let result = ready!(result);
+                    let Stage::Rest(_, material) = mem::replace(&mut self.stage, Stage::Over) else {
+                        continue;
+                    };
+                    return Poll::Ready(result.map(|stream| (stream, material)));
+                }
+                Stage::Over => panic!("a TLS negotiation was polled after its end"),
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The service.
+
+use std::{
+    mem,
+    task::{Context, Poll},
+};
+
+use tower::Service;
+
+use super::{TlsFuture, TlsLayer, TlsStream};
+use crate::{connection::Connection, error::BoxError};
+
+/// The service of a [`TlsLayer`]: a TLS handshake, then the inner service with the [`TlsStream`].
+///
+/// # Readiness
+///
+/// `poll_ready` is the inner service's, and what it promised is held during the handshake: a
+/// [`concurrency_limit`](https://docs.rs/tower/latest/tower/limit/) under TLS counts a connection from the
+/// start of its handshake. A limit in either place bounds connections, of which those in their handshake are a part:
+/// silent clients can hold every slot of it, each until the deadline of its handshake.
+///
+/// The inner service is cloned for each connection. tower's `rate_limit` cannot be: it goes around TLS, or behind a
+/// [`buffer`](https://docs.rs/tower/latest/tower/buffer/).
+///
+/// # Errors
+///
+/// [`RejectReason::LimitTotal`](crate::RejectReason) or `LimitPeer` if too many handshakes are in progress
+/// ([`HandshakeCap`](super::HandshakeCap)), [`HandshakeError`](super::HandshakeError) if the handshake fails; the inner
+/// service is then not called. [`Revoked`](super::Revoked), whose source is
+/// [`CloseReason::Revoked`](crate::CloseReason), if the client is let in no more. An
+/// `io::Error` that carries a [`CloseReason`](crate::CloseReason) (a layer below has ended the connection for
+/// a reason of its own) is passed on as it is. After the handshake, what the inner service says.
+///
+/// # Cancellation
+///
+/// Dropping the future ends the connection, in the handshake or after it.
+///
+/// # Panics
+///
+/// `call` panics outside of a tokio runtime with its timer enabled.
+#[derive(Clone, Debug)]
+pub struct Tls<S> {
+    inner: S,
+    layer: TlsLayer,
+}
+
+impl<S> Tls<S> {
+    pub(super) const fn new(inner: S, layer: TlsLayer) -> Self {
+        Self { inner, layer }
+    }
+}
+
+impl<C, S> Service<C> for Tls<S>
+where
+    C: Connection,
+    S: Service<TlsStream<C>, Response = ()> + Clone,
+    S::Error: Into<BoxError>,
+{
+    type Response = ();
+    type Error = BoxError;
+    type Future = TlsFuture<C, S>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, connection: C) -> Self::Future {
+        // The clone is not ready; the one that is goes with the connection.
+        let clone = self.inner.clone();
+        let ready = mem::replace(&mut self.inner, clone);
+        TlsFuture::new(&self.layer, connection, ready)
+    }
+}

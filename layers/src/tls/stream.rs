@@ -1,0 +1,238 @@
+//! The stream above TLS.
+
+use std::{
+    error::Error,
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::{rustls, server};
+
+use super::{
+    TlsSession,
+    goodbye::Goodbye,
+    revocable::{Revocable, Waits},
+    session::Agreed,
+    wire::Wire,
+};
+use crate::{
+    address::{LocalAddress, Peer},
+    close::CloseReason,
+    connection::{Connection, Notice},
+    drain::Drain,
+};
+
+/// A connection whose TLS handshake is complete; what is read and written is the plain text.
+///
+/// The session lives in one `Box`, so that the layers above move a pointer, not a kilobyte.
+///
+/// # How it ends
+///
+/// - The client's close_notify is the end of what can be read (`Ok(0)`); writing goes on.
+/// - [`AsyncWrite::poll_shutdown`] sends close_notify and closes the stream below for writing; reading goes
+///   on.
+/// - A client that closes the TCP connection without close_notify may have been cut off by somebody in
+///   between (RFC 8446, 6.1). What came before is delivered, then reading fails with
+///   [`io::ErrorKind::UnexpectedEof`] that carries [`CloseReason::TlsTruncated`]. Many clients close like
+///   that; a service whose protocol says itself where a message ends may treat it as the end.
+/// - Where the client is let in no more and [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked) is set, reading and
+///   writing fail with an [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries
+///   [`CloseReason::Revoked`], and whoever waits in one is woken.
+/// - Dropping it sends close_notify, if that was not done before, after all that was written and not flushed yet: as far as the stream
+///   below takes it at once, and nothing is waited for. So a client can tell an end that the server has chosen (also by the deadline of a
+///   drain, by an operator, or by [`CloseReason::Revoked`]) from one that somebody in between has. It does *not* say that the service was done with
+///   what it was saying: a protocol must say itself where a message ends. A service that panics sends none.
+pub struct TlsStream<C> {
+    inner: Box<Inner<C>>,
+}
+
+struct Inner<C> {
+    tls: Goodbye<C>,
+    agreed: Agreed,
+    /// Where the client may be let in no more while this is open.
+    revocable: Option<Arc<Revocable>>,
+}
+
+impl<C> TlsStream<C> {
+    /// What was agreed in the handshake.
+    #[must_use]
+    pub fn session(&self) -> TlsSession<'_> {
+        TlsSession::new(self.inner.tls.get_ref().1, self.inner.agreed)
+    }
+
+    /// The stream below. What is read from it is encrypted.
+    #[must_use]
+    pub fn get_ref(&self) -> &C {
+        self.inner.tls.get_ref().0.get_ref()
+    }
+
+    /// The stream below. Reading from it or writing to it breaks the TLS session.
+    pub fn get_mut(&mut self) -> &mut C {
+        self.inner.tls.get_mut().0.get_mut()
+    }
+
+    /// Gives back the stream below. **The TLS session is lost**, with its keys and with what it had
+    /// read ahead: nobody can make sense of what comes over the stream afterwards.
+    #[must_use]
+    pub fn into_inner(self) -> C {
+        self.inner.tls.into_session().into_inner().0.into_inner()
+    }
+
+    pub(super) fn end_with(&mut self, revocable: Arc<Revocable>) {
+        self.inner.revocable = Some(revocable);
+    }
+
+    /// For the `poll` methods.
+    fn pinned(&mut self) -> Pin<&mut server::TlsStream<Wire<C>>>
+    where
+        C: Unpin,
+    {
+        Pin::new(&mut *self.inner.tls)
+    }
+}
+
+impl<C: Connection> TlsStream<C> {
+    /// `None` if nothing was agreed, which a handshake that is complete rules out.
+    pub(super) fn new(tls: server::TlsStream<Wire<C>>) -> Option<Self> {
+        let agreed = Agreed::of(tls.get_ref().1)?;
+        let tls = Goodbye::new(tls);
+        Some(Self { inner: Box::new(Inner { tls, agreed, revocable: None }) })
+    }
+
+    /// An error, if the client is let in no more. The streams below are told: they see nothing but that nobody asks
+    /// them any more.
+    fn still_allowed(&self) -> io::Result<()> {
+        match &self.inner.revocable {
+            Some(revocable) if revocable.is_revoked() => Err(self.revoked()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What to return where the stream below returned `result`: who waits is woken when the client is let in no more.
+    fn or_revoked<T>(
+        &self,
+        result: Poll<io::Result<T>>,
+        who: Waits,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        match &self.inner.revocable {
+            Some(revocable) if result.is_pending() && revocable.is_revoked_or_waits(who, cx) => {
+                Poll::Ready(Err(self.revoked()))
+            }
+            _ => result,
+        }
+    }
+
+    fn revoked(&self) -> io::Error {
+        self.get_ref().notice(&Notice::Ended(CloseReason::Revoked));
+        io::Error::new(io::ErrorKind::ConnectionAborted, CloseReason::Revoked)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Connection> AsyncRead for TlsStream<C> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.still_allowed()?;
+        let before = buf.filled().len();
+        let result = self.pinned().poll_read(cx, buf);
+        let Poll::Ready(result) = result else { return self.or_revoked(result, Waits::Reader, cx) };
+        let wire = self.inner.tls.get_ref().0;
+        match result {
+            Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => {
+                // tokio-rustls takes the first `ConnectionAborted` for the end, and says `Ok` from then on.
+                if let Some(error) = wire.failed() {
+                    return Poll::Ready(Err(error));
+                }
+                self.get_ref().notice(&Notice::PeerDone);
+                Poll::Ready(Ok(()))
+            }
+            // rustls says so by the kind and a text; that the stream below ended tells it from an error
+            // of the same kind that a stream below came up with.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && wire.ended() => {
+                self.get_ref().notice(&Notice::Ended(CloseReason::TlsTruncated));
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, CloseReason::TlsTruncated)))
+            }
+            Err(error) => {
+                // The stream below has seen nothing wrong with this record.
+                if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
+                    self.get_ref().notice(&Notice::Ended(CloseReason::Io));
+                }
+                Poll::Ready(Err(error))
+            }
+            Ok(()) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Connection> AsyncWrite for TlsStream<C> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.still_allowed()?;
+        let result = self.pinned().poll_write(cx, buf);
+        self.or_revoked(result, Waits::Writer, cx)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.still_allowed()?;
+        let result = self.pinned().poll_flush(cx);
+        self.or_revoked(result, Waits::Writer, cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.still_allowed()?;
+        let result = self.pinned().poll_shutdown(cx);
+        self.or_revoked(result, Waits::Writer, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.still_allowed()?;
+        let result = self.pinned().poll_write_vectored(cx, bufs);
+        self.or_revoked(result, Waits::Writer, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.tls.is_write_vectored()
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Connection> Connection for TlsStream<C> {
+    fn peer(&self) -> Peer {
+        self.get_ref().peer()
+    }
+
+    fn local(&self) -> LocalAddress {
+        self.get_ref().local()
+    }
+
+    fn tls(&self) -> Option<TlsSession<'_>> {
+        Some(self.session())
+    }
+
+    fn drain(&self) -> Drain {
+        self.get_ref().drain()
+    }
+
+    fn notice(&self, notice: &Notice<'_>) {
+        self.get_ref().notice(notice);
+    }
+}
+
+/// The stream below and the session, without its keys.
+impl<C: fmt::Debug> fmt::Debug for TlsStream<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsStream").field("io", self.get_ref()).field("session", &self.session()).finish()
+    }
+}

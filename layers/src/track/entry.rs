@@ -1,0 +1,151 @@
+//! What the registry knows of one connection: the only thing that is allocated for it.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use atomic_waker::AtomicWaker;
+
+use super::{Activity, TrackedConnection, Tracker};
+use crate::{
+    address::Peer,
+    close::CloseReason,
+    tls::{TlsSession, TlsVersion},
+};
+
+/// The guard of a connection, shared by its future and its stream. When the last of the two lets go of it, the
+/// connection is no longer open: dropping the entry strikes it off the registry, which has only a weak reference.
+pub(super) struct Entry {
+    pub(super) id: u64,
+    pub(super) listener: Option<Arc<str>>,
+    pub(super) peer: Peer,
+    since: SystemTime,
+    opened: Instant,
+    tls: OnceLock<Secured>,
+    // Written by the stream alone, with plain stores. Read by snapshots.
+    read: AtomicU64,
+    written: AtomicU64,
+    activity: AtomicU8,
+    // `OPEN`, or one more than the index of the reason in `CloseReason::ALL`. Set once.
+    ended: AtomicU8,
+    /// Whoever polls the future of the connection, a read, and a write (or a flush, or a shutdown). They may be three tasks.
+    pub(super) future: AtomicWaker,
+    pub(super) reader: AtomicWaker,
+    pub(super) writer: AtomicWaker,
+    tracker: Tracker,
+}
+
+const OPEN: u8 = 0;
+
+/// What TLS has agreed on.
+struct Secured {
+    version: TlsVersion,
+    /// Escaped: it comes from a certificate.
+    identity: Option<Arc<str>>,
+}
+
+impl Entry {
+    pub(super) fn new(id: u64, listener: Option<Arc<str>>, peer: Peer, tracker: Tracker) -> Self {
+        Self {
+            id,
+            listener,
+            peer,
+            since: SystemTime::now(),
+            opened: Instant::now(),
+            tls: OnceLock::new(),
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            activity: AtomicU8::new(Activity::Working as u8),
+            ended: AtomicU8::new(OPEN),
+            future: AtomicWaker::new(),
+            reader: AtomicWaker::new(),
+            writer: AtomicWaker::new(),
+            tracker,
+        }
+    }
+
+    pub(super) const fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// Why the connection has to end, if it has to.
+    ///
+    /// Whoever finds `None` and goes to sleep registers a waker first and then asks again. Otherwise
+    /// [`Entry::end`] could come between the question and the registration, find nobody to wake, and the sleeper
+    /// would sleep until the peer says something.
+    pub(super) fn ended(&self) -> Option<CloseReason> {
+        match self.ended.load(Ordering::Acquire) {
+            OPEN => None,
+            code => CloseReason::ALL.get(usize::from(code) - 1).copied(),
+        }
+    }
+
+    /// Ends the connection, and wakes everybody who waits for it. The first reason stands; `false` if there was one.
+    pub(super) fn end(&self, reason: CloseReason) -> bool {
+        let code = reason as u8 + 1;
+        let first = self.ended.compare_exchange(OPEN, code, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if first {
+            self.future.wake();
+            self.reader.wake();
+            self.writer.wake();
+        }
+        first
+    }
+
+    /// A handshake is complete. Where there is TLS within TLS, the first one to complete stands: it is the outer one.
+    pub(super) fn secured(&self, session: &TlsSession<'_>) {
+        self.tls.get_or_init(|| Secured {
+            version: session.version(),
+            identity: session.client_identity().map(|identity| identity.to_string().into()),
+        });
+    }
+
+    pub(super) fn set_read(&self, total: u64) {
+        self.read.store(total, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_written(&self, total: u64) {
+        self.written.store(total, Ordering::Relaxed);
+    }
+
+    /// What the stream does, as the stream sees it. A handshake goes on through many reads and writes.
+    pub(super) fn streaming(&self, activity: Activity) {
+        if self.activity.load(Ordering::Relaxed) != Activity::Handshaking as u8 {
+            self.set_activity(activity);
+        }
+    }
+
+    pub(super) fn set_activity(&self, activity: Activity) {
+        self.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    fn activity(&self) -> Activity {
+        let code = self.activity.load(Ordering::Relaxed);
+        Activity::ALL.get(usize::from(code)).copied().unwrap_or(Activity::Working)
+    }
+
+    pub(super) fn snapshot(&self) -> TrackedConnection {
+        TrackedConnection {
+            id: self.id,
+            listener: self.listener.clone(),
+            peer: self.peer,
+            since: self.since,
+            age: self.opened.elapsed(),
+            bytes_read: self.read.load(Ordering::Relaxed),
+            bytes_written: self.written.load(Ordering::Relaxed),
+            activity: self.activity(),
+            tls: self.tls.get().map(|secured| secured.version),
+            identity: self.tls.get().and_then(|secured| secured.identity.clone()),
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.tracker.closed(self.id);
+    }
+}

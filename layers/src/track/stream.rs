@@ -1,0 +1,245 @@
+//! The stream of a tracked connection.
+
+use std::{
+    fmt,
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use atomic_waker::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Activity, entry::Entry};
+use crate::{
+    address::{LocalAddress, Peer},
+    connection::{Connection, Notice},
+    drain::Drain,
+    tls::TlsSession,
+};
+
+/// A stream whose connection is in the list of a [`Tracker`](super::Tracker) for as long as the stream exists.
+///
+/// Once somebody has ended the connection, every read, write, flush and shutdown fails with an
+/// [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries the
+/// [`CloseReason`](crate::CloseReason), and whoever waits in one is woken. All that is left to do is to drop it; a TLS session
+/// above it still says close_notify then.
+pub struct Tracked<C> {
+    // Declared before the entry: the socket is closed before the connection counts as closed.
+    inner: C,
+    entry: Arc<Entry>,
+    // Counted here and copied into the entry, which costs no more than a store.
+    read: u64,
+    written: u64,
+    // What the last attempts came to.
+    read_waits: bool,
+    write_waits: bool,
+    // What is written now is the end of a session above: it may be said of a connection that was ended, too.
+    closing: AtomicBool,
+}
+
+impl<C> Tracked<C> {
+    pub(super) const fn new(inner: C, entry: Arc<Entry>) -> Self {
+        Self {
+            inner,
+            entry,
+            read: 0,
+            written: 0,
+            read_waits: false,
+            write_waits: false,
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    /// The number of the connection in the list.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.entry.id
+    }
+
+    /// The name of the listener that the connection came from, if the layer was given one.
+    #[must_use]
+    pub fn listener(&self) -> Option<&str> {
+        self.entry.listener.as_deref()
+    }
+
+    /// The stream below.
+    #[must_use]
+    pub const fn get_ref(&self) -> &C {
+        &self.inner
+    }
+
+    /// The stream below. What is read and written through it is not counted, and ending the connection does not
+    /// stop it.
+    pub const fn get_mut(&mut self) -> &mut C {
+        &mut self.inner
+    }
+
+    /// Gives back the stream below and **gives up the guard**: when the future of `call` is over, the connection is
+    /// no longer in the list, nobody waits for the stream, and nobody can end it.
+    #[must_use]
+    pub fn into_inner(self) -> C {
+        self.inner
+    }
+
+    fn note_read<T>(&mut self, result: &Poll<T>) {
+        self.read_waits = result.is_pending();
+        self.publish_activity();
+    }
+
+    fn note_write<T>(&mut self, result: &Poll<T>) {
+        self.write_waits = result.is_pending();
+        self.publish_activity();
+    }
+
+    fn note_written(&mut self, result: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(count)) = result {
+            self.written += *count as u64;
+            self.entry.set_written(self.written);
+        }
+        self.note_write(result);
+    }
+
+    fn publish_activity(&self) {
+        self.entry.streaming(match (self.write_waits, self.read_waits) {
+            // A service that waits for both is held up by the peer that does not take.
+            (true, _) => Activity::Writing,
+            (false, true) => Activity::Reading,
+            (false, false) => Activity::Working,
+        });
+    }
+}
+
+impl<C: Connection> Tracked<C> {
+    /// An error, if somebody has ended the connection. The streams below are told: they see nothing but that nobody
+    /// asks them any more.
+    fn still_open(&self) -> io::Result<()> {
+        let Some(reason) = self.entry.ended() else { return Ok(()) };
+        if self.closing.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.inner.notice(&Notice::Ended(reason));
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
+    }
+
+    /// What to return where the stream below returned `result`: if it waits, whoever ends the connection wakes it.
+    fn or_ended<T>(
+        &self,
+        result: Poll<io::Result<T>>,
+        waker: &AtomicWaker,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_pending() {
+            // Registered first, then looked again: see `Entry::ended`.
+            waker.register(cx.waker());
+            self.still_open()?;
+        }
+        result
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Connection> AsyncRead for Tracked<C> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.still_open()?;
+        let before = buf.filled().len();
+        let result = Pin::new(&mut this.inner).poll_read(cx, buf);
+        this.read += (buf.filled().len() - before) as u64;
+        this.entry.set_read(this.read);
+        this.note_read(&result);
+        this.or_ended(result, &this.entry.reader, cx)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Connection> AsyncWrite for Tracked<C> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.still_open()?;
+        let result = Pin::new(&mut this.inner).poll_write(cx, buf);
+        this.note_written(&result);
+        this.or_ended(result, &this.entry.writer, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.still_open()?;
+        let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
+        this.note_written(&result);
+        this.or_ended(result, &this.entry.writer, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.still_open()?;
+        let result = Pin::new(&mut this.inner).poll_flush(cx);
+        this.note_write(&result);
+        this.or_ended(result, &this.entry.writer, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.still_open()?;
+        let result = Pin::new(&mut this.inner).poll_shutdown(cx);
+        this.note_write(&result);
+        this.or_ended(result, &this.entry.writer, cx)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<C: Connection> Connection for Tracked<C> {
+    /// As it was when the connection was opened; the stream below is not asked again.
+    fn peer(&self) -> Peer {
+        self.entry.peer
+    }
+
+    fn local(&self) -> LocalAddress {
+        self.inner.local()
+    }
+
+    fn tls(&self) -> Option<TlsSession<'_>> {
+        self.inner.tls()
+    }
+
+    /// The tracker's signal, or that of the stream below, whichever is first.
+    fn drain(&self) -> Drain {
+        self.entry.tracker().drain().or(self.inner.drain())
+    }
+
+    fn notice(&self, notice: &Notice<'_>) {
+        match notice {
+            Notice::HandshakeStarted => self.entry.set_activity(Activity::Handshaking),
+            Notice::HandshakeCompleted { session, .. } => {
+                self.entry.set_activity(Activity::Working);
+                self.entry.secured(session);
+            }
+            Notice::Closing => self.closing.store(true, Ordering::Relaxed),
+            Notice::PeerDone | Notice::Ended(_) => {}
+        }
+        self.inner.notice(notice);
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Tracked<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracked")
+            .field("io", &self.inner)
+            .field("id", &self.entry.id)
+            .field("read", &self.read)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,10 @@
+//! What a listener needs to know of its generation: the [`Phase`], the accepting loops, open connections and the signal that
+//! closes them.
+
+mod forced;
+mod open;
+mod phase;
+
+pub(crate) use forced::ForcedBegun;
+pub(crate) use open::{Counted, Open};
+pub use phase::Phase;

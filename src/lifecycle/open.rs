@@ -1,0 +1,71 @@
+//! What is open: listeners that are served, and their connections.
+
+use tokio::sync::watch;
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+use super::forced::{Forced, ForcedBegun};
+
+/// Listeners that end together, and what they have accepted.
+#[derive(Debug)]
+pub(crate) struct Open {
+    /// Listeners that are served and have not closed their socket.
+    listeners: watch::Sender<usize>,
+    connections: TaskTracker,
+    forced: Forced,
+}
+
+impl Open {
+    pub(crate) fn new() -> Self {
+        Self { listeners: watch::Sender::new(0), connections: TaskTracker::new(), forced: Forced::default() }
+    }
+
+    /// Counts a listener that is served, until the guard is dropped.
+    pub(crate) fn listener(&self) -> Counted {
+        Counted::new(&self.listeners)
+    }
+
+    /// Counts a connection, until the token is dropped.
+    pub(crate) fn connection(&self) -> TaskTrackerToken {
+        self.connections.token()
+    }
+
+    /// Resolves when every connection has to end.
+    pub(crate) fn forced(&self) -> ForcedBegun {
+        self.forced.begun()
+    }
+
+    /// Connections that were accepted and are not over.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Waits until all listeners have closed their sockets and all connections are over.
+    pub(crate) async fn over(&self) {
+        // In this order: a listener that is open may add connections.
+        _ = self.listeners.subscribe().wait_for(|listeners| *listeners == 0).await;
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
+    /// Ends every connection.
+    pub(crate) fn force(&self) {
+        self.forced.begin();
+    }
+}
+
+/// One more, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted(watch::Sender<usize>);
+
+impl Counted {
+    pub(crate) fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}

@@ -1,0 +1,35 @@
+//! System calls that no safe library covers: the only unsafe code of this crate.
+//!
+//! Descriptors cross from one process into another in four ways: in a message (`rights`), across `exec` (`exec`, with the
+//! numbers of `numbers`), as the handoff socket (`inherit`), and as sockets from a service manager (`activated`). `watch`
+//! waits for the end of a process that is held by a descriptor.
+
+#![allow(unsafe_code)]
+
+mod activated;
+mod exec;
+mod inherit;
+mod numbers;
+mod rights;
+mod start_command;
+mod watch;
+
+pub(crate) use activated::take_activated;
+pub(crate) use exec::spawn;
+pub(crate) use exec::{Variable, spawn_with_numbered};
+pub(crate) use inherit::is_successor;
+#[cfg(fuzzing)]
+pub(crate) use inherit::meant_for;
+pub(crate) use inherit::{Inherited, inherit};
+pub(crate) use rights::MAX_DESCRIPTORS;
+pub(crate) use rights::{Received, Sender, receive, send};
+pub use start_command::{StartCommand, StartCommandError};
+pub(crate) use watch::watch;
+
+/// The variables of socket activation (`sd_listen_fds(3)`). They are meant for one process: no successor gets them.
+pub(crate) const ACTIVATION: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
+/// The variable that names the handoff socket to a new process: `descriptor:pid:nonce`.
+///
+/// It is valid for the process with that pid alone: a grandchild that inherits it starts a first generation.
+const VARIABLE: &str = "PORTCULLIS_HANDOFF";
