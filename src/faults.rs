@@ -1,7 +1,7 @@
 //! Faults to order, for this crate's own tests.
 //!
-//! Compiled only with the feature `__faults`, which is no part of the public interface: nothing switches it on but this
-//! package's dev-dependency on itself.
+//! Compiled only with the feature `__faults`, which is no part of the public interface: only the package of the tests
+//! enables it.
 //!
 //! The variable [`VARIABLE`] names a directory. Whoever passes a [`Point`] of a handoff adds the line `PID POINT` to the file
 //! [`PASSED`] in it. A file that is named after the point is an order, and its text says which [`Fault`]s are wanted, one after

@@ -3,7 +3,7 @@
 use portcullis::faults::Point;
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::harness::{Echo, Faults, Kind, Load, Outcome, Process, Server, Signal};
+use harness::{Echo, Faults, Kind, Load, Outcome, Process, Server, Signal};
 
 /// What a successor passes before it says that it is ready.
 pub(crate) const BEFORE_READY: [Point; 6] = [

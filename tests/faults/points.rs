@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use portcullis::faults::Point;
 
-use crate::{harness::Signal, line::Line};
+use harness::Signal;
+
+use crate::line::Line;
 
 #[tokio::test]
 async fn each_is_passed_by_somebody() {

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr};
 
-use crate::harness::{Client, Target};
+use harness::{Client, Target};
 
 /// See the module.
 pub(crate) struct Queue(Vec<(Client, Vec<u8>)>);

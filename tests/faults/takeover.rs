@@ -2,8 +2,9 @@
 
 use portcullis::faults::Point;
 
+use harness::{Ended, Exit, Signal};
+
 use crate::{
-    harness::{Ended, Exit, Signal},
     line::{AFTER_READY, BEFORE_READY, Line},
     queue::Queue,
 };

@@ -1,4 +1,4 @@
-//! One side of a handoff, played from a golden transcript: what `tests/protocol_1_is_understood.rs` sets against the
+//! One side of a handoff, played from a golden transcript: what `tests/restart/protocol.rs` sets against the
 //! real library. It shares no code with it.
 //!
 //! The variable `SCRIPT` says what to play: `FILE:SECTION`. Started with `PORTCULLIS_HANDOFF` it is a successor;

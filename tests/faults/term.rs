@@ -1,0 +1,143 @@
+//! R8: `TERM` during a restart, at every step, to either side. It is prompt and graceful: the restart is called off, or the
+//! successor goes on alone; and nobody resurrects a service that was told to end.
+
+use portcullis::faults::Point;
+
+use harness::{Exit, Fault, Signal, until};
+
+use crate::line::{AFTER_READY, Line, at_once};
+
+/// It is told to end, and has heard it when it goes on.
+const TERM: &str = "term delay=100";
+
+/// Where the predecessor can be before it commits.
+const BEFORE_THE_COMMIT: [Point; 8] = [
+    Point::Asked,
+    Point::Presenting,
+    Point::Presented,
+    Point::Spawning,
+    Point::Spawned,
+    Point::Hello,
+    Point::Claim,
+    Point::Ready,
+];
+
+/// And after it.
+const AFTER_THE_COMMIT: [Point; 4] = [Point::Committing, Point::Committed, Point::StandingBy, Point::Over];
+
+async fn nobody_is_left(line: &Line) {
+    assert!(line.server.processes().is_empty(), "{:?}", line.server.processes());
+    assert!(!line.server.pid_file().exists(), "nobody serves");
+    let refused = line.server.target().visit(1).await;
+    assert!(matches!(refused, Err(Fault::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn to_the_predecessor_before_the_commit() {
+    let cases = BEFORE_THE_COMMIT.map(|point| async move {
+        let line = Line::start(Line::echo().option("--drain-timeout", "600s")).await;
+        let mut held = line.server.target().connect().await.expect("a connection");
+        held.echo(1000).await.expect("an echo");
+        line.faults.order(point, TERM);
+        let start = line.server.log().len();
+        line.server.serving().signal(Signal::USR1);
+        let cancelled = |line: &str| line.contains("restart failed") && line.contains("cancelled");
+        line.server.log().wait_from(start, "restart failed, cancelled", cancelled).await;
+        line.server.serving().no_child_left().await;
+        held.echo(1000).await.expect("the drain is graceful");
+        held.finish().await.expect("an orderly end");
+        assert_eq!(line.server.serving().ended().await, Exit::Code(0), "at {point:?}");
+        nobody_is_left(&line).await;
+    });
+    at_once(cases).await;
+}
+
+#[tokio::test]
+async fn to_the_predecessor_after_the_commit() {
+    let cases = AFTER_THE_COMMIT.map(|point| async move {
+        // So long that nobody waits for its end; but one has to end, to be over.
+        let probation = if point == Point::Over { "200ms" } else { "600s" };
+        let mut line = Line::start(Line::echo().probation(probation)).await;
+        let mut held = line.server.target().connect().await.expect("a connection");
+        held.echo(1000).await.expect("an echo");
+        line.faults.order(point, TERM);
+        line.server.serving().signal(Signal::USR1);
+        let predecessor = line.server.follow().await;
+        line.server.log().wait_from(0, "settled", |line| line.contains("settled")).await;
+        held.echo(1000).await.expect("the drain is graceful");
+        held.finish().await.expect("an orderly end");
+        assert_eq!(predecessor.ended().await, Exit::Code(0), "at {point:?}");
+        line.server.alone().await;
+        assert_eq!(line.server.pid_in_file(), line.server.serving().pid());
+        line.server.target().visit(1000).await.expect("the successor serves");
+    });
+    at_once(cases).await;
+}
+
+/// A second signal at once ends it without waiting; the successor is ended with it, or was told to serve before.
+#[tokio::test]
+async fn twice_to_the_predecessor() {
+    let cases =
+        [Point::Spawned, Point::Hello, Point::Claim, Point::Ready, Point::Committed, Point::StandingBy];
+    let cases = cases.map(|point| async move {
+        let mut line = Line::start(Line::echo()).await;
+        let mut held = line.server.target().connect().await.expect("a connection");
+        held.echo(1000).await.expect("an echo");
+        let predecessor = line.stop_awhile(point).await;
+        for signal in [Signal::TERM, Signal::INT, Signal::CONT] {
+            predecessor.signal(signal);
+        }
+        assert_eq!(predecessor.ended().await, Exit::Code(1), "at {point:?}");
+        if AFTER_THE_COMMIT.contains(&point) {
+            line.server.follow().await;
+            line.server.target().visit(1000).await.expect("the successor serves");
+            line.server.alone().await;
+        } else {
+            until("nobody is left", async || match line.server.processes() {
+                none if none.is_empty() => Ok(()),
+                left => Err(left),
+            })
+            .await;
+            nobody_is_left(&line).await;
+        }
+    });
+    at_once(cases).await;
+}
+
+/// That is a restart which fails, as any in which the successor ends.
+#[tokio::test]
+async fn to_the_successor_before_it_was_told_to_serve() {
+    let mut line = Line::start(Line::echo()).await;
+    let load = line.load().await;
+    for point in [Point::Started, Point::Greeted, Point::Inherited, Point::Initialising] {
+        line.fails(point, TERM, &["crashed"]).await;
+    }
+    // It says that it is ready before it looks, and the predecessor may commit at once.
+    for point in [Point::Initialised, Point::Claimed, Point::Waiting] {
+        line.fails(point, TERM, &["crashed", "rolled_back"]).await;
+    }
+    line.restarts().await;
+    load.stop().await.assert_clean(50);
+}
+
+/// Whoever tells it to end means the service: the predecessor must not go on with it.
+#[tokio::test]
+async fn to_the_successor_on_probation() {
+    let on_probation = AFTER_READY.into_iter().filter(|point| *point != Point::Waiting);
+    let cases = on_probation.chain([Point::Settled]).map(|point| async move {
+        let line = Line::start(Line::echo()).await;
+        let mut held = line.server.target().connect().await.expect("a connection");
+        held.echo(1000).await.expect("an echo");
+        let successor = line.stop_awhile(point).await;
+        successor.signal(Signal::TERM);
+        successor.signal(Signal::CONT);
+        assert!(matches!(successor.ended().await, Exit::Code(0) | Exit::Unknown), "at {point:?}");
+        held.echo(1000).await.expect("the predecessor finishes what it has");
+        held.finish().await.expect("an orderly end");
+        assert_eq!(line.server.serving().ended().await, Exit::Code(0), "at {point:?}");
+        let again = |line: &str| line.contains("rolled back");
+        assert_eq!(line.server.log().count_from(0, again), 0, "at {point:?}");
+        nobody_is_left(&line).await;
+    });
+    at_once(cases).await;
+}

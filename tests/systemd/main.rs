@@ -1,0 +1,5 @@
+//! Socket activation, notifications and the descriptor store of systemd.
+
+mod activation;
+mod fd_store;
+mod notifications;
