@@ -13,7 +13,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{Recorded, serve, soon, vectored::VectoredOnly};
+use crate::{Recorded, serve, vectored::VectoredOnly, within};
 
 const READ: &str = "connection_bytes_total,direction=read";
 const WRITTEN: &str = "connection_bytes_total,direction=written";
@@ -25,7 +25,7 @@ async fn metered(recorded: &Recorded, buffer: usize) -> (Metered<DuplexStream>, 
         let sent = send.send(stream).map_err(|_| "the test is gone".into());
         async { sent }
     });
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
     (receive.recv().await.unwrap(), client)
 }
 
@@ -78,7 +78,7 @@ async fn the_vectored_path_is_taken_and_counted() {
         assert_eq!(written, 9);
         Ok(())
     });
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
     assert_eq!(recorded.get(WRITTEN), 9.0);
 }
 
@@ -102,13 +102,13 @@ async fn half_of_a_connection_may_close_on_either_side() {
         });
         let mut read = Vec::new();
         if server_first {
-            soon(client.read_to_end(&mut read)).await.unwrap();
+            within(client.read_to_end(&mut read)).await.unwrap();
         }
         client.write_all(b"client").await.unwrap();
         client.shutdown().await.unwrap();
-        soon(client.read_to_end(&mut read)).await.unwrap();
+        within(client.read_to_end(&mut read)).await.unwrap();
         assert_eq!(read, b"server");
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
     }
     assert_eq!((recorded.get(READ), recorded.get(WRITTEN)), (12.0, 12.0));
     recorded.assert_at_rest();
@@ -120,7 +120,7 @@ async fn nothing_to_read_is_not_the_end() {
     let (mut stream, mut client) = metered(&recorded, 64).await;
     assert!(pin!(stream.read_u8()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
     client.write_all(b"!").await.unwrap();
-    assert_eq!(soon(stream.read_u8()).await.unwrap(), b'!');
+    assert_eq!(within(stream.read_u8()).await.unwrap(), b'!');
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tower::{
     timeout::TimeoutLayer,
 };
 
-use crate::{Recorded, echo::Echo, soon};
+use crate::{Recorded, echo::Echo, within};
 
 fn is_ready<S: Service<DuplexStream>>(service: &mut S) -> bool {
     service.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready()
@@ -60,8 +60,8 @@ async fn what_load_shed_turns_away_under_it_is_rejected() {
     let first = ready(&mut service).await.call(server);
     let (server, mut client) = duplex(1);
     let second = ready(&mut service).await.call(server);
-    assert!(soon(second).await.unwrap_err().is::<tower::load_shed::error::Overloaded>());
-    assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0);
+    assert!(within(second).await.unwrap_err().is::<tower::load_shed::error::Overloaded>());
+    assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
     assert_eq!(recorded.get("connections_rejected_total,reason=overload"), 1.0);
     drop(first);
     recorded.assert_at_rest();
@@ -78,7 +78,7 @@ async fn what_load_shed_turns_away_around_it_never_came() {
     let (server, _client) = duplex(1);
     let first = ready(&mut service).await.call(server);
     let (server, _client) = duplex(1);
-    assert!(soon(ready(&mut service).await.call(server)).await.is_err());
+    assert!(within(ready(&mut service).await.call(server)).await.is_err());
     assert_eq!(recorded.get("connections_accepted_total"), 1.0);
     drop(first);
     recorded.assert_at_rest();
@@ -90,7 +90,7 @@ async fn what_an_allowlist_under_it_denies_is_rejected() {
     let nobody = AllowlistLayer::new([]);
     let service = ServiceBuilder::new().layer(recorded.layer()).layer(nobody).service(Echo);
     let (server, _client) = duplex(1);
-    assert!(soon(service.oneshot(server)).await.unwrap_err().is::<AllowlistError>(), "passed on unchanged");
+    assert!(within(service.oneshot(server)).await.unwrap_err().is::<AllowlistError>(), "passed on unchanged");
     assert_eq!(recorded.get("connections_rejected_total,reason=address"), 1.0);
     recorded.assert_at_rest();
 }
@@ -121,9 +121,9 @@ async fn it_may_be_an_option() {
         client.write_all(b"echo").await.unwrap();
         client.shutdown().await.unwrap();
         let mut echo = Vec::new();
-        soon(client.read_to_end(&mut echo)).await.unwrap();
+        within(client.read_to_end(&mut echo)).await.unwrap();
         assert_eq!(echo, b"echo");
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
         assert_eq!(recorded.get("connections_accepted_total"), accepted);
     }
     assert_eq!(recorded.get("connection_bytes_total,direction=written"), 4.0);
@@ -142,7 +142,7 @@ async fn the_connection_may_be_mapped_on_either_side() {
             Ok::<_, BoxError>(())
         }));
     let (server, _client) = duplex(8);
-    soon(pin!(service.call((server, "address")))).await.unwrap();
+    within(pin!(service.call((server, "address")))).await.unwrap();
     assert_eq!(recorded.get("connection_bytes_total,direction=written"), 6.0);
     recorded.assert_at_rest();
 }

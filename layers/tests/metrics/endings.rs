@@ -20,7 +20,7 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::{Recorded, failing::Failing, serve, soon};
+use crate::{Recorded, failing::Failing, serve, within};
 
 const CLOSED: &str = "connections_closed_total,reason=";
 const REJECTED: &str = "connections_rejected_total,reason=";
@@ -42,12 +42,12 @@ fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Out
 async fn a_success_is_completed_or_the_clients_eof() {
     let recorded = Recorded::new();
     let (server, _client) = duplex(8);
-    soon(serve(&recorded, server, |_| async { Ok(()) })).await.unwrap().unwrap();
+    within(serve(&recorded, server, |_| async { Ok(()) })).await.unwrap().unwrap();
     assert_eq!(closed(&recorded, "completed"), 1.0);
 
     let (server, client) = duplex(8);
     drop(client);
-    soon(serve(&recorded, server, discard)).await.unwrap().unwrap();
+    within(serve(&recorded, server, discard)).await.unwrap().unwrap();
     assert_eq!(closed(&recorded, "client_eof"), 1.0);
 
     // A read of nothing is not the end.
@@ -56,7 +56,7 @@ async fn a_success_is_completed_or_the_clients_eof() {
         assert_eq!(stream.read(&mut []).await?, 0);
         Ok(())
     });
-    soon(empty_read).await.unwrap().unwrap();
+    within(empty_read).await.unwrap().unwrap();
     assert_eq!(closed(&recorded, "completed"), 2.0);
     recorded.assert_at_rest();
 }
@@ -69,7 +69,7 @@ async fn a_reset_is_a_reset() {
     let (server, _) = listener.accept().await.unwrap();
     client.set_zero_linger().unwrap();
     drop(client);
-    let error = soon(serve(&recorded, server, discard)).await.unwrap().unwrap_err();
+    let error = within(serve(&recorded, server, discard)).await.unwrap().unwrap_err();
     assert_eq!(error.downcast_ref::<io::Error>().unwrap().raw_os_error(), Some(104), "passed on unchanged");
     assert_eq!(closed(&recorded, "reset"), 1.0);
     recorded.assert_at_rest();
@@ -94,7 +94,7 @@ async fn an_error_is_counted_by_what_it_says() {
         let mut error = Some(error);
         let leaf = service_fn(move |_: Metered<DuplexStream>| ready(Err::<(), _>(error.take().unwrap())));
         let future = recorded.layer().layer(leaf).call(server);
-        assert!(soon(future).await.is_err());
+        assert!(within(future).await.is_err());
         *counted.entry(reason).or_insert(0.0) += 1.0;
         assert_eq!(recorded.get(&format!("{series}{reason}")), counted[reason], "{reason}");
     }
@@ -112,7 +112,7 @@ async fn an_error_of_the_stream_is_not_the_services() {
         (|| io::Error::new(io::ErrorKind::ConnectionAborted, CloseReason::Idle), "idle"),
     ];
     for (error, reason) in errors {
-        assert!(soon(serve(&recorded, Failing(error), discard)).await.unwrap().is_err());
+        assert!(within(serve(&recorded, Failing(error), discard)).await.unwrap().is_err());
         assert_eq!(closed(&recorded, reason), 1.0, "{reason}");
     }
 
@@ -124,7 +124,7 @@ async fn an_error_of_the_stream_is_not_the_services() {
         stream.read_u32().await?;
         Ok(())
     });
-    assert!(soon(served).await.unwrap().is_err());
+    assert!(within(served).await.unwrap().is_err());
     assert_eq!(closed(&recorded, "client_eof"), 1.0);
 
     // Nobody here can see what happens to a stream that was given back.
@@ -133,7 +133,7 @@ async fn an_error_of_the_stream_is_not_the_services() {
         let _given_back = stream.into_inner();
         Err(io::Error::from(io::ErrorKind::ConnectionReset).into())
     });
-    assert!(soon(served).await.unwrap().is_err());
+    assert!(within(served).await.unwrap().is_err());
     assert_eq!(closed(&recorded, "reset"), 2.0);
     recorded.assert_at_rest();
 }
@@ -148,7 +148,7 @@ async fn a_failure_elsewhere_is_not_lost_in_the_futures_success() {
             tokio::spawn(async move { stream.read_u8().await }).await?.unwrap_err();
             Ok(())
         });
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
     assert_eq!(closed(&recorded, "reset"), 1.0);
 
     // And it may fail without a word that anybody knows.
@@ -156,7 +156,7 @@ async fn a_failure_elsewhere_is_not_lost_in_the_futures_success() {
         tokio::spawn(async move { stream.read_u8().await }).await?.unwrap_err();
         Ok(())
     });
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
     assert_eq!(closed(&recorded, "io"), 1.0);
 
     // One that takes nothing any more is broken as well.
@@ -164,7 +164,7 @@ async fn a_failure_elsewhere_is_not_lost_in_the_futures_success() {
         assert_eq!(stream.write_all(b"x").await.unwrap_err().kind(), io::ErrorKind::WriteZero);
         Ok(stream.write_all(b"x").await?)
     });
-    assert!(soon(served).await.unwrap().is_err());
+    assert!(within(served).await.unwrap().is_err());
     assert_eq!(closed(&recorded, "io"), 2.0);
     recorded.assert_at_rest();
 }
@@ -178,7 +178,7 @@ async fn a_panic_is_the_service_and_is_counted_once() {
         tokio::task::yield_now().await;
         panic!("on purpose")
     });
-    assert!(soon(served).await.unwrap_err().is_panic());
+    assert!(within(served).await.unwrap_err().is_panic());
     assert_eq!(closed(&recorded, "service"), 1.0);
 
     // A future that was caught in a panic and is kept: dropping it later changes nothing.
@@ -250,7 +250,7 @@ async fn what_the_registry_ends_has_its_reason() {
         let mut future = pin!(service.clone().oneshot(server));
         assert!(poll_once(future.as_mut()).is_pending());
         assert_eq!(tracker.end_all(reason), 1);
-        assert!(soon(future).await.is_err());
+        assert!(within(future).await.is_err());
         assert_eq!(closed(&recorded, reason.as_str()), 1.0);
     }
     recorded.assert_at_rest();
@@ -268,7 +268,7 @@ async fn a_stream_that_was_moved_away_is_active_until_it_is_dropped() {
     for (reset, reason) in [(false, "client_eof"), (true, "reset")] {
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        soon(serve(&recorded, server, upgrade.clone())).await.unwrap().unwrap();
+        within(serve(&recorded, server, upgrade.clone())).await.unwrap().unwrap();
         let mut stream = receive.recv().await.unwrap();
         assert_eq!(recorded.get("connections_active"), 1.0);
         assert_eq!(closed(&recorded, reason), 0.0);
@@ -277,7 +277,7 @@ async fn a_stream_that_was_moved_away_is_active_until_it_is_dropped() {
             client.set_zero_linger().unwrap();
         }
         drop(client);
-        assert!(soon(stream.read_u8()).await.is_err());
+        assert!(within(stream.read_u8()).await.is_err());
         drop(stream);
         assert_eq!(closed(&recorded, reason), 1.0);
     }
@@ -297,10 +297,10 @@ async fn a_stream_that_was_moved_away_and_ended_has_its_reason() {
         }));
     for (index, reason) in [CloseReason::DrainForced, CloseReason::Revoked].into_iter().enumerate() {
         let (server, _client) = duplex(8);
-        soon(service.clone().oneshot(server)).await.unwrap();
+        within(service.clone().oneshot(server)).await.unwrap();
         let mut stream = receive.recv().await.unwrap();
         assert_eq!(tracker.end_all(reason), 1);
-        assert!(soon(stream.read_u8()).await.is_err());
+        assert!(within(stream.read_u8()).await.is_err());
         drop(stream);
         assert_eq!(closed(&recorded, reason.as_str()), 1.0);
         assert_eq!(recorded.sum("connections_closed_total"), (index + 1) as f64);
@@ -342,7 +342,7 @@ async fn everything_adds_up_after_endings_of_every_kind() {
                 _ if round % 2 == 0 => clients.push(client),
                 _ => {}
             }
-            let _ = soon(served).await;
+            let _ = within(served).await;
         }
     }
     assert_eq!(recorded.get("connections_active"), 50.0, "those that were moved away");

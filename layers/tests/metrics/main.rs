@@ -10,11 +10,11 @@ mod endings;
 mod failing;
 mod recorded;
 mod series;
-#[path = "../soon/mod.rs"]
-mod soon;
 mod tls;
 #[path = "../track/vectored.rs"]
 mod vectored;
+#[path = "../within/mod.rs"]
+mod within;
 
 use std::future::Future;
 
@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tower::{Layer, ServiceExt, service_fn};
 
 use recorded::Recorded;
-use soon::soon;
+use within::within;
 
 /// Serves one connection in a task of its own, with the stream handed to `leaf`.
 fn serve<C, F>(

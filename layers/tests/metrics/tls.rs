@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tower::{Service, ServiceBuilder, ServiceExt};
 
-use crate::{Recorded, certificates::Authority, echo::Echo, soon};
+use crate::{Recorded, certificates::Authority, echo::Echo, within};
 
 /// A server's layer, and clients that trust it.
 struct Both {
@@ -72,12 +72,12 @@ where
     let (server, client) = duplex(4096);
     let served = tokio::spawn(service.oneshot(server));
     let name = ServerName::try_from("localhost").unwrap();
-    let mut client = soon(connector.connect(name, client)).await.unwrap();
+    let mut client = within(connector.connect(name, client)).await.unwrap();
     client.write_all(b"word").await.unwrap();
-    soon(client.read_exact(&mut [0; 4])).await.unwrap();
+    within(client.read_exact(&mut [0; 4])).await.unwrap();
     client.shutdown().await.unwrap();
-    soon(client.read_to_end(&mut Vec::new())).await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(client.read_to_end(&mut Vec::new())).await.unwrap();
+    within(served).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -131,13 +131,13 @@ async fn below_tls_a_failed_handshake_is_counted_and_not_as_closed() {
 
     let (server, client) = duplex(4096);
     drop(client);
-    assert!(soon(service.clone().oneshot(server)).await.is_err());
+    assert!(within(service.clone().oneshot(server)).await.is_err());
     assert_eq!(recorded.get("tls_handshake_failures_total,reason=eof_empty"), 1.0);
 
     let (server, mut client) = duplex(4096);
     client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     client.shutdown().await.unwrap();
-    assert!(soon(service.oneshot(server)).await.is_err());
+    assert!(within(service.oneshot(server)).await.is_err());
     assert_eq!(recorded.get("tls_handshake_failures_total,reason=not_tls"), 1.0);
     assert_eq!(recorded.sum("connections_closed_total"), 0.0);
     assert_eq!(recorded.sum("tls_handshakes_total"), 0.0);
@@ -159,7 +159,7 @@ async fn below_tls_a_client_beyond_the_cap_is_rejected_and_has_not_failed() {
         assert_eq!(recorded.get("connections_handshaking"), 1.0);
 
         let _second = TcpStream::connect(address).await.unwrap();
-        let result = soon(service.call(listener.accept().await.unwrap().0)).await;
+        let result = within(service.call(listener.accept().await.unwrap().0)).await;
         assert!(result.unwrap_err().is::<RejectReason>());
         assert_eq!(recorded.get(&format!("connections_rejected_total,reason={reason}")), 1.0);
         assert_eq!(recorded.sum("tls_handshake_failures_total"), 0.0);
@@ -186,8 +186,8 @@ async fn what_the_layer_itself_refuses_is_counted_by_its_name() {
             let (server, client) = duplex(4096);
             let served = tokio::spawn(service.oneshot(server));
             let name = ServerName::try_from("localhost").unwrap();
-            soon(both.connector(version, &[]).connect(name, client)).await.unwrap_err();
-            assert!(soon(served).await.unwrap().is_err());
+            within(both.connector(version, &[]).connect(name, client)).await.unwrap_err();
+            assert!(within(served).await.unwrap().is_err());
         }
         assert_eq!(recorded.get(&format!("tls_handshake_failures_total,reason={reason}")), 2.0);
     }
@@ -217,14 +217,14 @@ async fn a_session_that_the_service_ends_is_completed_whoever_listens() {
         let (server, client) = duplex(4096);
         let served = tokio::spawn(service.oneshot(server));
         let name = ServerName::try_from("localhost").unwrap();
-        let mut client = soon(both.connector(&version::TLS13, &[]).connect(name, client)).await.unwrap();
-        soon(client.read_exact(&mut [0; 3])).await.unwrap();
-        soon(left.notified()).await;
+        let mut client = within(both.connector(&version::TLS13, &[]).connect(name, client)).await.unwrap();
+        within(client.read_exact(&mut [0; 3])).await.unwrap();
+        within(left.notified()).await;
         let client = (!leaves).then_some(client);
         gone.notify_one();
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
         if let Some(mut client) = client {
-            assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0, "close_notify");
+            assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0, "close_notify");
         }
     }
     assert_eq!(recorded.get("connections_closed_total,reason=completed"), 2.0);
@@ -243,7 +243,7 @@ async fn above_tls_a_handshake_is_counted_when_it_arrives() {
 
     let (server, client) = duplex(4096);
     drop(client);
-    assert!(soon(service.oneshot(server)).await.is_err());
+    assert!(within(service.oneshot(server)).await.is_err());
     assert_eq!(recorded.get("connections_accepted_total"), 1.0, "it never came here");
     recorded.assert_at_rest();
 }
@@ -262,13 +262,13 @@ async fn how_a_session_broke_is_counted_though_its_stream_was_moved_away() {
         let (server, client) = duplex(4096);
         let served = tokio::spawn(service.clone().oneshot(server));
         let name = ServerName::try_from("localhost").unwrap();
-        let client = soon(both.connector(&version::TLS13, &[]).connect(name, client)).await.unwrap();
-        soon(served).await.unwrap().unwrap();
+        let client = within(both.connector(&version::TLS13, &[]).connect(name, client)).await.unwrap();
+        within(served).await.unwrap().unwrap();
         let mut stream = receive.recv().await.unwrap();
         let (mut below, _) = client.into_inner();
         below.write_all(garbage).await.unwrap();
         below.shutdown().await.unwrap();
-        assert!(soon(stream.read(&mut [0; 8])).await.is_err());
+        assert!(within(stream.read(&mut [0; 8])).await.is_err());
         drop(stream);
         assert_eq!(recorded.get(&format!("connections_closed_total,reason={reason}")), 1.0, "{reason}");
     }
@@ -303,7 +303,7 @@ async fn the_session_is_seen_through_the_layers() {
         let mut client = connector.connect(name, client).await.unwrap();
         client.read_to_end(&mut Vec::new()).await.unwrap();
     };
-    let (served, ()) = soon(async { tokio::join!(future, client) }).await;
+    let (served, ()) = within(async { tokio::join!(future, client) }).await;
     served.unwrap();
     assert_eq!(recorded.sum("tls_handshakes_total"), 1.0);
     let above = "portcullis_tls_handshakes_total{listener=plain,version=TLSv1.3,resumed=false}";
@@ -352,20 +352,20 @@ async fn a_connection_whose_client_was_revoked_is_counted_as_that() {
     let echoing = ServiceBuilder::new().layer(recorded.layer()).layer(layer.clone()).service(Echo);
     let (server, client) = duplex(4096);
     let served = tokio::spawn(echoing.oneshot(server));
-    let mut one = soon(connector.connect("localhost".try_into().unwrap(), client)).await.unwrap();
+    let mut one = within(connector.connect("localhost".try_into().unwrap(), client)).await.unwrap();
     // It is being served, not in its handshake any more.
     one.write_u8(1).await.unwrap();
-    soon(one.read_u8()).await.unwrap();
+    within(one.read_u8()).await.unwrap();
     let (server, client) = duplex(4096);
     let moved = tokio::spawn(moving.oneshot(server));
-    let _other = soon(connector.connect("localhost".try_into().unwrap(), client)).await.unwrap();
-    soon(moved).await.unwrap().unwrap();
+    let _other = within(connector.connect("localhost".try_into().unwrap(), client)).await.unwrap();
+    within(moved).await.unwrap().unwrap();
     let mut stream = receive.recv().await.unwrap();
 
     revoke(std::slice::from_ref(&bob.serial));
     assert!(layer.reload().unwrap().trust_changed);
-    assert!(soon(served).await.unwrap().is_err());
-    assert!(soon(stream.read_u8()).await.is_err());
+    assert!(within(served).await.unwrap().is_err());
+    assert!(within(stream.read_u8()).await.is_err());
     drop(stream);
     assert_eq!(recorded.get("connections_closed_total,reason=revoked"), 2.0);
     recorded.assert_at_rest();

@@ -22,7 +22,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-pub(crate) use crate::soon::soon;
+pub(crate) use crate::within::within as soon;
 use crate::{
     certificates::{Authority, Pair},
     crypto::default_provider,

@@ -3,8 +3,8 @@
 
 #[path = "../certificates/mod.rs"]
 mod certificates;
-#[path = "../soon/mod.rs"]
-mod soon;
+#[path = "../within/mod.rs"]
+mod within;
 
 mod after_the_handshake;
 mod client_certificates;

@@ -17,7 +17,7 @@ use tower::{
     timeout::TimeoutLayer,
 };
 
-use crate::{echo::Echo, soon};
+use crate::{echo::Echo, within};
 
 fn ending(error: &BoxError) -> Ending {
     Ending::of(Err(&**error))
@@ -59,9 +59,9 @@ async fn what_load_shed_turns_away_leaves_nothing_behind() {
         let _first = service.ready().await.unwrap().call(server);
         let (server, mut client) = duplex(1);
         let second = service.ready().await.unwrap().call(server);
-        let error = soon(second).await.unwrap_err();
+        let error = within(second).await.unwrap_err();
         assert_eq!(ending(&error), Ending::Rejected(RejectReason::Overload));
-        assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0);
+        assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
         assert_eq!(tracker.len(), 1);
     }
     let tracker = Tracker::new();
@@ -105,9 +105,9 @@ async fn it_may_be_an_option() {
         client.write_all(b"echo").await.unwrap();
         client.shutdown().await.unwrap();
         let mut echo = Vec::new();
-        soon(client.read_to_end(&mut echo)).await.unwrap();
+        within(client.read_to_end(&mut echo)).await.unwrap();
         assert_eq!(echo, b"echo");
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
     }
 }
 
@@ -122,7 +122,7 @@ async fn the_connection_may_be_mapped_on_either_side() {
             ready(if id == stream.id() { Ok(()) } else { Err(BoxError::from("mixed up")) })
         }));
     let (server, _client) = duplex(1);
-    soon(service.call((server, "address"))).await.unwrap();
+    within(service.call((server, "address"))).await.unwrap();
     assert!(tracker.is_empty());
 }
 
@@ -138,7 +138,7 @@ async fn it_may_be_there_twice() {
     assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert_eq!((outer.len(), inner.len()), (1, 1));
     inner.end_all(CloseReason::Idle);
-    assert_eq!(ending(&soon(future).await.unwrap_err()), Ending::Closed(CloseReason::Idle));
+    assert_eq!(ending(&within(future).await.unwrap_err()), Ending::Closed(CloseReason::Idle));
     assert!(inner.is_empty());
 }
 
@@ -157,6 +157,6 @@ async fn a_drain_is_heard_from_every_tracker_that_the_connection_belongs_to() {
         let served = tokio::spawn(service.call(server));
         tokio::task::yield_now().await;
         trackers[first].announce_drain();
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower::{Layer, Service, service_fn};
 
-use crate::{meanwhile::Meanwhile, moved_away, moved_out, serve, soon, until};
+use crate::{meanwhile::Meanwhile, moved_away, moved_out, serve, until, within};
 
 async fn read_for_ever<C: portcullis_layers::Connection>(mut stream: Tracked<C>) -> Result<(), BoxError> {
     stream.read_u8().await?;
@@ -43,11 +43,11 @@ async fn ending_by_id_wakes_a_blocked_read_and_the_client_sees_the_close() {
     until(&tracker, Activity::Reading).await;
     assert!(tracker.end(tracker.connections()[0].id));
 
-    let error = soon(served).await.unwrap().unwrap_err();
+    let error = within(served).await.unwrap().unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&TrackError::Ended(CloseReason::Killed)));
     assert_eq!(reason_of(&*error), Ending::Closed(CloseReason::Killed));
-    assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0);
-    soon(tracker.none_open()).await;
+    assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
+    within(tracker.none_open()).await;
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn a_service_that_waits_for_something_else_is_ended_as_well() {
         let _stream = stream;
         pending().await
     });
-    soon(async {
+    within(async {
         while tracker.is_empty() {
             tokio::task::yield_now().await;
         }
@@ -67,9 +67,9 @@ async fn a_service_that_waits_for_something_else_is_ended_as_well() {
     // It has been polled once and sleeps.
     tokio::task::yield_now().await;
     assert_eq!(tracker.end_all(CloseReason::DrainForced), 1);
-    let error = soon(served).await.unwrap().unwrap_err();
+    let error = within(served).await.unwrap().unwrap_err();
     assert_eq!(reason_of(&*error), Ending::Closed(CloseReason::DrainForced));
-    assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0);
+    assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -80,9 +80,9 @@ async fn a_connection_that_is_ended_before_its_first_poll_is_never_served() {
     let (server, mut client) = duplex(1);
     let future = service.call(server);
     assert_eq!(tracker.end_all(CloseReason::Revoked), 1);
-    let error = soon(future).await.unwrap_err();
+    let error = within(future).await.unwrap_err();
     assert_eq!(reason_of(&*error), Ending::Closed(CloseReason::Revoked));
-    assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0);
+    assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -93,9 +93,9 @@ async fn the_future_lets_go_of_the_stream_when_it_resolves() {
     let mut future = pin!(service.call(server));
     assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     tracker.end_all(CloseReason::Killed);
-    assert!(soon(future.as_mut()).await.is_err());
+    assert!(within(future.as_mut()).await.is_err());
     // Though the future itself is still here.
-    assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0);
+    assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -111,9 +111,9 @@ async fn a_moved_away_reader_and_writer_are_both_woken() {
     tokio::task::yield_now().await;
 
     assert!(tracker.end(id));
-    assert!(is_aborted(&soon(reader).await.unwrap().unwrap_err(), CloseReason::Killed));
-    assert!(is_aborted(&soon(writer).await.unwrap().unwrap_err(), CloseReason::Killed));
-    soon(tracker.none_open()).await;
+    assert!(is_aborted(&within(reader).await.unwrap().unwrap_err(), CloseReason::Killed));
+    assert!(is_aborted(&within(writer).await.unwrap().unwrap_err(), CloseReason::Killed));
+    within(tracker.none_open()).await;
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn ending_all_spares_those_that_come_later() {
     assert_eq!(tracker.end_all(CloseReason::DrainForced), 1);
     let (mut second, mut client) = moved_away(&tracker, 1).await;
     client.write_all(b"!").await.unwrap();
-    assert_eq!(soon(second.read_u8()).await.unwrap(), b'!');
+    assert_eq!(within(second.read_u8()).await.unwrap(), b'!');
 }
 
 /// The race of `Entry::ended`: the end comes after the stream below said that it waits, and before anybody could be woken.
@@ -165,9 +165,9 @@ async fn an_end_between_the_look_and_the_sleep_is_not_missed() {
     let ender = tracker.clone();
     let ends = move || _ = ender.end_all(CloseReason::Killed);
     let mut stream = moved_out(&tracker, Meanwhile(ends.clone())).await;
-    assert!(is_aborted(&soon(stream.read_u8()).await.unwrap_err(), CloseReason::Killed));
+    assert!(is_aborted(&within(stream.read_u8()).await.unwrap_err(), CloseReason::Killed));
     let mut stream = moved_out(&tracker, Meanwhile(ends)).await;
-    assert!(is_aborted(&soon(stream.write_u8(1)).await.unwrap_err(), CloseReason::Killed));
+    assert!(is_aborted(&within(stream.write_u8(1)).await.unwrap_err(), CloseReason::Killed));
 
     // The future itself: its service ends the connection and says that it waits.
     let ender = tracker.clone();
@@ -180,7 +180,7 @@ async fn an_end_between_the_look_and_the_sleep_is_not_missed() {
         })
         .await
     });
-    assert!(soon(served).await.unwrap().is_err());
+    assert!(within(served).await.unwrap().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,7 +191,7 @@ async fn ends_from_another_thread_are_never_missed() {
         let served = serve(&tracker, server, read_for_ever);
         let ender = tracker.clone();
         let end = tokio::task::spawn_blocking(move || while ender.end_all(CloseReason::Killed) == 0 {});
-        assert!(soon(served).await.unwrap().is_err());
+        assert!(within(served).await.unwrap().is_err());
         end.await.unwrap();
     }
     assert!(tracker.is_empty());

@@ -20,7 +20,7 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 use crate::{
     certificates::{Authority, Pair},
-    moved_away, soon,
+    moved_away, within,
 };
 
 fn connector(
@@ -62,12 +62,12 @@ async fn listed(layer: &TlsLayer, connector: &TlsConnector) -> [TrackedConnectio
     let before = &below.connections()[0];
     assert_eq!((before.tls, &before.identity), (None, &None), "before its handshake");
 
-    let mut client = soon(connector.connect("localhost".try_into().unwrap(), client)).await.unwrap();
-    soon(client.read_u8()).await.unwrap();
+    let mut client = within(connector.connect("localhost".try_into().unwrap(), client)).await.unwrap();
+    within(client.read_u8()).await.unwrap();
     let listed = [&below, &above].map(|tracker| tracker.connections().remove(0));
     client.shutdown().await.unwrap();
-    soon(client.read_to_end(&mut Vec::new())).await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(client.read_to_end(&mut Vec::new())).await.unwrap();
+    within(served).await.unwrap().unwrap();
     listed
 }
 

@@ -8,10 +8,10 @@ mod ending;
 mod identity;
 mod meanwhile;
 mod open;
-#[path = "../soon/mod.rs"]
-mod soon;
 mod stream;
 mod vectored;
+#[path = "../within/mod.rs"]
+mod within;
 
 use std::future::Future;
 
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 
-use soon::soon;
+use within::within;
 
 /// Serves one connection in a task of its own, with the stream handed to `leaf`.
 fn serve<C, F>(
@@ -55,13 +55,13 @@ async fn moved_out<C: Connection>(tracker: &Tracker, connection: C) -> Tracked<C
         let sent = send.send(stream).map_err(|_| "the test is gone".into());
         async { sent }
     });
-    soon(served).await.expect("no panic").expect("ended well");
+    within(served).await.expect("no panic").expect("ended well");
     receive.recv().await.expect("sent")
 }
 
 /// Waits until the only connection does this.
 async fn until(tracker: &Tracker, activity: Activity) {
-    soon(async {
+    within(async {
         while !tracker.connections().iter().any(|connection| connection.activity == activity) {
             tokio::task::yield_now().await;
         }

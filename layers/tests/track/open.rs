@@ -17,7 +17,7 @@ use tokio::{
 };
 use tower::{Layer, Service, service_fn};
 
-use crate::{moved_away, serve, soon, until};
+use crate::{moved_away, serve, until, within};
 
 #[tokio::test]
 async fn a_connection_is_open_from_the_call() {
@@ -38,8 +38,8 @@ async fn none_open_waits_for_a_stream_that_was_moved_away() {
     let mut none_open = pin!(tracker.none_open());
     assert!(none_open.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     drop(stream);
-    soon(none_open).await;
-    assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0, "and by then it is closed");
+    within(none_open).await;
+    assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0, "and by then it is closed");
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn none_open_waits_for_a_future_that_outlives_its_stream() {
         drop(stream);
         pending()
     });
-    soon(async {
+    within(async {
         while tracker.is_empty() {
             tokio::task::yield_now().await;
         }
@@ -59,12 +59,12 @@ async fn none_open_waits_for_a_future_that_outlives_its_stream() {
     let mut none_open = pin!(tracker.none_open());
     assert!(none_open.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     served.abort();
-    soon(none_open).await;
+    within(none_open).await;
 }
 
 #[tokio::test]
 async fn none_open_is_at_once_where_none_is() {
-    soon(Tracker::new().none_open()).await;
+    within(Tracker::new().none_open()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +73,7 @@ async fn the_last_close_is_never_missed() {
     for _ in 0..500 {
         let (stream, _client) = moved_away(&tracker, 1).await;
         let close = tokio::task::spawn_blocking(move || drop(stream));
-        soon(tracker.none_open()).await;
+        within(tracker.none_open()).await;
         close.await.unwrap();
     }
 }
@@ -96,12 +96,12 @@ async fn ten_thousand_connections_leave_nothing_behind() {
         for (served, mut client) in connections {
             client.write_u8(7).await.unwrap();
             until_listed(&tracker, &mut ids);
-            assert_eq!(soon(client.read_u8()).await.unwrap(), 7);
-            soon(served).await.unwrap().unwrap();
+            assert_eq!(within(client.read_u8()).await.unwrap(), 7);
+            within(served).await.unwrap().unwrap();
         }
     }
     assert_eq!((tracker.len(), tracker.connections().len()), (0, 0));
-    soon(tracker.none_open()).await;
+    within(tracker.none_open()).await;
     assert!(ids.is_sorted_by(|a, b| a < b), "ids rise and are never used again");
 }
 
@@ -118,7 +118,7 @@ async fn a_panic_leaves_nothing_behind() {
         let _stream = stream;
         panic!("on purpose")
     });
-    assert!(soon(served).await.unwrap_err().is_panic());
+    assert!(within(served).await.unwrap_err().is_panic());
     assert!(tracker.is_empty());
 }
 
@@ -140,7 +140,7 @@ async fn the_list_says_who_since_when_and_how_much() {
     let before = std::time::SystemTime::now();
     let _served = tokio::spawn(tower::ServiceExt::oneshot(service, server));
     client.write_all(b"hello").await.unwrap();
-    soon(client.read_exact(&mut [0; 3])).await.unwrap();
+    within(client.read_exact(&mut [0; 3])).await.unwrap();
     until(&tracker, Activity::Reading).await;
 
     let (second, _client) = moved_away(&tracker, 1).await;
@@ -196,11 +196,11 @@ async fn a_drain_is_seen_by_connections_of_before_and_after() {
     tokio::task::yield_now().await;
 
     tracker.announce_drain();
-    soon(waits).await.unwrap();
+    within(waits).await.unwrap();
     assert!(before.drain().has_begun());
     let (after, _client) = moved_away(&tracker, 1).await;
     assert!(after.drain().has_begun());
-    soon(after.drain().begun()).await;
+    within(after.drain().begun()).await;
     assert_eq!(tracker.len(), 2, "an announcement ends nothing");
 }
 

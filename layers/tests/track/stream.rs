@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::{moved_away, serve, soon, vectored::VectoredOnly};
+use crate::{moved_away, serve, vectored::VectoredOnly, within};
 
 #[tokio::test]
 async fn the_vectored_path_is_taken_and_counted() {
@@ -25,7 +25,7 @@ async fn the_vectored_path_is_taken_and_counted() {
         assert_eq!(watcher.connections()[0].bytes_written, 9);
         Ok(())
     });
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -44,12 +44,12 @@ async fn the_client_may_be_done_before_the_answer() {
     writer.shutdown().await.unwrap();
 
     let mut question = Vec::new();
-    soon(stream.read_to_end(&mut question)).await.unwrap();
+    within(stream.read_to_end(&mut question)).await.unwrap();
     assert_eq!(question, b"question");
     stream.write_all(b"answer").await.unwrap();
     stream.shutdown().await.unwrap();
     let mut answer = Vec::new();
-    soon(reader.read_to_end(&mut answer)).await.unwrap();
+    within(reader.read_to_end(&mut answer)).await.unwrap();
     assert_eq!(answer, b"answer");
 }
 
@@ -68,12 +68,12 @@ async fn the_server_may_be_done_before_the_client() {
         Ok(())
     });
     let mut banner = Vec::new();
-    soon(client.read_to_end(&mut banner)).await.unwrap();
+    within(client.read_to_end(&mut banner)).await.unwrap();
     assert_eq!(banner, b"banner");
     assert_eq!(tracker.len(), 1, "half a connection is open");
     client.write_all(b"and the rest").await.unwrap();
     client.shutdown().await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -82,10 +82,10 @@ async fn nothing_to_read_is_not_the_end() {
     let (mut stream, mut client) = moved_away(&tracker, 64).await;
     assert!(pin!(stream.read_u8()).poll(&mut Context::from_waker(Waker::noop())).is_pending());
     client.write_all(b"!").await.unwrap();
-    assert_eq!(soon(stream.read_u8()).await.unwrap(), b'!');
-    assert_eq!(soon(stream.read(&mut [])).await.unwrap(), 0, "asked for nothing");
+    assert_eq!(within(stream.read_u8()).await.unwrap(), b'!');
+    assert_eq!(within(stream.read(&mut [])).await.unwrap(), 0, "asked for nothing");
     client.write_all(b"?").await.unwrap();
-    assert_eq!(soon(stream.read_u8()).await.unwrap(), b'?');
+    assert_eq!(within(stream.read_u8()).await.unwrap(), b'?');
 }
 
 #[tokio::test]
