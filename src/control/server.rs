@@ -85,7 +85,7 @@ async fn attend(accepted: Accepted, generation: &Generation) {
         // A probe, or another process that looks whether the path is stale.
         Ok(Err(ChannelError::Closed)) => tracing::debug!(%peer, "control connection closed without a word"),
         Ok(Err(error)) => {
-            tracing::info!(%peer, error = %ErrorChain(&error), "control connection not understood")
+            tracing::info!(%peer, error = %ErrorChain(&error), "control connection not understood");
         }
         Err(_) => tracing::info!(%peer, "control connection said nothing for {OPENING_LIMIT:?}"),
     }
