@@ -48,7 +48,7 @@ fn frame(json: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn who_speaks_another_language() {
+async fn a_client_of_another_protocol_is_rejected() {
     let server = Echo::new(Kind::Tcp).controlled().start().await;
     let load = Load::on(server.target());
     let path = server.control();
@@ -87,7 +87,7 @@ async fn who_speaks_another_language() {
 }
 
 #[tokio::test]
-async fn who_sends_descriptors() {
+async fn a_client_that_sends_descriptors_is_rejected() {
     let server = Echo::new(Kind::Tcp).controlled().start().await;
     let before = server.serving().descriptors().len();
     for _ in 0..20 {
@@ -110,7 +110,7 @@ async fn who_sends_descriptors() {
 
 /// Fifty of them, some silent, some in the middle of a frame.
 #[tokio::test]
-async fn who_says_nothing() {
+async fn a_silent_client_is_disconnected() {
     let mut server = Echo::new(Kind::Tcp).controlled().start().await;
     let load = Load::on(server.target());
     let before = server.serving().descriptors().len();
@@ -155,7 +155,7 @@ async fn who_says_nothing() {
 
 /// As many as are heard at the same time ask for a drain; some wait for its end, some go. It waits for none of them.
 #[tokio::test]
-async fn who_does_not_wait_for_the_answer() {
+async fn clients_that_do_not_wait_for_the_answer_delay_no_drain() {
     let server = Echo::new(Kind::Tcp).controlled().start().await;
     let mut client = server.target().connect().await.expect("a connection");
     client.echo(10).await.expect("an echo");
@@ -184,7 +184,7 @@ async fn who_does_not_wait_for_the_answer() {
 
 #[tokio::test]
 #[ignore = "needs root: becomes another user"]
-async fn who_is_another_user() {
+async fn a_client_of_another_user_is_rejected() {
     const NOBODY: u32 = 65_534;
 
     assert!(geteuid().is_root(), "only root can become another user");
@@ -217,7 +217,7 @@ async fn who_is_another_user() {
 /// A socket of another user's is not believed.
 #[tokio::test]
 #[ignore = "needs root: becomes another user"]
-async fn whose_server_is_another_users() {
+async fn a_server_of_another_user_is_rejected() {
     const NOBODY: u32 = 65_534;
     const SOMEBODY: u32 = 65_533;
 

@@ -18,7 +18,7 @@ async fn is_whole(server: &mut Server, generation: u64) {
 
 /// One that cannot go on with what it was given.
 #[tokio::test]
-async fn by_one_that_crashes() {
+async fn a_takeover_by_a_process_that_crashes_changes_nothing() {
     let echo = Echo::new(Kind::Tcp).controlled();
     let mut server = echo.clone().start().await;
     let load = Load::on(server.target());
@@ -32,7 +32,7 @@ async fn by_one_that_crashes() {
 }
 
 #[tokio::test]
-async fn by_one_with_a_bad_key() {
+async fn a_takeover_with_a_bad_key_changes_nothing() {
     let echo = Echo::new(Kind::Tls).controlled();
     let mut server = echo.clone().start().await;
     let key = echo.place().path("bad.key");
@@ -44,7 +44,7 @@ async fn by_one_with_a_bad_key() {
 
 /// One that hangs is killed, though it is not the server's child.
 #[tokio::test]
-async fn by_one_that_hangs() {
+async fn a_takeover_by_a_process_that_hangs_changes_nothing() {
     for point in [Point::Inherited, Point::Initialised] {
         let echo = Echo::new(Kind::Tcp).controlled().option("--ready-timeout", "500ms");
         let mut server = echo.clone().start().await;
@@ -62,7 +62,7 @@ async fn by_one_that_hangs() {
 
 /// One that comes while a restart is under way is refused, and told why; the restart goes on.
 #[tokio::test]
-async fn during_a_restart() {
+async fn a_takeover_during_a_restart_is_refused() {
     let (echo, script, again) = Echo::new(Kind::Tcp).controlled().start_script();
     let mut server = echo.clone().start().await;
     let gate = server.place().path("gate");
@@ -86,7 +86,7 @@ async fn during_a_restart() {
 }
 
 #[tokio::test]
-async fn while_the_server_drains() {
+async fn a_takeover_while_the_server_drains_is_refused() {
     let echo = Echo::new(Kind::Tcp).controlled();
     let server = echo.clone().start().await;
     let mut client = server.target().connect().await.expect("a connection");

@@ -4,7 +4,7 @@ use harness::{Ctl, Echo, Exit, Kind, Load, Signal, until};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
 #[tokio::test]
-async fn of_a_restart_that_succeeds() {
+async fn a_restart_that_succeeds_is_reported() {
     let mut server = Echo::new(Kind::Tcp).controlled().start().await;
     let load = Load::on(server.target());
     for generation in 2..=4 {
@@ -25,7 +25,7 @@ async fn of_a_restart_that_succeeds() {
 }
 
 #[tokio::test]
-async fn of_a_restart_that_fails() {
+async fn a_restart_that_fails_is_reported() {
     let (echo, script, again) = Echo::new(Kind::Tcp).controlled().start_script();
     let mut server = echo.start().await;
     let load = Load::on(server.target());
@@ -49,7 +49,7 @@ async fn of_a_restart_that_fails() {
 
 /// Also while one is under way: the second is refused, and both are told what they asked.
 #[tokio::test]
-async fn of_two_restarts_at_once() {
+async fn two_restarts_at_once_are_reported() {
     let (echo, script, again) = Echo::new(Kind::Tcp).controlled().start_script();
     let mut server = echo.start().await;
     let gate = server.place().path("gate");
@@ -73,7 +73,7 @@ async fn of_two_restarts_at_once() {
 
 /// The successor serves, and dies in its probation. Until then it answers, and refuses.
 #[tokio::test]
-async fn of_a_restart_that_is_rolled_back() {
+async fn a_rollback_is_reported() {
     let mut server = Echo::new(Kind::Tcp).controlled().probation("30s").start().await;
     let load = Load::on(server.target());
     let first = server.serving().pid();
@@ -92,7 +92,7 @@ async fn of_a_restart_that_is_rolled_back() {
 }
 
 #[tokio::test]
-async fn of_a_drain() {
+async fn the_end_of_a_drain_is_reported() {
     let server = Echo::new(Kind::Tcp).controlled().start().await;
     let mut client = server.target().connect().await.expect("a connection");
     client.echo(10).await.expect("an echo");
@@ -114,7 +114,7 @@ async fn of_a_drain() {
 }
 
 #[tokio::test]
-async fn of_a_drain_that_cuts_connections_off() {
+async fn a_drain_that_closes_connections_is_reported() {
     let server = Echo::new(Kind::Tcp).controlled().option("--drain-timeout", "100ms").start().await;
     let mut client = server.target().connect().await.expect("a connection");
     client.echo(10).await.expect("an echo");
@@ -124,7 +124,7 @@ async fn of_a_drain_that_cuts_connections_off() {
 }
 
 #[tokio::test]
-async fn of_a_look_at_it() {
+async fn the_status_is_reported() {
     let mut server = Echo::new(Kind::Tcp).controlled().start().await;
     let mut client = server.target().connect().await.expect("a connection");
     client.echo(1000).await.expect("an echo");
@@ -159,7 +159,7 @@ async fn of_a_look_at_it() {
 
 /// More than one frame takes.
 #[tokio::test]
-async fn of_a_look_at_many() {
+async fn many_connections_are_reported() {
     const MANY: usize = 450;
 
     let server = Echo::new(Kind::Unix).controlled().start().await;
@@ -178,7 +178,7 @@ async fn of_a_look_at_many() {
 }
 
 #[tokio::test]
-async fn of_nothing() {
+async fn a_path_without_a_server_is_reported() {
     let place = harness::Place::new();
     let path = place.path("control.sock");
     for command in ["restart", "drain", "status", "connections"] {

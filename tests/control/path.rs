@@ -26,7 +26,7 @@ fn echo() -> (Echo, PathBuf, Arc<Place>) {
 }
 
 #[tokio::test]
-async fn it_is_kept_through_restarts_and_removed_at_the_end() {
+async fn the_control_path_is_kept_through_restarts_and_removed_at_the_end() {
     let (echo, path, _place) = echo();
     let mut server = echo.start().await;
     let ours = inode(&path);
@@ -43,7 +43,7 @@ async fn it_is_kept_through_restarts_and_removed_at_the_end() {
 }
 
 #[tokio::test]
-async fn one_that_a_killed_server_left_is_taken_over() {
+async fn a_control_path_that_a_killed_server_left_is_taken_over() {
     let (echo, path, _place) = echo();
     let again = echo.clone();
     let server = echo.start().await;
@@ -63,7 +63,7 @@ async fn a_regular_file_is_refused() {
 }
 
 #[tokio::test]
-async fn that_of_another_program_is_refused() {
+async fn the_socket_of_another_program_is_refused() {
     let (echo, path, _place) = echo();
     let other = UnixListener::bind(&path).expect("a directory of ours");
     let theirs = inode(&path);
@@ -111,7 +111,7 @@ async fn what_somebody_else_put_there_is_left_alone() {
 
 /// Nor is its name: a listener of the program cannot have it, whether there is a control path or not.
 #[tokio::test]
-async fn its_name_is_nobody_elses() {
+async fn the_name_of_the_control_path_is_reserved() {
     let generation = Generation::builder().signals(false).start().await.expect("it starts");
     let refused = generation.listen("control", "tcp://127.0.0.1:0").map(drop);
     assert!(matches!(refused, Err(ListenError::Reserved { .. })), "{refused:?}");
@@ -119,7 +119,7 @@ async fn its_name_is_nobody_elses() {
 
 /// A successor may have another control path, or none; the old one then goes with the restart.
 #[tokio::test]
-async fn it_goes_when_the_successor_has_another() {
+async fn a_control_path_is_removed_when_the_successor_has_another() {
     let (echo, script, again) = Echo::new(Kind::Tcp).controlled().start_script();
     let (path, other) = (echo.control(), echo.place().path("other.sock"));
     let mut server = echo.start().await;

@@ -46,23 +46,23 @@ async fn lossless(kind: Kind) {
 }
 
 #[tokio::test]
-async fn over_tcp() {
+async fn a_takeover_over_tcp_loses_no_connection() {
     lossless(Kind::Tcp).await;
 }
 
 #[tokio::test]
-async fn over_unix() {
+async fn a_takeover_over_unix_loses_no_connection() {
     lossless(Kind::Unix).await;
 }
 
 #[tokio::test]
-async fn over_tls() {
+async fn a_takeover_over_tls_loses_no_connection() {
     lossless(Kind::Tls).await;
 }
 
 /// Another program file, another directory, other arguments: all of it is what the next restart starts.
 #[tokio::test]
-async fn by_a_process_that_has_nothing_in_common() {
+async fn a_process_with_other_arguments_can_take_over() {
     let echo = Echo::new(Kind::Tcp).controlled();
     let program = echo.place().path("new-version");
     copy_program(&harness::program("echo"), &program);
@@ -89,7 +89,7 @@ async fn by_a_process_that_has_nothing_in_common() {
 
 /// Restarts and takeovers, in turn.
 #[tokio::test]
-async fn after_restarts_and_before_them() {
+async fn takeovers_and_restarts_alternate() {
     let echo = Echo::new(Kind::Tcp).controlled();
     let mut first = echo.clone().start().await;
     let load = Load::on(first.target());
@@ -106,7 +106,7 @@ async fn after_restarts_and_before_them() {
 
 /// Of two that are started at the same time one is the first, and the other its successor.
 #[tokio::test]
-async fn when_two_start_at_once() {
+async fn two_that_start_at_once_take_over_in_turn() {
     for _ in 0..5 {
         let echo = Echo::new(Kind::Tcp).controlled();
         let (one, other) = tokio::join!(echo.clone().start_or_take_over(), echo.start_or_take_over());
@@ -119,7 +119,7 @@ async fn when_two_start_at_once() {
 
 /// Whoever waits to be heard by a server that dies begins anew.
 #[tokio::test]
-async fn of_a_server_that_dies_before_it_answers() {
+async fn a_server_that_dies_before_it_answers_is_replaced() {
     let echo = Echo::new(Kind::Tcp).controlled();
     let first = echo.clone().start().await;
     first.serving().signal(Signal::STOP);

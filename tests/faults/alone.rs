@@ -39,7 +39,7 @@ async fn goes_on_alone(server: &mut Server, successor: &Process) {
 }
 
 #[tokio::test]
-async fn whatever_the_old_one_was_at() {
+async fn a_successor_serves_alone_if_its_predecessor_dies_at_any_point() {
     let mut line = Line::start(Line::echo()).await;
     for point in WITH_A_SUCCESSOR {
         let predecessor = line.stop(point).await;
@@ -54,7 +54,7 @@ async fn whatever_the_old_one_was_at() {
 }
 
 #[tokio::test]
-async fn whatever_the_successor_was_at() {
+async fn a_successor_at_any_point_serves_alone() {
     let mut line = Line::start(Line::echo()).await;
     for point in BEFORE_READY.into_iter().chain(AFTER_READY) {
         let successor = line.stop(point).await;
@@ -65,7 +65,7 @@ async fn whatever_the_successor_was_at() {
 
 /// One that stands still is not dead: whatever the successor makes of it, both agree on who serves once it goes on.
 #[tokio::test]
-async fn but_not_for_one_that_stood_still() {
+async fn a_stopped_predecessor_and_its_successor_agree_who_serves() {
     let cases = WITH_A_SUCCESSOR.map(|point| async move {
         let mut line = Line::start(Line::echo().option("--ready-timeout", "1s")).await;
         let start = line.server.log().len();
@@ -92,7 +92,7 @@ async fn but_not_for_one_that_stood_still() {
 
 /// A sick generation is better than none.
 #[tokio::test]
-async fn also_if_it_is_sick() {
+async fn an_unhealthy_successor_serves_alone() {
     let mut line = Line::start(Line::echo()).await;
     for point in [Point::Sick, Point::SteppedBack] {
         line.faults.order(Point::Told, "sick");
@@ -109,7 +109,7 @@ async fn also_if_it_is_sick() {
 
 /// Before there is a successor, there is nobody: the line ends, as that of any program that is killed.
 #[tokio::test]
-async fn nobody_where_there_was_no_successor_yet() {
+async fn nothing_serves_if_the_predecessor_dies_without_a_successor() {
     let kills = WITHOUT.map(|point| async move {
         let line = Line::start(Line::echo()).await;
         line.faults.order(point, "kill");

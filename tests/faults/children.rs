@@ -8,7 +8,7 @@ use harness::Signal;
 use crate::line::Line;
 
 #[tokio::test]
-async fn at_every_point_of_a_restart() {
+async fn children_inherit_nothing_at_any_point_of_a_restart() {
     /// Passed in a restart that comes to nothing, or by one whose predecessor is gone.
     const ELSEWHERE: [Point; 4] = [Point::RollingBack, Point::Alone, Point::Sick, Point::SteppedBack];
 

@@ -6,7 +6,7 @@ use portcullis::faults::Point;
 use crate::line::{BEFORE_READY, Line};
 
 #[tokio::test]
-async fn killed_or_exiting_at_every_point() {
+async fn a_successor_that_dies_at_any_point_changes_nothing() {
     let mut line = Line::start(Line::echo()).await;
     let load = line.load().await;
     for point in BEFORE_READY {
@@ -21,7 +21,7 @@ async fn killed_or_exiting_at_every_point() {
 
 /// What either side says is garbage, or comes to an end.
 #[tokio::test]
-async fn not_to_be_understood_at_every_message() {
+async fn a_garbled_message_changes_nothing() {
     let mut line = Line::start(Line::echo()).await;
     let load = line.load().await;
     // Before its hello, its claim, its ready.

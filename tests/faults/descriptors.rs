@@ -88,7 +88,7 @@ impl Predecessor {
 }
 
 #[tokio::test]
-async fn of_the_wrong_type() {
+async fn a_descriptor_of_the_wrong_type_is_refused() {
     let file = File::open("/proc/self/exe").expect("it is there");
     Predecessor::new().hands_down(file, "the descriptor is a regular file").await;
     let (reader, _writer) = std::io::pipe().expect("a pipe");
@@ -101,7 +101,7 @@ async fn of_the_wrong_type() {
 }
 
 #[tokio::test]
-async fn that_does_not_listen() {
+async fn a_descriptor_that_does_not_listen_is_refused() {
     let predecessor = Predecessor::new();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.bind(&predecessor.place().address(6789).into()).expect("an address of ours");
@@ -109,7 +109,7 @@ async fn that_does_not_listen() {
 }
 
 #[tokio::test]
-async fn with_another_address() {
+async fn a_descriptor_with_another_address_is_refused() {
     let predecessor = Predecessor::new();
     let address = predecessor.place().address(6790);
     let listener = TcpListener::bind(address).expect("an address of ours");
@@ -117,7 +117,7 @@ async fn with_another_address() {
 }
 
 #[tokio::test]
-async fn that_is_not_there() {
+async fn a_missing_descriptor_is_refused() {
     let predecessor = Predecessor::new();
     predecessor.announce(1);
     predecessor.send(&json!({"type": "descriptors", "count": 1}), &[]);
@@ -129,7 +129,7 @@ async fn that_is_not_there() {
 }
 
 #[tokio::test]
-async fn and_garbage_instead_of_a_manifest() {
+async fn garbage_instead_of_a_manifest_is_refused() {
     let mut predecessor = Predecessor::new();
     predecessor.socket.write_all(b"\0\0\0\x05hello").expect("it is open");
     predecessor.must_be_refused(&["the predecessor was not understood in step `manifest`"]).await;

@@ -10,7 +10,7 @@ async fn client(server: &Server) -> Client {
 }
 
 #[tokio::test]
-async fn up_to_the_cap() {
+async fn restarts_succeed_while_older_generations_drain_up_to_the_limit() {
     let echo = Echo::new(Kind::Tcp).option("--draining-limit", "3").option("--drain-timeout", "600s");
     let mut server = echo.start().await;
     let load = Load::on(server.target());

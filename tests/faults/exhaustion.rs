@@ -10,7 +10,7 @@ const ENOUGH: usize = 60;
 
 /// With 0, 1, 2, ... descriptors to spare, until they suffice: each of those that it takes was once the one that failed.
 #[tokio::test]
-async fn of_the_predecessor() {
+async fn a_predecessor_without_free_descriptors_aborts_the_restart() {
     // The successor has the limit from us.
     let (echo, script, again) = Line::echo().start_script();
     script.write(&format!("ulimit -S -n 1024\n{again}"));
@@ -43,7 +43,7 @@ async fn of_the_predecessor() {
 }
 
 #[tokio::test]
-async fn of_the_successor() {
+async fn a_successor_without_free_descriptors_changes_nothing() {
     let (echo, script, again) = Line::echo().option("--ready-timeout", "5s").start_script();
     let mut line = Line::unarmed(echo).await;
     let load = line.load().await;
@@ -71,7 +71,7 @@ async fn of_the_successor() {
 const LISTENERS: u16 = 600;
 
 #[tokio::test]
-async fn hundreds_of_listeners() {
+async fn hundreds_of_listeners_are_handed_over() {
     let mut echo = Echo::new(Kind::Tcp);
     let addresses: Vec<_> = (10_000..10_000 + LISTENERS).map(|port| echo.place().address(port)).collect();
     for address in &addresses {

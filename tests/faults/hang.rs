@@ -14,7 +14,7 @@ use crate::line::{BEFORE_READY, Line, at_once};
 const READY_TIMEOUT: &str = "2s";
 
 #[tokio::test]
-async fn at_every_point() {
+async fn a_successor_that_hangs_at_any_point_is_killed() {
     // At the same time, for each waits for its deadline.
     let hangs = BEFORE_READY.map(|point| async move {
         let mut line = Line::start(Line::echo().option("--ready-timeout", READY_TIMEOUT)).await;
@@ -36,7 +36,7 @@ async fn at_every_point() {
 
 /// Nobody is killed for being slow, on either side.
 #[tokio::test]
-async fn unless_it_is_only_slow() {
+async fn a_slow_successor_is_not_killed() {
     let mut line = Line::start(Line::echo()).await;
     let load = line.load().await;
     for point in Point::ALL {
@@ -49,7 +49,7 @@ async fn unless_it_is_only_slow() {
 
 /// What is handed over is more than the socket holds, and the successor does not read it.
 #[tokio::test]
-async fn without_reading() {
+async fn a_successor_that_does_not_read_is_killed() {
     let generation = Generation::builder()
         .signals(false)
         .ready_timeout(Duration::from_secs(1))

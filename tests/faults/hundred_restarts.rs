@@ -74,7 +74,7 @@ async fn load(server: &Server) -> Load {
 }
 
 #[tokio::test]
-async fn lose_nothing_and_leave_nothing() {
+async fn a_hundred_restarts_lose_nothing_and_leave_nothing() {
     let mut server = Echo::new(Kind::Tcp).start().await;
     // The second is the first that has inherited anything.
     server.restart().await;

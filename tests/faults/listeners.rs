@@ -81,7 +81,7 @@ async fn client(target: &Target) -> Client {
 }
 
 #[tokio::test]
-async fn added_and_removed() {
+async fn listeners_are_added_and_removed() {
     let (mut changing, places) = Changing::start(|_| Vec::new()).await;
     let load = changing.line.load().await;
     for _ in 0..2 {
@@ -109,7 +109,7 @@ async fn added_and_removed() {
 }
 
 #[tokio::test]
-async fn moved_to_another_address_or_kind() {
+async fn listeners_move_to_another_address_or_kind() {
     let (mut changing, places) = Changing::start(|_| Vec::new()).await;
     let Target::Tcp { to, .. } = *changing.line.server.target() else { unreachable!("it began with tcp") };
     let first = (format!("tcp://{to}"), Target::tcp(to));
@@ -133,7 +133,7 @@ async fn moved_to_another_address_or_kind() {
 
 /// Nobody accepts there while the successor is on probation, and then nobody ever will: but who was let in is served.
 #[tokio::test]
-async fn removed_with_clients_that_wait() {
+async fn a_listener_is_removed_while_clients_wait() {
     let (mut changing, places) =
         Changing::start(|places| vec![places.tcp.0.clone(), places.unix.0.clone()]).await;
     changing.next_has(&[]);
@@ -149,7 +149,7 @@ async fn removed_with_clients_that_wait() {
 
 /// Until the successor has settled, what it does not want any more is kept for the predecessor.
 #[tokio::test]
-async fn rolled_back() {
+async fn a_change_of_listeners_is_rolled_back() {
     let (mut changing, places) =
         Changing::start(|places| vec![places.tcp.0.clone(), places.unix.0.clone()]).await;
     let common = Load::on(changing.line.server.target());
@@ -173,7 +173,7 @@ async fn rolled_back() {
 
 /// A successor that is killed leaves the paths that it has bound itself. The next one takes them over.
 #[tokio::test]
-async fn added_by_one_that_was_killed() {
+async fn a_path_that_a_killed_successor_bound_is_taken_over() {
     let (mut changing, places) = Changing::start(|_| Vec::new()).await;
     let load = changing.line.load().await;
     changing.next_has(&[&places.tcp.0, &places.unix.0]);

@@ -7,7 +7,7 @@ use harness::{Exit, Signal};
 use crate::line::Line;
 
 #[tokio::test]
-async fn amid_and_after_a_rollback() {
+async fn the_pid_file_names_the_serving_process_during_and_after_a_rollback() {
     let mut line = Line::start(Line::echo()).await;
     let predecessor = line.server.serving().pid();
     for (point, names_the_successor) in

@@ -10,7 +10,7 @@ use harness::Signal;
 use crate::line::Line;
 
 #[tokio::test]
-async fn each_is_passed_by_somebody() {
+async fn each_point_is_passed() {
     let mut line = Line::start(Line::echo()).await;
     line.fails(Point::Told, "sick", &["rolled_back"]).await;
     line.restarts().await;

@@ -12,7 +12,7 @@ use crate::{
 
 /// One that has accepted nobody, or finishes what it has accepted: nobody notices.
 #[tokio::test]
-async fn without_a_loss_where_it_had_served_nobody_or_is_sick() {
+async fn a_rollback_loses_no_connection() {
     let mut line = Line::start(Line::echo()).await;
     let load = line.load().await;
     for fault in ["kill", "exit"] {
@@ -29,7 +29,7 @@ async fn without_a_loss_where_it_had_served_nobody_or_is_sick() {
 
 /// Whom it was serving is lost with it, and nobody else.
 #[tokio::test]
-async fn killed_or_exiting_or_not_to_be_understood() {
+async fn a_successor_that_dies_on_probation_is_rolled_back() {
     let mut line = Line::start(Line::echo()).await;
     let load = line.load().await;
     for point in [Point::Accepting, Point::Probation, Point::Passed] {
@@ -72,7 +72,7 @@ async fn what_queued_while_nobody_accepted_is_served() {
 
 /// It hangs, and is killed at the deadline of its step.
 #[tokio::test]
-async fn hanging() {
+async fn a_successor_that_hangs_on_probation_is_rolled_back() {
     // At the same time, for each waits for its deadline.
     let hangs = AFTER_READY.map(|point| async move {
         let mut line = Line::start(Line::echo().option("--ready-timeout", "3s")).await;
@@ -89,7 +89,7 @@ async fn hanging() {
 
 /// It steps back, and ends by itself when its clients are served.
 #[tokio::test]
-async fn sick_with_a_client() {
+async fn an_unhealthy_successor_finishes_its_connections() {
     let mut line = Line::start(Line::echo()).await;
     line.faults.order(Point::Probation, "delay=1000 sick");
     let start = line.server.log().len();

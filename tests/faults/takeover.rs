@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn by_one_that_is_killed_at_every_point() {
+async fn a_takeover_by_a_process_that_is_killed_at_any_point_changes_nothing() {
     let (echo, faults) = Line::echo().controlled().faults();
     let mut line = Line::of(echo.clone().start().await, faults);
     let mut held = line.server.target().connect().await.expect("a connection");
@@ -31,7 +31,7 @@ async fn by_one_that_is_killed_at_every_point() {
 }
 
 #[tokio::test]
-async fn from_one_that_is_killed_at_every_point() {
+async fn a_takeover_from_a_process_that_is_killed_at_any_point_succeeds() {
     /// Where it can be, once it has sent the sockets.
     const POINTS: [Point; 7] = [
         Point::Presented,

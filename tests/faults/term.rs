@@ -33,7 +33,7 @@ async fn nobody_is_left(line: &Line) {
 }
 
 #[tokio::test]
-async fn to_the_predecessor_before_the_commit() {
+async fn term_to_the_predecessor_before_the_commit_ends_both() {
     let cases = BEFORE_THE_COMMIT.map(|point| async move {
         let line = Line::start(Line::echo().option("--drain-timeout", "600s")).await;
         let mut held = line.server.target().connect().await.expect("a connection");
@@ -53,7 +53,7 @@ async fn to_the_predecessor_before_the_commit() {
 }
 
 #[tokio::test]
-async fn to_the_predecessor_after_the_commit() {
+async fn term_to_the_predecessor_after_the_commit_leaves_the_successor() {
     let cases = AFTER_THE_COMMIT.map(|point| async move {
         // So long that nobody waits for its end; but one has to end, to be over.
         let probation = if point == Point::Over { "200ms" } else { "600s" };
@@ -76,7 +76,7 @@ async fn to_the_predecessor_after_the_commit() {
 
 /// A second signal at once ends it without waiting; the successor is ended with it, or was told to serve before.
 #[tokio::test]
-async fn twice_to_the_predecessor() {
+async fn a_second_term_to_the_predecessor_ends_it() {
     let cases =
         [Point::Spawned, Point::Hello, Point::Claim, Point::Ready, Point::Committed, Point::StandingBy];
     let cases = cases.map(|point| async move {
@@ -106,7 +106,7 @@ async fn twice_to_the_predecessor() {
 
 /// That is a restart which fails, as any in which the successor ends.
 #[tokio::test]
-async fn to_the_successor_before_it_was_told_to_serve() {
+async fn term_to_a_successor_before_it_serves_fails_the_restart() {
     let mut line = Line::start(Line::echo()).await;
     let load = line.load().await;
     for point in [Point::Started, Point::Greeted, Point::Inherited, Point::Initialising] {
@@ -122,7 +122,7 @@ async fn to_the_successor_before_it_was_told_to_serve() {
 
 /// Whoever tells it to end means the service: the predecessor must not go on with it.
 #[tokio::test]
-async fn to_the_successor_on_probation() {
+async fn term_to_a_successor_on_probation_ends_the_service() {
     let on_probation = AFTER_READY.into_iter().filter(|point| *point != Point::Waiting);
     let cases = on_probation.chain([Point::Settled]).map(|point| async move {
         let line = Line::start(Line::echo()).await;

@@ -5,7 +5,7 @@ use harness::{Echo, Kind, Metrics, Target, get, until};
 use tokio::sync::watch;
 
 #[tokio::test]
-async fn scrapes_never_fail() {
+async fn scrapes_never_fail_over_restarts() {
     const RESTARTS: u64 = 5;
 
     let mut server = Echo::new(Kind::Tcp).start().await;
@@ -39,7 +39,7 @@ async fn scrapes_never_fail() {
 }
 
 #[tokio::test]
-async fn it_says_who_is_connected() {
+async fn the_admin_port_lists_connections() {
     let mut server = Echo::new(Kind::Tcp).start().await;
     for _ in 0..2 {
         let mut client = server.target().clone().from([127, 0, 5, 6]).connect().await.expect("a connection");
@@ -67,7 +67,7 @@ async fn it_says_who_is_connected() {
 }
 
 #[tokio::test]
-async fn it_is_ready_when_it_serves() {
+async fn the_admin_port_is_ready_when_the_server_serves() {
     let mut server = Echo::new(Kind::Tcp).start().await;
     for _ in 0..3 {
         assert_eq!(server.get("/readyz").await.status, 200);
@@ -78,7 +78,7 @@ async fn it_is_ready_when_it_serves() {
 }
 
 #[tokio::test]
-async fn over_a_unix_path() {
+async fn the_admin_path_survives_restarts() {
     let echo = Echo::bare();
     let address = echo.place().address(6789);
     let path = echo.place().path("admin.sock");

@@ -39,7 +39,7 @@ async fn under_load(server: &Server) -> Load {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_read() {
+async fn a_key_that_cannot_be_read_fails_the_restart() {
     let mut server = Echo::new(Kind::Tls).start().await;
     let load = under_load(&server).await;
     let key = server.place().path("server.key");
@@ -62,7 +62,7 @@ async fn a_key_that_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn a_successor_that_exits_at_once() {
+async fn a_successor_that_exits_at_once_fails_the_restart() {
     let (echo, script, again) = Echo::new(Kind::Tcp).start_script();
     let mut server = echo.start().await;
     let load = under_load(&server).await;
@@ -76,7 +76,7 @@ async fn a_successor_that_exits_at_once() {
 }
 
 #[tokio::test]
-async fn a_program_that_knows_nothing_of_it() {
+async fn a_program_without_the_protocol_fails_the_restart() {
     let mut server = Echo::new(Kind::Tcp).option("--start-command", "/bin/false").start().await;
     let load = under_load(&server).await;
     server.fail_to_restart(&["crashed"]).await;
@@ -86,7 +86,7 @@ async fn a_program_that_knows_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn a_successor_that_hangs() {
+async fn a_successor_that_hangs_fails_the_restart() {
     let (echo, script, again) = Echo::new(Kind::Tcp).option("--ready-timeout", READY_TIMEOUT).start_script();
     let server = echo.start().await;
     let load = under_load(&server).await;
@@ -111,7 +111,7 @@ async fn a_successor_that_hangs() {
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_be_executed() {
+async fn a_program_that_cannot_be_executed_fails_the_restart() {
     let (echo, script, again) = Echo::new(Kind::Tcp).start_script();
     let mut server = echo.start().await;
     let load = under_load(&server).await;
@@ -133,7 +133,7 @@ async fn a_program_that_cannot_be_executed() {
 }
 
 #[tokio::test]
-async fn an_address_that_the_successor_cannot_bind() {
+async fn an_address_that_the_successor_cannot_bind_fails_the_restart() {
     let (echo, script, again) = Echo::new(Kind::Tcp).start_script();
     let taken = echo.place().address(6790);
     let _occupant = std::net::TcpListener::bind(taken).expect("an address of ours");
@@ -155,7 +155,7 @@ async fn an_address_that_the_successor_cannot_bind() {
 
 /// Whoever inherits a copy of its socket must not make a dead successor look alive, for as long as its probation is.
 #[tokio::test]
-async fn a_successor_that_dies_and_leaves_a_child_with_its_socket() {
+async fn a_dead_successor_whose_child_keeps_the_socket_fails_the_restart() {
     let (echo, script, again) = Echo::new(Kind::Tcp).probation("10m").start_script();
     let server = echo.start().await;
     let load = under_load(&server).await;
@@ -174,7 +174,7 @@ async fn a_successor_that_dies_and_leaves_a_child_with_its_socket() {
 }
 
 #[tokio::test]
-async fn many_failures_in_a_row() {
+async fn many_failed_restarts_leave_nothing_behind() {
     let (echo, script, again) = Echo::new(Kind::Tcp).start_script();
     let mut server = echo.start().await;
     let load = under_load(&server).await;
@@ -205,7 +205,7 @@ async fn many_failures_in_a_row() {
 
 /// A program that waits for the restart in the very task that should accept: it must not be its end.
 #[tokio::test]
-async fn listeners_that_do_not_stop() {
+async fn listeners_that_do_not_stop_fail_the_restart() {
     let place = harness::Place::new();
     let address = place.address(6789);
     let command = portcullis::StartCommand::new(

@@ -3,7 +3,7 @@
 use harness::{Echo, Kind, Load, Target};
 
 #[tokio::test]
-async fn when_the_one_before_it_goes() {
+async fn a_listener_stays_when_the_one_before_it_is_removed() {
     let (echo, script, again) = Echo::new(Kind::Tcp).start_script();
     let (first, second) = (echo.place().address(6789), echo.place().address(6790));
     let mut server = echo.option("--bind", format!("tcp://{second}")).start().await;

@@ -38,23 +38,23 @@ async fn lossless(kind: Kind) {
 }
 
 #[tokio::test]
-async fn over_tcp() {
+async fn a_restart_over_tcp_loses_no_connection() {
     lossless(Kind::Tcp).await;
 }
 
 #[tokio::test]
-async fn over_unix() {
+async fn a_restart_over_unix_loses_no_connection() {
     lossless(Kind::Unix).await;
 }
 
 #[tokio::test]
-async fn over_tls() {
+async fn a_restart_over_tls_loses_no_connection() {
     lossless(Kind::Tls).await;
 }
 
 /// A connection is served to its end by the generation that accepted it, at whatever point the restart met it.
 #[tokio::test]
-async fn what_was_begun_before_is_finished_after() {
+async fn connections_of_the_predecessor_are_finished() {
     for kind in [Kind::Tcp, Kind::Unix, Kind::Tls] {
         let mut server = Echo::new(kind).start().await;
         let mut fresh = server.target().connect().await.expect("a connection");

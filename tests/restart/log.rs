@@ -42,7 +42,7 @@ impl Subscriber for PanicsAt {
 }
 
 #[tokio::test(flavor = "current_thread")]
-async fn serving_ends_with_an_error() {
+async fn a_panic_of_the_log_ends_serving_with_an_error() {
     let _default = tracing::subscriber::set_default(PanicsAt("restart requested"));
     let generation = Generation::builder().signals(false).start().await.expect("it starts");
     let listener = generation.listen("echo", "tcp://127.0.0.1:0").expect("a port");

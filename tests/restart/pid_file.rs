@@ -13,7 +13,7 @@ use std::{
 use harness::{Echo, Exit, Kind};
 
 #[tokio::test]
-async fn from_generation_to_generation() {
+async fn the_pid_file_names_each_generation() {
     let mut server = Echo::new(Kind::Tcp).start().await;
     assert_eq!(server.pid_in_file(), server.serving().pid());
     for _ in 0..3 {
@@ -29,7 +29,7 @@ async fn from_generation_to_generation() {
 
 /// Whoever reads it, at whatever moment, finds one whole pid.
 #[tokio::test]
-async fn at_every_moment() {
+async fn the_pid_file_names_a_process_at_every_moment() {
     let mut server = Echo::new(Kind::Tcp).start().await;
     let over = Arc::new(AtomicBool::new(false));
     let path = server.pid_file().to_owned();
@@ -63,7 +63,7 @@ async fn at_every_moment() {
 }
 
 #[tokio::test]
-async fn after_a_restart_that_failed() {
+async fn the_pid_file_stays_after_a_failed_restart() {
     let (echo, script, again) = Echo::new(Kind::Tcp).start_script();
     let mut server = echo.start().await;
     script.write("exit 1");
@@ -83,7 +83,7 @@ async fn after_a_restart_that_failed() {
 }
 
 #[tokio::test]
-async fn one_of_somebody_else_is_left_alone() {
+async fn the_pid_file_of_another_process_is_left_alone() {
     let server = Echo::new(Kind::Tcp).start().await;
     fs::write(server.pid_file(), "1\n").expect("a file of ours");
     assert_eq!(server.terminate().await, Exit::Code(0));
@@ -91,7 +91,7 @@ async fn one_of_somebody_else_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_stale_one_is_replaced() {
+async fn a_stale_pid_file_is_replaced() {
     let echo = Echo::new(Kind::Tcp);
     fs::write(echo.place().path("echo.pid"), "999999999\n").expect("a file of ours");
     let server = echo.start().await;

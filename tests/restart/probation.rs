@@ -31,17 +31,17 @@ async fn is_rolled_back(mood: &str, reason: &str) {
 }
 
 #[tokio::test]
-async fn one_whose_check_fails() {
+async fn a_successor_whose_check_fails_is_replaced() {
     is_rolled_back("check-fails", "the database does not answer").await;
 }
 
 #[tokio::test]
-async fn one_whose_check_panics() {
+async fn a_successor_whose_check_panics_is_replaced() {
     is_rolled_back("check-panics", "the health check panicked").await;
 }
 
 #[tokio::test]
-async fn one_whose_check_is_not_done_in_time() {
+async fn a_successor_whose_check_takes_too_long_is_replaced() {
     is_rolled_back("check-hangs", "not done within 200ms").await;
 }
 
@@ -65,7 +65,7 @@ async fn say(verdict: &'static str, gate: &Path) {
 }
 
 #[tokio::test]
-async fn its_connections_are_served_to_the_end() {
+async fn connections_of_an_unhealthy_successor_are_finished() {
     let (counter, moods) = Counter::new("well");
     let (gate, waiting) = counter.gate();
     let mut server = counter.start().await;

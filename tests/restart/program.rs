@@ -19,7 +19,7 @@ fn same_arguments(predecessor: &[u8], successor: &Process) {
 }
 
 #[tokio::test]
-async fn a_binary_that_was_replaced() {
+async fn a_replaced_binary_runs_after_a_restart() {
     let echo = Echo::new(Kind::Tcp);
     let program = echo.place().path("echo");
     copy_program(&harness::program("echo"), &program);
@@ -40,7 +40,7 @@ async fn a_binary_that_was_replaced() {
 }
 
 #[tokio::test]
-async fn a_symbolic_link_that_was_switched() {
+async fn a_switched_symbolic_link_is_followed() {
     let echo = Echo::new(Kind::Tcp);
     let releases = ["one", "two"].map(|name| echo.place().path(name));
     for release in &releases {
@@ -64,7 +64,7 @@ async fn a_symbolic_link_that_was_switched() {
 }
 
 #[tokio::test]
-async fn a_path_that_starts_at_the_current_directory() {
+async fn a_relative_path_is_found_again() {
     let echo = Echo::new(Kind::Tcp);
     let directory = echo.place().path("release");
     fs::create_dir(&directory).expect("a directory of ours");
@@ -80,7 +80,7 @@ async fn a_path_that_starts_at_the_current_directory() {
 }
 
 #[tokio::test]
-async fn arguments_that_are_no_text() {
+async fn arguments_that_are_not_utf_8_are_kept() {
     let echo = Echo::new(Kind::Tcp);
     // "café" in Latin-1, which is not UTF-8.
     let pid_file = echo.place().path(Path::new(OsStr::from_bytes(b"caf\xe9.pid")));
@@ -98,7 +98,7 @@ async fn arguments_that_are_no_text() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_gone() {
+async fn a_deleted_directory_does_not_stop_a_restart() {
     let echo = Echo::new(Kind::Tcp);
     let directory = echo.place().path("gone");
     fs::create_dir(&directory).expect("a directory of ours");
@@ -111,7 +111,7 @@ async fn a_directory_that_is_gone() {
 }
 
 #[tokio::test]
-async fn a_start_command_of_its_own() {
+async fn a_start_command_is_used() {
     let (echo, script, again) = Echo::new(Kind::Tcp).start_script();
     let mut server = echo.start().await;
     // A new command line, for this and all later generations.

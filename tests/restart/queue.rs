@@ -36,7 +36,7 @@ async fn after(kind: Kind, signal: Signal) -> (Server, Vec<(Client, Vec<u8>)>) {
 }
 
 #[tokio::test]
-async fn before_the_end() {
+async fn the_queue_is_served_before_the_end() {
     for kind in [Kind::Tcp, Kind::Unix] {
         let (server, clients) = after(kind, Signal::TERM).await;
         all_are_served(clients).await;
@@ -45,7 +45,7 @@ async fn before_the_end() {
 }
 
 #[tokio::test]
-async fn after_a_restart() {
+async fn the_queue_is_served_after_a_restart() {
     for kind in [Kind::Tcp, Kind::Unix] {
         let (mut server, clients) = after(kind, Signal::USR1).await;
         let predecessor = server.follow().await;

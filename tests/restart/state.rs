@@ -7,7 +7,7 @@ use harness::{
 };
 
 #[tokio::test]
-async fn from_generation_to_generation() {
+async fn state_is_handed_from_generation_to_generation() {
     let (counter, _) = Counter::new("well");
     let mut server = counter.start().await;
     for generation in 0..4 {
@@ -34,21 +34,21 @@ async fn is_refused(mood: &str, reason: &str) {
 }
 
 #[tokio::test]
-async fn one_that_fails() {
+async fn state_that_fails_refuses_the_restart() {
     is_refused("state-fails", "in no mood for it").await;
 }
 
 #[tokio::test]
-async fn one_that_panics() {
+async fn state_that_panics_refuses_the_restart() {
     is_refused("state-panics", "panicked").await;
 }
 
 #[tokio::test]
-async fn one_that_does_not_come() {
+async fn state_that_hangs_refuses_the_restart() {
     is_refused("state-hangs", "not there within 300ms").await;
 }
 
 #[tokio::test]
-async fn one_that_is_too_large() {
+async fn state_that_is_too_large_refuses_the_restart() {
     is_refused("state-grows", "1025 bytes, and 1024 are the limit").await;
 }

@@ -93,7 +93,7 @@ fn totals(metrics: &Metrics) -> Totals {
 }
 
 #[tokio::test]
-async fn under_load_and_equal_what_clients_did() {
+async fn totals_under_load_equal_what_clients_did() {
     const RESTARTS: usize = 3;
 
     let mut server = Echo::new(Kind::Tcp).start().await;
@@ -171,7 +171,7 @@ async fn a_connection_that_outlives_two_restarts_is_shown_until_it_ends() {
 }
 
 #[tokio::test]
-async fn what_was_shown_of_a_killed_generation_stays() {
+async fn totals_of_a_killed_generation_stay() {
     let mut server = Echo::new(Kind::Tcp).start().await;
     let mut client = server.target().connect().await.expect("a connection");
     client.echo(1000).await.expect("an echo");

@@ -29,7 +29,7 @@ async fn turned_away(server: &Server, times: f64) {
 }
 
 #[tokio::test]
-async fn by_network() {
+async fn a_network_is_allowed() {
     let mut server = Echo::new(Kind::Tcp).option("--allow", "10.0.0.0/8, 127.0.0.0/16,::1").start().await;
     let target = server.target().clone();
     for times in [1.0, 2.0] {
@@ -43,14 +43,14 @@ async fn by_network() {
 }
 
 #[tokio::test]
-async fn by_a_single_address() {
+async fn a_single_address_is_allowed() {
     let server = Echo::new(Kind::Tcp).option("--allow", ALLOWED.to_string()).start().await;
     is_let_in(&server.target().clone().from(ALLOWED)).await;
     is_turned_away(&server.target().clone().from(Ipv4Addr::new(127, 0, 3, 5))).await;
 }
 
 #[tokio::test]
-async fn by_the_environment() {
+async fn the_environment_names_networks() {
     let server = Echo::new(Kind::Tcp).variable("ALLOWED_NETWORKS", "127.0.0.0/16").start().await;
     is_let_in(&server.target().clone().from(ALLOWED)).await;
     is_turned_away(&server.target().clone().from(DENIED)).await;

@@ -28,7 +28,7 @@ const WRONG: [(&str, &str, &str); 16] = [
 ];
 
 #[tokio::test]
-async fn in_the_environment() {
+async fn a_bad_variable_is_named() {
     for (variable, _, value) in WRONG {
         is_refused(Echo::bare().variable(variable, value), &[variable, value]).await;
     }
@@ -40,7 +40,7 @@ async fn in_the_environment() {
 }
 
 #[tokio::test]
-async fn on_the_command_line() {
+async fn a_bad_option_is_named() {
     for (_, option, value) in WRONG {
         is_refused(Echo::bare().option(option, value), &[option, value]).await;
     }
@@ -63,7 +63,7 @@ fn good() -> Echo {
 }
 
 #[tokio::test]
-async fn files_that_are_missing_or_wrong() {
+async fn a_missing_or_wrong_file_is_named() {
     let identity = Authority::new().server();
 
     let echo = good();
@@ -121,7 +121,7 @@ async fn files_that_are_missing_or_wrong() {
 }
 
 #[tokio::test]
-async fn what_contradicts_or_is_half_said() {
+async fn contradicting_or_incomplete_options_are_named() {
     let identity = Authority::new().server();
 
     let echo = good();
@@ -148,7 +148,7 @@ async fn what_contradicts_or_is_half_said() {
 }
 
 #[tokio::test]
-async fn tls_that_is_half_said() {
+async fn incomplete_tls_options_are_named() {
     for (option, value, says) in [
         ("--sni-cert", "example.org", "NAME=CERT,KEY"),
         ("--sni-cert", "example.org=a.pem", "NAME=CERT,KEY"),
@@ -183,7 +183,7 @@ async fn tls_that_is_half_said() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken() {
+async fn an_address_in_use_is_named() {
     let echo = good();
     let address = echo.place().address(6789);
     let _occupant = std::net::TcpListener::bind(address).expect("an address of ours");

@@ -16,7 +16,7 @@ async fn exhausted(admin: &mut HttpConnection) -> f64 {
 }
 
 #[tokio::test]
-async fn and_recovers() {
+async fn an_exhaustion_of_descriptors_backs_off_and_recovers() {
     let server = Echo::new(Kind::Tcp).start().await;
     // Opened before there are none left.
     let mut admin = HttpConnection::open(server.admin()).await.expect("a connection");

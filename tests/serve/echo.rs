@@ -41,22 +41,22 @@ async fn serves(kind: Kind) {
 }
 
 #[tokio::test]
-async fn over_tcp() {
+async fn echoes_over_tcp() {
     serves(Kind::Tcp).await;
 }
 
 #[tokio::test]
-async fn over_unix() {
+async fn echoes_over_unix() {
     serves(Kind::Unix).await;
 }
 
 #[tokio::test]
-async fn over_tls() {
+async fn echoes_over_tls() {
     serves(Kind::Tls).await;
 }
 
 #[tokio::test]
-async fn over_either_version_of_tls() {
+async fn echoes_over_either_version_of_tls() {
     let server = Echo::new(Kind::Tls).start().await;
     let address = server.place().address(6789);
     for version in [Versions::Tls12, Versions::Tls13] {
@@ -86,7 +86,7 @@ async fn a_stranger_does_not_trust_the_server() {
 }
 
 #[tokio::test]
-async fn over_several_listeners_of_one_process() {
+async fn echoes_over_several_listeners_of_one_process() {
     let echo = Echo::new(Kind::Tcp);
     let second = echo.place().address(6790);
     let socket = echo.place().path("echo.sock");
@@ -106,7 +106,7 @@ async fn over_several_listeners_of_one_process() {
 }
 
 #[tokio::test]
-async fn with_a_certificate_made_at_the_start() {
+async fn echoes_with_a_self_signed_certificate() {
     let server = Echo::new(Kind::Tcp).flag("--tls-self-signed").start().await;
     // Nobody trusts it, which is how the client knows that there is TLS.
     let stranger = Arc::new(Authority::new()).trusted_by(None, Versions::Both);
@@ -116,7 +116,7 @@ async fn with_a_certificate_made_at_the_start() {
 }
 
 #[tokio::test]
-async fn on_a_port_of_every_ipv4_address() {
+async fn echoes_on_a_port_of_every_ipv4_address() {
     // The kernel chooses it.
     let echo = Echo::bare();
     let admin = format!("tcp://{}", echo.admin());
@@ -128,7 +128,7 @@ async fn on_a_port_of_every_ipv4_address() {
 }
 
 #[tokio::test]
-async fn on_the_addresses_of_the_environment() {
+async fn echoes_on_the_addresses_of_the_environment() {
     let echo = Echo::bare();
     let (first, second) = (echo.place().address(6789), echo.place().address(6790));
     let admin = format!("tcp://{}", echo.admin());

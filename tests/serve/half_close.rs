@@ -35,16 +35,16 @@ async fn kept(kind: Kind) {
 }
 
 #[tokio::test]
-async fn over_tcp() {
+async fn half_close_is_kept_over_tcp() {
     kept(Kind::Tcp).await;
 }
 
 #[tokio::test]
-async fn over_unix() {
+async fn half_close_is_kept_over_unix() {
     kept(Kind::Unix).await;
 }
 
 #[tokio::test]
-async fn over_tls() {
+async fn half_close_is_kept_over_tls() {
     kept(Kind::Tls).await;
 }

@@ -31,21 +31,21 @@ async fn all_generations_append_to(file: &Path, echo: Echo) {
 }
 
 #[tokio::test]
-async fn to_the_file_of_the_option() {
+async fn the_log_goes_to_the_file_of_the_option() {
     let echo = Echo::new(Kind::Tcp);
     let file = echo.place().path("echo.log");
     all_generations_append_to(&file, echo.option("--log-file", &file)).await;
 }
 
 #[tokio::test]
-async fn to_the_file_of_the_environment() {
+async fn the_log_goes_to_the_file_of_the_environment() {
     let echo = Echo::new(Kind::Tcp);
     let file = echo.place().path("echo.log");
     all_generations_append_to(&file, echo.variable("LOG_PATH", &file)).await;
 }
 
 #[tokio::test]
-async fn as_talkative_as_asked_for() {
+async fn the_log_has_the_level_that_was_asked_for() {
     let quiet = Echo::new(Kind::Tcp).option("--log-level", "error").start_silently().await;
     quiet.target().visit(100).await.expect("it serves");
     assert_eq!(quiet.terminate().await, Exit::Code(0));

@@ -66,7 +66,7 @@ async fn plain_clients(target: &Target) -> (f64, f64) {
 }
 
 #[tokio::test]
-async fn of_plain_connections() {
+async fn metrics_of_plain_connections_add_up() {
     let mut server = Echo::new(Kind::Tcp).option("--allow", "127.0.0.0/16").start().await;
     let (mut all_connections, mut all_bytes) = (0.0, 0.0);
     // Over the whole line: a new process goes on where its predecessor was.
@@ -94,7 +94,7 @@ async fn of_plain_connections() {
 }
 
 #[tokio::test]
-async fn of_tls_connections() {
+async fn metrics_of_tls_connections_add_up() {
     let clients = Authority::new();
     let echo = Echo::new(Kind::Tls);
     let ca = echo.place().path("clients.crt");

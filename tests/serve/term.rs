@@ -65,12 +65,12 @@ async fn term_waits_for_unix_clients() {
 }
 
 #[tokio::test]
-async fn int_is_the_same() {
+async fn int_drains_as_term_does() {
     waits_for_its_clients(Kind::Tcp, Signal::INT).await;
 }
 
 #[tokio::test]
-async fn without_clients_it_ends_at_once() {
+async fn without_clients_term_ends_the_server_at_once() {
     let server = server(Kind::Tcp, NO_DEADLINE).await;
     assert_eq!(server.terminate().await, Exit::Code(0));
 }
@@ -104,7 +104,7 @@ async fn a_handed_off_process_has_the_deadline_too() {
 }
 
 #[tokio::test]
-async fn a_second_one_ends_it_at_once() {
+async fn a_second_term_ends_the_server_at_once() {
     for (first, second) in
         [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM), (Signal::TERM, Signal::INT)]
     {
@@ -120,7 +120,7 @@ async fn a_second_one_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn the_admin_says_that_it_drains() {
+async fn the_admin_port_reports_the_drain() {
     let server = server(Kind::Tcp, NO_DEADLINE).await;
     let idle = connected(server.target()).await;
     assert_eq!(server.get("/readyz").await.status, 200);
@@ -138,7 +138,7 @@ async fn the_admin_says_that_it_drains() {
 }
 
 #[tokio::test]
-async fn during_a_restart_it_ends_the_successor_too() {
+async fn term_during_a_restart_ends_the_successor_too() {
     let (echo, script, again) = Echo::new(Kind::Tcp).option("--drain-timeout", NO_DEADLINE).start_script();
     let server = echo.start().await;
     let gate = server.place().path("gate");
@@ -161,7 +161,7 @@ async fn during_a_restart_it_ends_the_successor_too() {
 
 /// Both are seen at the same moment, before anything could be done about the first.
 #[tokio::test]
-async fn two_at_once_during_a_restart_leave_nobody() {
+async fn two_terms_during_a_restart_leave_no_process() {
     let (echo, faults) = Echo::new(Kind::Tcp).faults();
     let server = echo.start().await;
     faults.stop(Point::Inherited, || server.serving().signal(Signal::USR1)).await;
@@ -180,7 +180,7 @@ async fn two_at_once_during_a_restart_leave_nobody() {
 }
 
 #[tokio::test]
-async fn the_first_one_after_a_handoff_is_graceful() {
+async fn the_first_term_after_a_handoff_is_graceful() {
     let mut server = server(Kind::Tcp, NO_DEADLINE).await;
     let mut idle = connected(server.target()).await;
     let predecessor = server.restart().await;

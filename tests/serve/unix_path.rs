@@ -14,7 +14,7 @@ fn echo() -> (Echo, PathBuf, Arc<Place>) {
 }
 
 #[tokio::test]
-async fn it_is_kept_through_restarts_and_removed_at_the_end() {
+async fn a_unix_path_is_kept_through_restarts_and_removed_at_the_end() {
     let (echo, path, _place) = echo();
     let mut server = echo.start().await;
     let ours = inode(&path);
@@ -29,7 +29,7 @@ async fn it_is_kept_through_restarts_and_removed_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_stale_one_is_taken_over() {
+async fn a_stale_unix_path_is_taken_over() {
     let (echo, path, _place) = echo();
     // std does not remove the path.
     drop(UnixListener::bind(&path).expect("a directory of ours"));
@@ -39,7 +39,7 @@ async fn a_stale_one_is_taken_over() {
 }
 
 #[tokio::test]
-async fn one_that_a_killed_server_left_is_taken_over() {
+async fn a_unix_path_that_a_killed_server_left_is_taken_over() {
     let (echo, path, _place) = echo();
     let server = echo.start().await;
     server.serving().signal(harness::Signal::KILL);
@@ -52,7 +52,7 @@ async fn one_that_a_killed_server_left_is_taken_over() {
 }
 
 #[tokio::test]
-async fn that_of_a_live_server_is_refused() {
+async fn the_unix_path_of_a_live_server_is_refused() {
     let (echo, path, _place) = echo();
     let other = UnixListener::bind(&path).expect("a directory of ours");
     let theirs = inode(&path);

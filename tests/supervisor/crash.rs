@@ -47,7 +47,7 @@ async fn whoever_connects_meanwhile_is_served_by_the_next() {
 }
 
 #[tokio::test]
-async fn every_kind_of_crash_is_one() {
+async fn a_server_is_restarted_after_every_kind_of_crash() {
     let supervised = Supervised::hand_made(As::Process, "serve").await;
     let mut earlier = serving(&supervised).await;
     for line in ["exit 7", "abort"] {
@@ -96,19 +96,19 @@ async fn what_fails_again_and_again_is_backed_off_and_can_be_ended() {
 }
 
 #[tokio::test]
-async fn the_first_one_must_be_ready_once() {
+async fn the_first_server_must_be_ready_once() {
     let supervised = Supervised::hand_made(As::Process, "fail").await;
     assert_eq!(supervised.ended().await, Exit::Code(3));
 }
 
 #[tokio::test]
-async fn one_that_is_done_is_not_started_again() {
+async fn a_server_that_has_finished_is_not_started_again() {
     let supervised = Supervised::hand_made(As::Process, "finish").await;
     assert_eq!(supervised.ended().await, Exit::Code(0));
 }
 
 #[tokio::test]
-async fn one_that_was_told_to_end_by_others_is_not_started_again() {
+async fn a_server_that_others_stopped_is_not_started_again() {
     let supervised = Supervised::hand_made(As::Process, "serve").await;
     serving(&supervised).await;
     assert_eq!(say(&supervised, "exit 0").await, "");

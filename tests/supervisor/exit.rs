@@ -57,7 +57,7 @@ async fn term_drains_all_generations() {
 }
 
 #[tokio::test]
-async fn int_is_the_same() {
+async fn int_drains_all_generations_as_term_does() {
     drains(As::Process, Kind::Tcp, Signal::INT).await;
 }
 
@@ -110,13 +110,13 @@ async fn a_second_one(how: As) {
 }
 
 #[tokio::test]
-async fn a_second_one_ends_all_at_once() {
+async fn a_second_term_ends_all_generations_at_once() {
     a_second_one(As::Process).await;
 }
 
 #[tokio::test]
 #[ignore = "needs root: a PID namespace"]
-async fn a_second_one_ends_the_first_process_at_once() {
+async fn a_second_term_ends_the_first_process_at_once() {
     a_second_one(As::FirstProcess).await;
 }
 

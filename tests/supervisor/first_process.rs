@@ -50,7 +50,7 @@ async fn restarts(how: As) {
 }
 
 #[tokio::test]
-async fn restarts_happen_below_it() {
+async fn restarts_happen_below_the_supervisor() {
     restarts(As::Process).await;
 }
 

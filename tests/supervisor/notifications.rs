@@ -48,18 +48,18 @@ async fn a_stranger(how: As) {
 }
 
 #[tokio::test]
-async fn a_stranger_is_ignored() {
+async fn notifications_of_a_stranger_are_ignored() {
     a_stranger(As::Process).await;
 }
 
 #[tokio::test]
 #[ignore = "needs root: a PID namespace"]
-async fn a_stranger_in_another_pid_namespace_is_ignored() {
+async fn notifications_from_another_pid_namespace_are_ignored() {
     a_stranger(As::FirstProcess).await;
 }
 
 #[tokio::test]
-async fn nonsense_ends_nobody_and_is_not_kept() {
+async fn invalid_notifications_are_ignored() {
     let supervised = Supervised::hand_made(As::Process, "nonsense").await;
     server_among_others(&supervised).await;
     let mut client = supervised.target().connect().await.expect("it serves");

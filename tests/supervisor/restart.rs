@@ -29,18 +29,18 @@ async fn queued_connections_are_served(how: As, kind: Kind) {
 }
 
 #[tokio::test]
-async fn over_tcp() {
+async fn a_supervised_restart_over_tcp_loses_no_connection() {
     queued_connections_are_served(As::Process, Kind::Tcp).await;
 }
 
 #[tokio::test]
-async fn over_unix() {
+async fn a_supervised_restart_over_unix_loses_no_connection() {
     queued_connections_are_served(As::Process, Kind::Unix).await;
 }
 
 #[tokio::test]
 #[ignore = "needs root: a PID namespace"]
-async fn below_the_first_process() {
+async fn a_restart_below_the_first_process_loses_no_connection() {
     queued_connections_are_served(As::FirstProcess, Kind::Tcp).await;
 }
 

@@ -31,7 +31,7 @@ fn states(manager: &Manager, start: usize) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn at_the_start_that_it_is_ready_and_who_it_is() {
+async fn a_start_notifies_readiness_and_main_pid() {
     let (manager, server) = watched(Echo::new(Kind::Tcp)).await;
     let status = manager.ready_from(0, server.serving()).await;
     assert_eq!(status, "generation 1 serves");
@@ -43,7 +43,7 @@ async fn at_the_start_that_it_is_ready_and_who_it_is() {
 }
 
 #[tokio::test]
-async fn at_a_restart_that_it_begins_and_who_serves_then() {
+async fn a_restart_notifies_its_begin_and_the_new_main_pid() {
     let (manager, mut server) = watched(Echo::new(Kind::Tcp).probation("300ms")).await;
     for generation in 2..=3 {
         let (start, before) = (manager.len(), monotonic_micros());
@@ -77,7 +77,7 @@ async fn at_a_restart_that_it_begins_and_who_serves_then() {
 }
 
 #[tokio::test]
-async fn after_a_failed_restart_why_and_that_it_still_serves() {
+async fn a_failed_restart_notifies_its_reason_and_readiness() {
     let (echo, script, again) = Echo::new(Kind::Tcp).start_script();
     let (manager, mut server) = watched(echo).await;
     for (lines, reason) in [("exit 3", "exit status: 3"), ("exec /nowhere/echo", "exit status: 127")] {
@@ -97,7 +97,7 @@ async fn after_a_failed_restart_why_and_that_it_still_serves() {
 
 /// R20, second half.
 #[tokio::test]
-async fn after_a_rollback_who_serves_in_truth() {
+async fn a_rollback_notifies_the_serving_main_pid() {
     let (manager, server) = watched(Echo::new(Kind::Tcp).probation("600s")).await;
     let start = manager.len();
     server.serving().signal(Signal::USR1);
@@ -128,7 +128,7 @@ async fn after_a_rollback_who_serves_in_truth() {
 }
 
 #[tokio::test]
-async fn at_the_end_that_it_stops_and_how_long_that_takes() {
+async fn a_stop_notifies_how_long_it_may_take() {
     let (manager, server) = watched(Echo::new(Kind::Tcp).option("--drain-timeout", "100s")).await;
     let start = manager.len();
     assert_eq!(server.terminate().await, Exit::Code(0));
@@ -143,7 +143,7 @@ async fn at_the_end_that_it_stops_and_how_long_that_takes() {
 
 /// The manager kills what is left of a service when its main process is gone (`KillMode=mixed`).
 #[tokio::test]
-async fn the_last_one_waits_for_older_ones_that_drain() {
+async fn the_last_generation_waits_for_older_ones_that_drain() {
     let (_manager, mut server) = watched(Echo::new(Kind::Tcp).option("--drain-timeout", "600s")).await;
     let mut client = server.target().connect().await.expect("a connection");
     client.echo(100).await.expect("an echo");
@@ -159,7 +159,7 @@ async fn the_last_one_waits_for_older_ones_that_drain() {
 }
 
 #[tokio::test]
-async fn signs_of_life_come_from_the_one_that_serves() {
+async fn watchdog_notifications_come_from_the_serving_process() {
     let echo = Echo::new(Kind::Tcp).option("--drain-timeout", "600s").variable("WATCHDOG_USEC", "200000");
     let (manager, mut server) = watched(echo).await;
     let sign = |notice: &Notice| (notice.field("WATCHDOG") == Some("1")).then_some(notice.sender);
@@ -192,7 +192,7 @@ async fn signs_of_life_come_from_the_one_that_serves() {
 }
 
 #[tokio::test]
-async fn nobody_is_needed_to_listen() {
+async fn a_missing_notify_socket_is_ignored() {
     let echo = Echo::new(Kind::Tcp);
     let path = echo.place().path("nobody");
     let mut server = echo.variable("NOTIFY_SOCKET", path).start().await;
@@ -204,7 +204,7 @@ async fn nobody_is_needed_to_listen() {
 }
 
 #[tokio::test]
-async fn nobody_is_waited_for_who_does_not_read() {
+async fn a_full_notify_socket_delays_nothing() {
     let echo = Echo::new(Kind::Tcp);
     let path = echo.place().path("notify");
     let deaf = std::os::unix::net::UnixDatagram::bind(&path).expect("a path of ours");
@@ -221,7 +221,7 @@ async fn nobody_is_waited_for_who_does_not_read() {
 }
 
 #[tokio::test]
-async fn what_is_meant_for_another_process_is_not_used() {
+async fn variables_of_another_process_are_not_used() {
     let echo = Echo::new(Kind::Tcp);
     let path = echo.place().path("notify");
     let manager = Manager::at(&path);

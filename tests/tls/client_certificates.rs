@@ -53,7 +53,7 @@ async fn is_refused(server: &Server, client: Option<&Identity>, reason: &str) {
 }
 
 #[tokio::test]
-async fn a_good_one_is_served() {
+async fn a_valid_client_certificate_is_accepted() {
     let (mut server, clients) = server().await;
     let client = clients.client();
     is_served(&server, &client).await;
@@ -63,38 +63,38 @@ async fn a_good_one_is_served() {
 }
 
 #[tokio::test]
-async fn none_is_refused() {
+async fn a_client_without_a_certificate_is_rejected() {
     let (server, _clients) = server().await;
     is_refused(&server, None, "cert_missing").await;
 }
 
 #[tokio::test]
-async fn one_of_another_authority_is_refused() {
+async fn a_client_certificate_of_another_authority_is_rejected() {
     let (server, _clients) = server().await;
     is_refused(&server, Some(&Authority::new().client()), "cert_unknown_ca").await;
 }
 
 #[tokio::test]
-async fn one_of_the_servers_authority_is_refused() {
+async fn a_client_certificate_of_the_servers_authority_is_rejected() {
     let (server, _clients) = server().await;
     let client = server.authority().client();
     is_refused(&server, Some(&client), "cert_unknown_ca").await;
 }
 
 #[tokio::test]
-async fn an_expired_one_is_refused() {
+async fn an_expired_client_certificate_is_rejected() {
     let (server, clients) = server().await;
     is_refused(&server, Some(&clients.expired_client()), "cert_expired").await;
 }
 
 #[tokio::test]
-async fn one_for_servers_is_refused() {
+async fn a_certificate_for_servers_is_rejected() {
     let (server, clients) = server().await;
     is_refused(&server, Some(&clients.server()), "cert_usage").await;
 }
 
 #[tokio::test]
-async fn the_environment_asks_for_them_too() {
+async fn the_environment_requires_client_certificates() {
     let clients = Authority::new();
     let echo = Echo::new(Kind::Tls);
     let ca = echo.place().path("clients.crt");

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const PROBE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
 #[tokio::test]
-async fn with_its_peer_its_name_and_its_reason() {
+async fn a_failed_handshake_is_logged_once_with_peer_name_and_reason() {
     let clients = Authority::new();
     let echo = Echo::new(Kind::Tls);
     let ca = echo.place().path("clients.crt");

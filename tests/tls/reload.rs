@@ -37,7 +37,7 @@ fn forgetful(authority: &Authority) -> Arc<ClientConfig> {
 }
 
 #[tokio::test]
-async fn when_they_are_renamed_into_place_under_load() {
+async fn files_that_are_renamed_into_place_are_reloaded_under_load() {
     let server = Echo::new(Kind::Tls).start().await;
     let config = forgetful(server.authority());
     let mut load = Load::on(server.target());
@@ -54,7 +54,7 @@ async fn when_they_are_renamed_into_place_under_load() {
 }
 
 #[tokio::test]
-async fn when_a_link_is_switched_as_kubernetes_does() {
+async fn files_behind_a_switched_link_are_reloaded() {
     let authority = Authority::new();
     let echo = Echo::new(Kind::Tcp);
     let directory = echo.place().path("mounted");
@@ -84,7 +84,7 @@ async fn when_a_link_is_switched_as_kubernetes_does() {
 }
 
 #[tokio::test]
-async fn when_hup_says_so() {
+async fn hup_reloads_files() {
     let server = Echo::new(Kind::Tls).start().await;
     let start = server.log().len();
     server.serving().signal(Signal::HUP);
@@ -97,7 +97,7 @@ async fn when_hup_says_so() {
 }
 
 #[tokio::test]
-async fn but_not_a_broken_one() {
+async fn a_broken_file_is_not_loaded() {
     let server = Echo::new(Kind::Tls).start().await;
     let config = forgetful(server.authority());
     let address = server.place().address(6789);
@@ -120,7 +120,7 @@ async fn but_not_a_broken_one() {
 
 /// Nothing is wrong with the file, and nobody but clients would notice.
 #[tokio::test]
-async fn one_that_has_expired_is_told_in_the_log_once() {
+async fn an_expired_certificate_is_logged_once() {
     let server = Echo::new(Kind::Tls).start().await;
     let start = server.log().len();
     let expired = server.authority().expired_client();
@@ -138,7 +138,7 @@ async fn one_that_has_expired_is_told_in_the_log_once() {
 }
 
 #[tokio::test]
-async fn each_server_name_has_its_own() {
+async fn each_server_name_has_its_own_certificate() {
     let authority = Authority::new();
     let echo = Echo::new(Kind::Tcp);
     let [default, exact, wildcard] =
