@@ -15,12 +15,8 @@ use std::{
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::{
-    SealedState, Succession, Verdict,
-    inbox::Inbox,
-    message::Message,
-    sys::{self, Received},
-};
+use super::{SealedState, Succession, Verdict, inbox::Inbox, message::Message};
+use crate::sys::{self, Received};
 
 /// A predecessor hears this. However it is cut into pieces, it means the same.
 pub fn inbox(data: &[u8]) {
