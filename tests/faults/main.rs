@@ -1,5 +1,5 @@
-//! Faults at certain moments of a restart (`portcullis::faults`). `tests/README.md` has the table of all faults, with the
-//! rows that other tests cover.
+//! Faults at certain moments of a restart (`portcullis::faults`). `tests/README.md` has the table of
+//! all faults, with the rows that other tests cover.
 
 mod alone;
 mod children;

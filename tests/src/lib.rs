@@ -1,8 +1,9 @@
-//! What the tests share: they treat the example `echo` as its users do. They start it, connect to it, send it signals,
-//! and look at what the kernel reports about its processes.
+//! What the tests share. They treat the example `echo` as its users do: they start it, connect to
+//! it, send it signals, and look at what the kernel reports about its processes.
 //!
-//! Nothing here knows the library: a [`Server`] is a line of real processes, known by their sockets, signals, log, pid
-//! file and metrics. No process outlives its test, whichever way the test ends (`descendants`).
+//! Nothing here knows the library but for the names of the fault hooks: a [`Server`] is a series of
+//! real processes, known by their sockets, signals, log, pid file and metrics. No process outlives
+//! its test, whichever way the test ends (`descendants`).
 
 #![allow(missing_docs, missing_debug_implementations, reason = "for the tests beside it alone")]
 #![allow(clippy::new_without_default, clippy::len_without_is_empty, reason = "the tests do not need it")]

@@ -16,8 +16,8 @@ pub struct Place {
     directory: TempDir,
 }
 
-/// Servers that one test program may have. The pid takes the rest of the 24 bits: 14 of its bits are enough to tell apart
-/// programs that run at the same time.
+/// Servers that one test program may have. The pid takes the rest of the 24 bits: 14 of its bits are
+/// enough to distinguish programs that run at the same time.
 const EACH: u32 = 1024;
 
 impl Place {

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The path of a program. `CARGO_BIN_EXE_…` is unset where a test is started without cargo, or by one before 1.94; the programs
-/// are one folder above the tests then.
+/// The path of a program. `CARGO_BIN_EXE_…` is unset where a test is started without cargo, or by
+/// one before 1.94; the programs are one folder above the tests then.
 pub fn program(name: &str) -> PathBuf {
     let path = env::var_os(format!("CARGO_BIN_EXE_{name}")).map_or_else(|| beside_tests(name), PathBuf::from);
     assert!(path.is_file(), "the program `{name}` is not built: {} is missing", path.display());
