@@ -16,5 +16,5 @@ mod stack;
 mod tests;
 
 pub use prometheus::{Exporter, ExporterBuilder, ExporterError};
-pub use service::Admin;
+pub use service::{Admin, ResponseFuture};
 pub use stack::{AdminFuture, AdminStack};

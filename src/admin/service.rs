@@ -1,19 +1,20 @@
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    fmt,
+    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use portcullis_layers::track::Tracker;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 use tower::Service;
 
-use super::{Exporter, connections, process};
-use crate::{generation::Generation, lifecycle::Phase, metrics::Statistics};
+use super::{Exporter, connections};
+use crate::{generation::Generation, lifecycle::Phase, metrics::GenerationMetrics};
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
@@ -33,24 +34,27 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 ///
 /// To `GET` and `HEAD` only; another method is answered with 405, another path with 404. Nothing can be changed
 /// through it, and nothing secret is shown, but the addresses of peers are: [`AdminStack`](super::AdminStack) says who
-/// may ask. It never fails, and is always ready.
+/// may ask. It never fails, and is always ready. It needs a tokio runtime: `/metrics` and
+/// `/connections` are rendered by a blocking thread.
 ///
 /// It can also be nested in an application's own HTTP server, which then says who may ask.
 ///
 /// # What `/metrics` shows
 ///
-/// - **Counters and histograms** count for the whole line of generations: what this process has counted, what still draining
-///   predecessors count, and what departed ones have left. They go on over restarts and rollbacks without a fall.
+/// - **Counters and histograms of this library** count for all generations: what this process has
+///   counted, what draining predecessors count, and what ended ones have left. They go on over
+///   restarts and rollbacks without a fall.
 /// - **`…connections_active` and `…connections_handshaking`** of this process are shown as they are; those of each older
 ///   generation that still drains have its number as a further label, `generation="3"`, and vanish with it. So
 ///   `sum(portcullis_connections_active)` is all that are open, and a long download stays in the graph.
-/// - Everything else (`process_*`, `portcullis_generation`, other gauges) is this process' own.
-///   `portcullis_generations_draining` says how many older generations there are.
+/// - Everything else (what the application counts, `process_*`, `portcullis_generation`, other
+///   gauges) is this process' own. `portcullis_generations_draining` says how many older generations
+///   there are.
 ///
-/// What an older generation counts is at most a second old. If it is killed (`SIGKILL`, a crash), what it has counted in
-/// its last second is lost; nobody had seen it yet. The sums of histograms have nine decimals, so that they add up
-/// exactly. Where a generation has other buckets than this one, its observations are shown in the next larger of this
-/// one's.
+/// What an older generation counts is read from memory that it shares, at the time of the scrape; if
+/// it is killed (`SIGKILL`, a crash), nothing is lost. The sums of durations are whole microseconds,
+/// so that they add up exactly. Where a generation has other buckets than this one, its observations
+/// are shown in the next larger of this one's.
 ///
 /// An element of `/connections`:
 ///
@@ -86,30 +90,27 @@ pub struct Admin {
     exporter: Exporter,
     tracker: Tracker,
     phase: watch::Receiver<Phase>,
-    /// Those of the line, where this process is one of its generations.
-    statistics: Option<Arc<Statistics>>,
+    /// Those of all generations, where this process is one of them.
+    metrics: Option<Arc<GenerationMetrics>>,
 }
 
 impl Admin {
     /// Shows what `exporter` knows and `generation` has inherited, the connections of `generation`, and where it stands.
     ///
-    /// From now on `generation` hands on what `exporter` counts.
+    /// From now on `generation` hands over what `exporter` counts of this library.
     #[must_use]
     pub fn new(generation: &Generation, exporter: Exporter) -> Self {
-        let statistics = generation.shared().statistics();
-        statistics.count_with({
-            let exporter = exporter.clone();
-            move || exporter.counted()
-        });
-        let statistics = Some(statistics.clone());
-        Self { statistics, ..Self::from_parts(exporter, generation.tracker(), generation.phases()) }
+        let metrics = generation.shared().metrics();
+        metrics.attach(exporter.registry());
+        let metrics = Some(metrics.clone());
+        Self { metrics, ..Self::from_parts(exporter, generation.tracker(), generation.phases()) }
     }
 
     /// Shows what `exporter` and `tracker` know, and the phase that was sent last. For a process whose phases
     /// somebody else decides; its totals begin with it.
     #[must_use]
     pub const fn from_parts(exporter: Exporter, tracker: Tracker, phase: watch::Receiver<Phase>) -> Self {
-        Self { exporter, tracker, phase, statistics: None }
+        Self { exporter, tracker, phase, metrics: None }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -134,10 +135,10 @@ impl Admin {
     }
 
     fn metrics(&self) -> String {
-        let Some(statistics) = &self.statistics else { return self.exporter.render() };
-        let mut text = statistics.render();
-        process::render(&mut text);
-        text
+        match &self.metrics {
+            Some(metrics) => self.exporter.render_with(metrics.render()),
+            None => self.exporter.render(),
+        }
     }
 
     fn readiness(&self) -> Page {
@@ -176,14 +177,53 @@ impl Admin {
 impl<B> Service<Request<B>> for Admin {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = ResponseFuture;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        ready(Ok(self.answer(request.method(), request.uri().path())))
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        let path = request.uri().path();
+        // These may be megabytes, and what takes time must not hold up connections.
+        if !matches!(path, "/metrics" | "/connections") {
+            return ResponseFuture(State::Ready(Some(self.answer(request.method(), path))));
+        }
+        let (admin, method, path) = (self.clone(), request.method().clone(), path.to_owned());
+        ResponseFuture(State::Blocking(tokio::task::spawn_blocking(move || admin.answer(&method, &path))))
+    }
+}
+
+/// The future of [`Admin`].
+///
+/// # Panics
+///
+/// When it is polled after it has resolved.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture(State);
+
+enum State {
+    Ready(Option<Response<Full<Bytes>>>),
+    Blocking(JoinHandle<Response<Full<Bytes>>>),
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match &mut self.get_mut().0 {
+            State::Ready(response) => response.take().expect("polled after it had resolved"),
+            State::Blocking(answering) => ready!(Pin::new(answering).poll(cx)).unwrap_or_else(|error| {
+                Page::new(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")).response()
+            }),
+        };
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
     config::Config,
     control::{self, Found, TakeoverError},
     handoff::{HandoffError, LONGEST_PROBATION, Succession},
-    metrics::Statistics,
+    metrics::GenerationMetrics,
     pid_file::{PidFile, PidFileError},
     signals,
     sys::StartCommand,
@@ -291,9 +291,9 @@ impl GenerationBuilder {
 
         let (restarts, requests) = mpsc::channel(16);
         let inherited = inherited.unwrap_or_default();
-        let statistics = Statistics::new();
+        let metrics = GenerationMetrics::new();
         if succession.is_some() {
-            statistics.inherit(inherited.generations, inherited.page);
+            metrics.inherit(&inherited.generations, inherited.page);
         }
         let shared = Arc::new(Shared::new(Parts {
             number,
@@ -301,7 +301,7 @@ impl GenerationBuilder {
             pid_file,
             roster: Roster::new(inherited.listeners, activated),
             state: State::new(self.state_limit, self.state_timeout, inherited.state),
-            statistics,
+            metrics,
             notifier,
             restarts,
             signals: self.signals,

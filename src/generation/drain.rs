@@ -41,7 +41,7 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
     };
     if last && shared.notifier.is_heard() {
         // A service manager kills what is left when the one that served is gone.
-        elders_over(shared, settings.drain_timeout.saturating_sub(begun.elapsed())).await;
+        earlier_ended(shared, settings.drain_timeout.saturating_sub(begun.elapsed())).await;
     }
     // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
     shared.drained.send_replace(Some(forced));
@@ -65,18 +65,22 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
 }
 
 /// Waits for the older generations that still drain: each has a deadline of its own, which comes before ours.
-async fn elders_over(shared: &Shared, limit: Duration) {
+async fn earlier_ended(shared: &Shared, limit: Duration) {
     let begun = Instant::now();
-    for elder in shared.statistics.elders() {
+    for earlier in shared.metrics.earlier_generations() {
         tracing::info!(
             generation = shared.number,
-            elder = elder.generation,
-            pid = elder.pid,
+            earlier = earlier.generation,
+            pid = earlier.pid,
             "waits for an older one"
         );
         let left = limit.saturating_sub(begun.elapsed()).max(LAST_MOMENT);
-        if !elder.over(left).await {
-            tracing::warn!(elder = elder.generation, pid = elder.pid, "an older generation still drains");
+        if !earlier.ended_within(left).await {
+            tracing::warn!(
+                earlier = earlier.generation,
+                pid = earlier.pid,
+                "an older generation still drains"
+            );
         }
     }
 }

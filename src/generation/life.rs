@@ -13,7 +13,6 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::timeout};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Restarted,
@@ -82,8 +81,6 @@ const WHAT_FOR: Duration = Duration::from_secs(5);
 
 impl Life {
     pub(super) async fn run(self, mut requests: Requests, succession: Option<Succession>) {
-        let statistics = self.shared.statistics.clone();
-        let _keeping = AbortOnDropHandle::new(tokio::spawn(async move { statistics.keep().await }));
         let over = match self.settle(&mut requests, succession).await {
             Ok(Ok(settled)) => self.serve(&mut requests, settled).await,
             Ok(Err(over)) => over,
@@ -114,7 +111,7 @@ impl Life {
             match self.refusing(requests, Refusal::NotServing, starting).await? {
                 Started::OnProbation(succession, commit) => (succession, commit),
                 Started::Alone => {
-                    self.shared.statistics.settled();
+                    self.shared.metrics.settled();
                     self.tell_of_serving();
                     return Ok(Ok(Settled::default()));
                 }
@@ -226,8 +223,8 @@ impl Life {
 
     fn metrics(&self) -> &LineMetrics {
         self.metrics.get_or_init(|| {
-            let Shared { metrics_prefix, number, statistics, .. } = &*self.shared;
-            let metrics = LineMetrics::register(metrics_prefix, *number, statistics);
+            let Shared { metrics_prefix, number, metrics, .. } = &*self.shared;
+            let metrics = LineMetrics::register(metrics_prefix, *number, metrics);
             metrics.refused(self.refused_early.load(Ordering::Relaxed));
             metrics
         })

@@ -9,7 +9,7 @@ use metrics::{
 
 use portcullis_layers::metrics::series_name;
 
-use crate::{handoff::RestartResult, metrics::Statistics};
+use crate::{handoff::RestartResult, metrics::GenerationMetrics};
 
 /// Handles, registered once.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(super) struct LineMetrics {
 }
 
 impl LineMetrics {
-    pub(super) fn register(prefix: &str, number: u64, statistics: &Statistics) -> Self {
+    pub(super) fn register(prefix: &str, number: u64, generations: &GenerationMetrics) -> Self {
         let generation = series_name(prefix, "generation");
         let restarts = series_name(prefix, "restarts_total");
         let restart_duration = series_name(prefix, "restart_duration_seconds");
@@ -57,7 +57,7 @@ impl LineMetrics {
 
         // Precise up to 2^53 restarts.
         gauge!(generation).set(number as f64);
-        statistics.show_draining(gauge!(generations_draining));
+        generations.show_draining(gauge!(generations_draining));
         let metrics = Self {
             restarts: RestartResult::ALL
                 .map(|result| counter!(restarts.clone(), "result" => result.as_str())),

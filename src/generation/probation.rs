@@ -129,7 +129,7 @@ impl Settled {
 pub(super) async fn obey(shared: &Shared, verdict: Result<Verdict, HandoffError>) -> Result<(), Over> {
     let error = match verdict {
         Ok(Verdict::Gone) => {
-            shared.statistics.settled();
+            shared.metrics.settled();
             return Ok(());
         }
         Ok(Verdict::Abort(reason)) => HandoffError::Aborted { reason },
@@ -168,7 +168,7 @@ async fn step_back(shared: &Shared, mut succession: Succession, reason: String) 
         // The predecessor may have written its own pid.
         shared.publish_pid_file();
         shared.phase.send_replace(Phase::Serving);
-        shared.statistics.settled();
+        shared.metrics.settled();
         return Ok(Settled::default());
     }
     Err(Over::Unfit(HandoffError::Sick { reason }))

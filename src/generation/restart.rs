@@ -9,7 +9,7 @@ use crate::{
     handoff::{Arrival, Committed, Estate, Probation, Refusal, RestartError, SealedState, Step, Successor},
     lifecycle::Phase,
     listener::Acceptor,
-    metrics::Handover,
+    metrics::HandoffMetrics,
 };
 
 /// Somebody asks for a restart and waits for its outcome.
@@ -38,13 +38,11 @@ pub(super) async fn restart(
 ) -> Result<Restarted, RestartError> {
     let requested = Instant::now();
     fault_point!(Asked);
-    let (mut successor, estate, mut statistics) = begin(shared, settings, candidate).await?;
+    let (mut successor, estate, mut metrics) = begin(shared, settings, candidate).await?;
     let until_commit = async {
         let claim = successor.hand_over(&estate).await?;
         fault_point!(Ready);
         stand_by(shared).await?;
-        // What was counted up to here is in the first scrape of the successor.
-        shared.statistics.publish();
         Ok(claim)
     };
     let claimed = tokio::select! {
@@ -64,27 +62,27 @@ pub(super) async fn restart(
 
     let took = requested.elapsed();
     match successor.handle() {
-        Ok(process) => statistics.serves(shared.number + 1, successor.pid(), process),
+        Ok(process) => metrics.successor_serves(shared.number + 1, successor.pid(), process),
         Err(error) => tracing::warn!(%error, "what the successor counts will be lost if it is rolled back"),
     }
     let restarted = Restarted { pid: successor.pid(), generation: shared.number + 1, took };
     match prove(shared, &mut successor, restarted).await {
         Ok(Probation::Passed) => {
             fault_point!(Over);
-            statistics.settled();
+            metrics.settled();
             successor.let_go();
         }
         Ok(Probation::Sick(reason)) => {
             fault_point!(RollingBack);
             // It has stopped accepting, and serves the connections that it has.
-            roll_back(shared, statistics);
+            roll_back(shared, metrics);
             successor.dismiss(reason.clone()).await;
             return Err(RestartError::RolledBack(Box::new(RestartError::Sick { reason })));
         }
         Err(error) => {
             fault_point!(RollingBack);
             successor.abandon(&error).await;
-            roll_back(shared, statistics);
+            roll_back(shared, metrics);
             return Err(RestartError::RolledBack(Box::new(error)));
         }
     }
@@ -101,8 +99,8 @@ async fn begin(
     shared: &Shared,
     settings: &Settings,
     candidate: Candidate,
-) -> Result<(Successor, Estate<Arc<Acceptor>>, Handover), RestartError> {
-    let (state, statistics) = match prepare(shared, settings).await {
+) -> Result<(Successor, Estate<Arc<Acceptor>>, HandoffMetrics), RestartError> {
+    let (state, metrics) = match prepare(shared, settings).await {
         Ok(prepared) => prepared,
         Err(error) => {
             candidate.turn_away(error.to_string()).await;
@@ -124,17 +122,17 @@ async fn begin(
         roster.freeze(true);
         roster.inventory()
     });
-    let (generations, page) = (statistics.generations().to_vec(), statistics.page().clone());
-    Ok((successor, Estate { generation: shared.number, listeners, state, generations, page }, statistics))
+    let (generations, page) = (metrics.generations().to_vec(), metrics.page().cloned());
+    Ok((successor, Estate { generation: shared.number, listeners, state, generations, page }, metrics))
 }
 
 /// What is handed over beside the sockets, if anything is to be.
 async fn prepare(
     shared: &Shared,
     settings: &Settings,
-) -> Result<(Vec<(String, SealedState)>, Handover), RestartError> {
+) -> Result<(Vec<(String, SealedState)>, HandoffMetrics), RestartError> {
     let limit = settings.draining_limit;
-    if shared.statistics.draining() >= limit {
+    if shared.metrics.draining_count() >= limit {
         return Err(RestartError::Refused(Refusal::TooManyDraining { limit }));
     }
     let state = tokio::select! {
@@ -142,11 +140,7 @@ async fn prepare(
         () = shared.drain_requested.cancelled() => return Err(RestartError::Cancelled),
         collected = shared.state.collect() => collected?,
     };
-    let statistics = shared
-        .statistics
-        .begin_handover(shared.number)
-        .map_err(|error| RestartError::State { name: "statistics".to_owned(), reason: error.to_string() })?;
-    Ok((state, statistics))
+    Ok((state, shared.metrics.begin_handoff(shared.number)))
 }
 
 impl Candidate {
@@ -188,9 +182,9 @@ async fn prove(
 }
 
 /// Accepts again, after the commit.
-fn roll_back(shared: &Shared, statistics: Handover) {
+fn roll_back(shared: &Shared, metrics: HandoffMetrics) {
     // What the successor has counted is ours.
-    drop(statistics);
+    drop(metrics);
     // The successor has written its own pid.
     shared.publish_pid_file();
     serve_again(shared);

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     handoff::HandoffError,
     lifecycle::{Counted, Open, Phase},
-    metrics::Statistics,
+    metrics::GenerationMetrics,
     pid_file::PidFile,
     systemd::Notifier,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Shared {
     pub(super) drain_requested: CancellationToken,
     pub(super) pid_file: Mutex<Option<PidFile>>,
     pub(super) state: State,
-    pub(super) statistics: Arc<Statistics>,
+    pub(super) metrics: Arc<GenerationMetrics>,
     /// Whom to tell what happens.
     pub(crate) notifier: Notifier,
     roster: Mutex<Roster>,
@@ -65,7 +65,7 @@ pub(super) struct Parts {
     pub(super) pid_file: Option<PidFile>,
     pub(super) roster: Roster,
     pub(super) state: State,
-    pub(super) statistics: Arc<Statistics>,
+    pub(super) metrics: Arc<GenerationMetrics>,
     pub(super) notifier: Notifier,
     pub(super) restarts: mpsc::Sender<RestartRequest>,
     /// Whether the signals of an operator are obeyed.
@@ -96,7 +96,7 @@ impl Shared {
             drain_requested: CancellationToken::new(),
             pid_file: Mutex::new(parts.pid_file),
             state: parts.state,
-            statistics: parts.statistics,
+            metrics: parts.metrics,
             notifier: parts.notifier,
             roster: Mutex::new(parts.roster),
             ready: watch::Sender::new(false),
@@ -114,8 +114,8 @@ impl Shared {
     }
 
     #[cfg(feature = "admin")]
-    pub(crate) const fn statistics(&self) -> &Arc<Statistics> {
-        &self.statistics
+    pub(crate) const fn metrics(&self) -> &Arc<GenerationMetrics> {
+        &self.metrics
     }
 
     /// Whether the signals of an operator are obeyed.
@@ -251,7 +251,6 @@ impl Shared {
                     shared.unlink();
                 }
                 shared.remove_pid_file();
-                shared.statistics.publish();
             }
         });
         _ = tokio::time::timeout(Duration::from_millis(500), cleaning).await;
@@ -266,8 +265,6 @@ impl Shared {
     }
 
     pub(super) fn end(&self, end: End) {
-        // Nothing is counted any more.
-        self.statistics.publish();
         self.end.send_replace(Some(end));
     }
 

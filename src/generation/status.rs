@@ -3,7 +3,7 @@
 use super::Shared;
 use crate::{
     control::{DrainingGeneration, ListenerStatus, Status},
-    handoff::Elder,
+    metrics::EarlierGeneration,
 };
 
 impl Shared {
@@ -12,8 +12,9 @@ impl Shared {
             let address = format!("{}://{}", entry.socket.kind, entry.socket.address);
             ListenerStatus { name: entry.name, address }
         });
-        let elders = self.statistics.elders().into_iter();
-        let draining = elders.map(|Elder { generation, pid, .. }| DrainingGeneration { generation, pid });
+        let earlier = self.metrics.earlier_generations().into_iter();
+        let draining =
+            earlier.map(|EarlierGeneration { generation, pid, .. }| DrainingGeneration { generation, pid });
         Status {
             phase: self.phase.borrow().as_str().to_owned(),
             generation: self.number,

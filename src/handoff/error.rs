@@ -78,7 +78,7 @@ pub enum RestartError {
     /// It was not begun.
     #[error("restart refused: {0}")]
     Refused(Refusal),
-    /// What is handed on to a successor (by the application; its statistics) could not be had; the restart was not begun.
+    /// What is handed on to a successor by the application could not be had; the restart was not begun.
     #[error("restart refused: the state {name:?} cannot be handed on: {reason}")]
     State {
         /// The name of the state.

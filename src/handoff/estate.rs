@@ -5,8 +5,6 @@
 use std::{
     collections::HashMap,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
-    time::Duration,
 };
 
 use super::{
@@ -14,10 +12,12 @@ use super::{
     channel::{ChannelError, Receiver, Sender},
     error::Step,
     message::{GenerationEntry, ListenerEntry, Manifest, Message, StateEntry, Versions},
-    process,
     state::SealedState,
 };
-use crate::{bind::ListeningSocket, metrics::Page};
+use crate::{
+    bind::ListeningSocket,
+    metrics::{EarlierGeneration, MetricsPage},
+};
 
 /// More descriptors than any process may have open by default; a manifest with more is garbage.
 const MOST_DESCRIPTORS: usize = 1 << 20;
@@ -30,9 +30,9 @@ pub(crate) struct Estate<L> {
     pub(crate) listeners: Vec<(ListenerEntry, L)>,
     pub(crate) state: Vec<(String, SealedState)>,
     /// The predecessor itself, then the older generations that still drain.
-    pub(crate) generations: Vec<Elder>,
-    /// For the successor's statistics.
-    pub(crate) page: Page,
+    pub(crate) generations: Vec<EarlierGeneration>,
+    /// Where the successor shall count.
+    pub(crate) page: Option<MetricsPage>,
 }
 
 /// What a successor was handed; by default nothing.
@@ -43,20 +43,9 @@ pub(crate) struct Inheritance {
     pub(crate) listeners: Vec<(ListenerEntry, ListeningSocket)>,
     pub(crate) state: HashMap<String, SealedState>,
     /// The predecessor, then the older generations that still drain.
-    pub(crate) generations: Vec<Elder>,
-    /// For the statistics of this generation.
-    pub(crate) page: Option<Page>,
-}
-
-/// An older generation: it drains, or is about to.
-#[derive(Clone, Debug)]
-pub(crate) struct Elder {
-    pub(crate) generation: u64,
-    pub(crate) pid: u32,
-    /// What it has counted.
-    pub(crate) page: Page,
-    /// Its pidfd.
-    pub(crate) process: Arc<OwnedFd>,
+    pub(crate) generations: Vec<EarlierGeneration>,
+    /// Where this generation shall count.
+    pub(crate) page: Option<MetricsPage>,
 }
 
 impl<L: AsFd> Estate<L> {
@@ -67,17 +56,19 @@ impl<L: AsFd> Estate<L> {
             descriptors: self.descriptors().len(),
             listeners: self.listeners.iter().map(|(entry, _)| entry.clone()).collect(),
             state: self.state.iter().map(|(name, _)| StateEntry { name: name.clone() }).collect(),
-            generations: self.generations.iter().map(Elder::entry).collect(),
-            page: true,
+            generations: self.generations.iter().map(GenerationEntry::of).collect(),
+            page: self.page.is_some(),
         }
     }
 
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         let listeners = self.listeners.iter().map(|(_, listener)| listener.as_fd());
         let state = self.state.iter().map(|(_, state)| state.as_fd());
-        let generations =
-            self.generations.iter().flat_map(|elder| [elder.page.as_fd(), elder.process.as_fd()]);
-        listeners.chain(state).chain(generations).chain([self.page.as_fd()]).collect()
+        let generations = self.generations.iter().flat_map(|earlier| {
+            earlier.page.as_ref().map(AsFd::as_fd).into_iter().chain([earlier.process.as_fd()])
+        });
+        let page = self.page.as_ref().map(AsFd::as_fd);
+        listeners.chain(state).chain(generations).chain(page).collect()
     }
 
     /// Sends all of it. Not cancel safe.
@@ -132,36 +123,33 @@ impl Inheritance {
         let state =
             state.map(|(entry, descriptor)| (entry.name, SealedState::received(descriptor))).collect();
         let mut generations = Vec::with_capacity(manifest.generations.len());
-        for GenerationEntry { generation, pid } in manifest.generations {
+        for GenerationEntry { generation, pid, page } in manifest.generations {
             // As many as the manifest says were counted before.
-            if let (Some(page), Some(process)) = (descriptors.next(), descriptors.next()) {
-                generations.push(Elder { generation, pid, page: page.into(), process: process.into() });
+            let page = page.then(|| descriptors.next()).flatten().map(MetricsPage::from);
+            if let Some(process) = descriptors.next() {
+                generations.push(EarlierGeneration { generation, pid, page, process: process.into() });
             }
         }
-        let page = manifest.page.then(|| descriptors.next()).flatten().map(Page::from);
+        let page = manifest.page.then(|| descriptors.next()).flatten().map(MetricsPage::from);
         Ok(Self { generation: manifest.generation, listeners, state, generations, page })
     }
 }
 
-impl Elder {
-    /// Whether its process is there.
-    pub(crate) fn lives(&self) -> bool {
-        !process::is_over(self.process.as_fd())
+impl GenerationEntry {
+    const fn of(earlier: &EarlierGeneration) -> Self {
+        Self { generation: earlier.generation, pid: earlier.pid, page: earlier.page.is_some() }
     }
 
-    /// Waits until its process is gone. `false` if it is not within `limit`.
-    pub(crate) async fn over(&self, limit: Duration) -> bool {
-        process::over(self.process.clone(), limit).await
-    }
-
-    const fn entry(&self) -> GenerationEntry {
-        GenerationEntry { generation: self.generation, pid: self.pid }
+    /// How many descriptors it has.
+    const fn descriptors(&self) -> usize {
+        if self.page { 2 } else { 1 }
     }
 }
 
 impl Manifest {
     /// How many descriptors the entries that this version knows have.
     fn known_descriptors(&self) -> usize {
-        self.listeners.len() + self.state.len() + 2 * self.generations.len() + usize::from(self.page)
+        let generations: usize = self.generations.iter().map(GenerationEntry::descriptors).sum();
+        self.listeners.len() + self.state.len() + generations + usize::from(self.page)
     }
 }

@@ -69,9 +69,9 @@ pub(crate) struct Manifest {
     pub(crate) versions: Versions,
     /// The number of the predecessor's generation.
     pub(crate) generation: u64,
-    /// How many descriptors follow: one for each listener, one for each state, two for each generation (its
-    /// statistics and its pidfd), one for the successor's own statistics, in this order. Those beyond are of a newer
-    /// version of this library.
+    /// How many descriptors follow: one for each listener, one for each state, one or two for each generation (its page
+    /// of metrics, if it has one, and its pidfd), one for the successor's own page, in this order. Those beyond are of a
+    /// newer version of this library.
     pub(crate) descriptors: usize,
     pub(crate) listeners: Vec<ListenerEntry>,
     /// What the application hands on, by name.
@@ -80,7 +80,8 @@ pub(crate) struct Manifest {
     /// The predecessor, and older generations that still drain.
     #[serde(default)]
     pub(crate) generations: Vec<GenerationEntry>,
-    /// The last descriptor is a page for the successor's statistics, which the predecessor reads if it is rolled back.
+    /// The last descriptor is a page in which the successor shall count, and which the predecessor reads if it is rolled
+    /// back.
     #[serde(default)]
     pub(crate) page: bool,
 }
@@ -106,6 +107,9 @@ pub(crate) struct StateEntry {
 pub(crate) struct GenerationEntry {
     pub(crate) generation: u64,
     pub(crate) pid: u32,
+    /// Whether its page of metrics is handed over.
+    #[serde(default)]
+    pub(crate) page: bool,
 }
 
 /// What the successor makes of the [`Manifest`]: names of listeners.

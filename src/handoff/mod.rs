@@ -36,7 +36,7 @@ mod successor;
 pub(crate) use channel::{Channel, ChannelError};
 pub(crate) use error::RestartResult;
 pub use error::{HandoffError, Refusal, RestartError, Step};
-pub(crate) use estate::{Elder, Estate, Inheritance};
+pub(crate) use estate::{Estate, Inheritance};
 pub(crate) use inbox::LONGEST_FRAME;
 pub(crate) use message::{Claim, Commit, Hello, ListenerEntry};
 pub(crate) use predecessor::{Arrival, Committed, LONGEST_PROBATION, Probation, Successor};

@@ -1,261 +1,326 @@
 //! Metrics that go on over restarts.
 //!
-//! Each generation writes what it has counted to a [`page`] that others can read: its successor, and the successors of that
-//! one as long as it lives. The pages travel with the sockets, each with a pidfd of who writes it. A generation shows
-//! what it has counted itself, what the departed have left to it (`base`), and what stands on the pages of those that still
-//! drain. When one of these is over, its last page becomes part of the base.
+//! Each generation counts in a [`page`] of shared memory that others can read: its successor, and
+//! the successors of that one as long as it lives. The pages travel with the sockets, each with the
+//! pidfd of the process that counts in it. A generation shows what it counts itself and what the
+//! pages of those hold that still drain. When one of these has ended, the generation adds what it
+//! has left to its own page.
 //!
 //! How everything is counted once, and no total ever falls:
 //!
-//! - A page holds what its generation has counted and its base, never what stands on another page.
-//! - While predecessor and successor both read the pages of the others (from the manifest until the predecessor is out of
-//!   the way; a generation that has handed over: for ever), neither base changes. Who departs meanwhile is counted by both from
-//!   its page, and stands on neither of theirs.
-//! - A page that others may read is written once a second, and before a scrape shows what it holds. What somebody has seen
-//!   is not lost, even if the process is killed.
-//! - A successor writes to a page that it was given. If it is rolled back, its predecessor goes on with what it has counted.
+//! - A page holds what its generation has counted and taken over, never what stands on a page that
+//!   others still read.
+//! - While predecessor and successor both read the pages of the others (from the manifest until the
+//!   predecessor has let go; a generation that has handed over: for ever), neither takes anything
+//!   over. What ends meanwhile is counted by both from its page, and stands on neither of theirs.
+//! - A successor counts in a page that it was given. If it is rolled back, its predecessor goes on
+//!   with what it has counted.
+//! - The cells of a page are the counters themselves: nothing is written for a restart, and a
+//!   killed process loses nothing.
 //!
-//! What is counted, and by which recorder, is not decided here: a generation has a source of text
-//! ([`Statistics::count_with`]) in Prometheus' format, as our own exporter writes it. Without one, nothing goes on.
+//! Only the series of this library are counted so (see [`recorder`]). What fails here costs totals,
+//! and never a restart: without a page, a generation counts on its heap.
 
-mod amount;
-mod families;
-mod handover;
+// Without the feature `admin`, there is nothing that counts; what drains is still known.
+#![cfg_attr(not(feature = "admin"), allow(dead_code))]
+
+mod bounds;
+mod earlier;
+mod handoff;
 mod histogram;
-mod known;
 mod labels;
 mod page;
+#[cfg(feature = "admin")]
+mod recorder;
+mod registry;
+mod series;
+mod totals;
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fmt, io, iter, mem,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+    atomic::{AtomicBool, Ordering},
 };
 
 use metrics::Gauge;
+use portcullis_layers::ErrorChain;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
-use tokio::{
-    sync::Notify,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::runtime::Handle;
 
-pub(crate) use handover::Handover;
-pub(crate) use page::Page;
+#[cfg(feature = "admin")]
+pub(crate) use bounds::{DEFAULT_BOUNDS, NamedBounds};
+pub(crate) use earlier::EarlierGeneration;
+pub(crate) use handoff::HandoffMetrics;
+pub(crate) use page::MetricsPage;
+#[cfg(feature = "admin")]
+pub(crate) use recorder::Recorder;
+pub(crate) use registry::Registry;
 
-use families::Families;
-use known::Known;
+use page::PageError;
+use totals::Totals;
 
-use crate::handoff::Elder;
-
-/// How often a page is written that others may read.
-const EVERY: Duration = Duration::from_secs(1);
-
-/// What this generation has counted, and what it knows of the others. See the module.
-#[derive(Default)]
-pub(crate) struct Statistics {
-    source: OnceLock<Box<dyn Fn() -> String + Send + Sync>>,
-    /// How many older generations live.
+/// What this generation counts, and what it knows of the others. See the module.
+#[derive(Debug, Default)]
+pub(crate) struct GenerationMetrics {
+    /// Nothing is counted without one.
+    registry: OnceLock<Arc<Registry>>,
+    /// How many other generations live.
     draining: OnceLock<Gauge>,
-    line: Mutex<Line>,
-    /// There are others now.
-    company: Notify,
+    state: Mutex<State>,
+    /// Held while the pages of others are read, so that what is taken over meanwhile is not shown
+    /// twice. Reading takes a while, and is done by blocking threads alone. Taken before `state`.
+    reading: Mutex<()>,
+    /// That there is no page was logged.
+    reported: AtomicBool,
 }
 
-/// This generation among the others.
+/// This generation among the others. Locked for moments, and while a generation is taken over.
 #[derive(Debug, Default)]
-struct Line {
-    /// What departed generations have counted.
-    base: Families,
-    /// From the predecessor on, and a successor that was rolled back.
-    others: Vec<Known>,
-    page: Option<Page>,
+struct State {
+    /// From the predecessor on, and successors that were rolled back.
+    others: Vec<Other>,
+    /// This generation's own.
+    page: Option<MetricsPage>,
     /// The predecessor may go on in the place of this generation.
     replaceable: bool,
-    /// A successor was told of this generation and of the others.
+    /// A successor was given the pages of this generation and of the others.
     handed_over: bool,
-    /// That the page cannot be written was told.
-    told: bool,
 }
 
-impl Statistics {
-    /// Those of the first of a line.
+#[derive(Clone, Debug)]
+struct Other {
+    generation: EarlierGeneration,
+    has_ended: bool,
+    /// That its page cannot be read was logged.
+    reported: bool,
+}
+
+impl GenerationMetrics {
+    /// Those of a first generation.
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Begins as a successor: with the generations that it was told of, the predecessor first, and the page that it shall
-    /// write to. Until [`settled`](Self::settled) is called, the predecessor may go on in its place.
-    pub(crate) fn inherit(&self, elders: Vec<Elder>, page: Option<Page>) {
-        let mut line = self.line();
-        line.others = elders.into_iter().map(Known::new).collect();
-        line.page = page;
-        line.replaceable = true;
-        self.company.notify_one();
+    /// Begins as a successor: with the generations of its manifest, the predecessor first, and
+    /// the page in which it shall count. Until [`settled`](Self::settled) is called, the
+    /// predecessor may go on in its place.
+    pub(crate) fn inherit(self: &Arc<Self>, earlier: &[EarlierGeneration], page: Option<MetricsPage>) {
+        let mut state = self.state();
+        state.others = earlier.iter().cloned().map(Other::new).collect();
+        state.page = page;
+        state.replaceable = true;
+        drop(state);
+        // After that: one that has ended already is noticed at once.
+        earlier.iter().for_each(|generation| self.watch(generation));
     }
 
     /// The predecessor will not come back.
-    pub(crate) fn settled(&self) {
-        let mut line = self.line();
-        line.replaceable = false;
-        self.look(&mut line);
+    pub(crate) fn settled(self: &Arc<Self>) {
+        self.state().replaceable = false;
+        self.take_over_soon();
     }
 
-    /// What this process counts. Only the first one is asked.
-    #[cfg(any(feature = "admin", test))]
-    pub(crate) fn count_with(&self, source: impl Fn() -> String + Send + Sync + 'static) {
-        _ = self.source.set(Box::new(source));
+    /// Counts with this registry, and where other generations can read it. The first one stays.
+    pub(crate) fn attach(self: &Arc<Self>, registry: &Arc<Registry>) {
+        if self.registry.set(registry.clone()).is_err() {
+            return;
+        }
+        let inherited = self.state().page.take();
+        let page = inherited.map_or_else(MetricsPage::create, Ok);
+        match page.and_then(|page| registry.share(page.clone()).map(|()| page)) {
+            Ok(page) => self.state().page = Some(page),
+            Err(error) => self.report(&error),
+        }
+        self.take_over_soon();
     }
 
-    /// The gauge that is to show how many older generations live.
+    /// The gauge that shall show how many other generations live.
     pub(crate) fn show_draining(&self, gauge: Gauge) {
         _ = self.draining.set(gauge);
-        self.look(&mut self.line());
+        self.look(&mut self.state());
     }
 
     /// How many other generations live; all of them drain.
-    pub(crate) fn draining(&self) -> usize {
-        let mut line = self.line();
-        self.look(&mut line);
-        line.living()
+    pub(crate) fn draining_count(&self) -> usize {
+        let mut state = self.state();
+        self.look(&mut state);
+        state.living().count()
     }
 
-    /// Other generations, which drain, as far as they live.
-    pub(crate) fn elders(&self) -> Vec<Elder> {
-        let mut line = self.line();
-        self.look(&mut line);
-        line.others.iter().filter(|known| !known.over).map(|known| known.elder.clone()).collect()
+    /// The other generations that live; all of them drain.
+    pub(crate) fn earlier_generations(&self) -> Vec<EarlierGeneration> {
+        let mut state = self.state();
+        self.look(&mut state);
+        state.living().cloned().collect()
     }
 
     /// Begins to hand over to a successor. `generation` is this one's number.
     ///
-    /// # Errors
-    ///
-    /// If there are no descriptors left; nothing has changed then.
-    pub(crate) fn begin_handover(self: &Arc<Self>, generation: u64) -> io::Result<Handover> {
-        let mut line = self.line();
-        self.look(&mut line);
-        let process = pidfd_open(getpid(), PidfdFlags::empty())?;
-        let successors = Page::create()?;
-        let page = match &line.page {
-            Some(page) => page.clone(),
-            None => line.page.insert(Page::create()?).clone(),
+    /// Does not look at a single series: however many there are, it takes a moment.
+    pub(crate) fn begin_handoff(self: &Arc<Self>, generation: u64) -> HandoffMetrics {
+        let counts = self.registry.get().is_some();
+        // What the successor counts is of use to a generation that shows it.
+        let page =
+            if counts { MetricsPage::create().map_err(|error| self.report(&error)).ok() } else { None };
+        let process = pidfd_open(getpid(), PidfdFlags::empty());
+        let mut state = self.state();
+        self.look(&mut state);
+        let own = match process {
+            Ok(process) => {
+                let (pid, page) = (std::process::id(), state.page.clone());
+                Some(EarlierGeneration { generation, pid, page, process: process.into() })
+            }
+            Err(error) => {
+                tracing::warn!(%error, "pidfd_open failed; the successor will not show what this generation has counted");
+                None
+            }
         };
-        let own = Elder { generation, pid: std::process::id(), page, process: process.into() };
-        let generations = iter::once(own).chain(line.others.iter().map(|other| other.elder.clone()));
-        let handover = Handover::new(self.clone(), generations.collect(), successors);
-        line.handed_over = true;
-        self.write(&mut line);
-        self.company.notify_one();
-        Ok(handover)
+        // Where nothing is counted, nothing is taken over: what has ended goes no further.
+        let others = state.others.iter().filter(|other| counts || !other.has_ended);
+        let others = others.map(|other| other.generation.clone());
+        let generations = own.into_iter().chain(others).collect();
+        state.handed_over = true;
+        drop(state);
+        HandoffMetrics::new(self.clone(), generations, page)
     }
 
     /// This generation goes on by itself. What its successor has counted is not lost.
-    fn rolled_back(&self, successor: Option<Elder>) {
-        let mut line = self.line();
-        line.handed_over = false;
-        line.others.extend(successor.map(Known::new));
-        self.look(&mut line);
-        self.company.notify_one();
-    }
-
-    /// Writes the page, if others may read it.
-    pub(crate) fn publish(&self) {
-        let mut line = self.line();
-        self.look(&mut line);
-        if line.is_shared() {
-            self.write(&mut line);
+    fn rolled_back(self: &Arc<Self>, successor: Option<&EarlierGeneration>) {
+        let mut state = self.state();
+        state.handed_over = false;
+        state.others.extend(successor.cloned().map(Other::new));
+        drop(state);
+        if let Some(successor) = successor {
+            self.watch(successor);
         }
+        self.take_over_soon();
     }
 
-    /// Everything there is to show of the line, but for what is this process' own business.
-    #[cfg(any(feature = "admin", test))]
+    /// What all generations have counted and the connections that they serve, in Prometheus' text
+    /// format 0.0.4. Blocks.
     pub(crate) fn render(&self) -> String {
-        let mut line = self.line();
-        self.look(&mut line);
-        let mut shown = if line.is_shared() { self.write(&mut line) } else { self.own() };
-        shown.add(&line.base);
-        for other in &mut line.others {
-            other.read();
-            shown.add(&other.counted);
-            if !other.over {
-                shown.add_open(&other.counted, other.elder.generation);
+        self.take_over();
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        self.look(&mut state);
+        let others = state.others.clone();
+        drop(state);
+        let mut shown = self.registry.get().map(|registry| registry.totals()).unwrap_or_default();
+        for other in &others {
+            let counted = self.read(other);
+            shown.add(&counted);
+            if !other.has_ended {
+                shown.add_open(&counted, other.generation.generation);
             }
         }
         shown.to_string()
     }
 
-    /// Keeps the page and what is known of the others fresh, for ever.
-    pub(crate) async fn keep(&self) {
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            let alone = {
-                let line = self.line();
-                !line.is_shared() && line.others.is_empty()
-            };
-            if alone {
-                self.company.notified().await;
+    /// Adds what the ended generations have counted to this one's, if no other generation reads
+    /// both. Blocks.
+    fn take_over(&self) {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
+        self.look(&mut state);
+        let ended: Vec<_> = state.others.iter().filter(|other| other.has_ended).cloned().collect();
+        let shared = state.is_shared();
+        drop(state);
+        let Some(registry) = self.registry.get().filter(|_| !shared) else { return };
+        for other in ended {
+            let counted = self.read(&other);
+            // With the lock held: a successor is given either the other page, or ours with what
+            // was on it.
+            let mut state = self.state();
+            if state.is_shared() {
+                return;
             }
-            ticks.tick().await;
-            self.publish();
+            registry.add(&counted);
+            state.others.retain(|known| !known.is(&other));
         }
     }
 
-    fn line(&self) -> MutexGuard<'_, Line> {
-        // Whoever panicked left each part of it whole.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Has [`take_over`](Self::take_over) done by a blocking thread. Where there is no runtime, the
+    /// next scrape does it.
+    fn take_over_soon(self: &Arc<Self>) {
+        if self.state().others.is_empty() {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            let metrics = self.clone();
+            runtime.spawn_blocking(move || metrics.take_over());
+        }
     }
 
-    /// Looks at the others, and takes over what the departed have left.
-    fn look(&self, line: &mut Line) {
-        line.others.iter_mut().for_each(Known::look);
-        if !line.is_shared() {
-            let (departed, living) = mem::take(&mut line.others).into_iter().partition(|known| known.over);
-            line.others = living;
-            departed.iter().for_each(|Known { counted, .. }: &Known| line.base.add(counted));
+    /// Takes over what a generation leaves when it has ended. Without it, its end is noticed when
+    /// the generations are looked at.
+    fn watch(self: &Arc<Self>, generation: &EarlierGeneration) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (metrics, generation) = (Arc::downgrade(self), generation.clone());
+        runtime.spawn(async move {
+            if let Err(error) = generation.ended().await {
+                let EarlierGeneration { generation, pid, .. } = generation;
+                tracing::debug!(generation, pid, %error, "cannot wait for the end of another generation");
+            } else if let Some(metrics) = metrics.upgrade() {
+                metrics.take_over_soon();
+            }
+        });
+    }
+
+    /// Looks which of the others have ended.
+    fn look(&self, state: &mut State) {
+        for other in &mut state.others {
+            other.has_ended = other.has_ended || !other.generation.is_alive();
         }
         if let Some(gauge) = self.draining.get() {
-            gauge.set(line.living() as f64);
+            gauge.set(state.living().count() as f64);
         }
     }
 
-    /// What this process has counted.
-    fn own(&self) -> Families {
-        self.source.get().map(|count| Families::read(&count())).unwrap_or_default()
+    fn read(&self, other: &Other) -> Totals {
+        let EarlierGeneration { generation, pid, page, .. } = &other.generation;
+        let Some(page) = page else { return Totals::default() };
+        page.read().unwrap_or_else(|error| {
+            let mut state = self.state();
+            let known = state.others.iter_mut().find(|known| known.is(other));
+            if known.is_some_and(|known| !std::mem::replace(&mut known.reported, true)) {
+                let error = ErrorChain(&error);
+                tracing::warn!(generation, pid, %error, "cannot read what another generation has counted");
+            }
+            Totals::default()
+        })
     }
 
-    /// Writes the page. Returns what this process has counted. With the lock held, so that no older numbers follow newer
-    /// ones.
-    fn write(&self, line: &mut Line) -> Families {
-        let own = self.own();
-        let Some(page) = &line.page else { return own };
-        let mut text = own.clone().for_others();
-        text.add(&line.base);
-        if let Err(error) = page.write(&text.to_string())
-            && !mem::replace(&mut line.told, true)
-        {
-            tracing::error!(%error, "cannot hand over what was counted: totals will begin anew in the next generation");
+    fn report(&self, error: &PageError) {
+        if !self.reported.swap(true, Ordering::Relaxed) {
+            registry::report(error);
         }
-        own
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic leaves each part of it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
+impl State {
     /// Whether another generation reads the page of this one, and those of the others.
     const fn is_shared(&self) -> bool {
         self.replaceable || self.handed_over
     }
 
-    fn living(&self) -> usize {
-        self.others.iter().filter(|known| !known.over).count()
+    fn living(&self) -> impl Iterator<Item = &EarlierGeneration> {
+        self.others.iter().filter(|other| !other.has_ended).map(|other| &other.generation)
     }
 }
 
-impl fmt::Debug for Statistics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Statistics").field("line", &self.line).finish_non_exhaustive()
+impl Other {
+    const fn new(generation: EarlierGeneration) -> Self {
+        Self { generation, has_ended: false, reported: false }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.generation.process, &other.generation.process)
     }
 }
