@@ -226,3 +226,38 @@ async fn a_rollback_loses_nothing_and_counts_nothing_twice() {
     assert_eq!(metrics.sum("portcullis_restarts_total", &[("result", "succeeded")]), 1.0);
     watcher.stop().await;
 }
+
+/// `RLIMIT_FSIZE` forbids a page of metrics, and raises SIGXFSZ where it is not respected.
+#[tokio::test]
+async fn a_restart_without_shared_memory_costs_totals_only() {
+    let mut server = Echo::new(Kind::Tcp).start().await;
+    server.target().visit(1000).await.expect("served");
+    let warnings = |server: &Server| {
+        let warned = |line: &str| line.contains("cannot share metrics") && line.contains("ftruncate");
+        server.log().count_from(0, warned)
+    };
+
+    // The first generation has a page, the second none.
+    server.serving().limit_file_size(Some(1 << 20));
+    server.restart().await;
+    server.alone().await;
+    server.target().visit(1000).await.expect("served");
+    let metrics = server.metrics_when("both are counted", |metrics| closed(metrics) >= 2.0).await;
+    assert_eq!((accepted(&metrics), closed(&metrics)), (2.0, 2.0));
+    assert_eq!(warnings(&server), 2, "one of each process");
+
+    server.restart().await;
+    server.alone().await;
+    let metrics = server.metrics().await;
+    assert_eq!(accepted(&metrics), 0.0, "what the second has counted, no other could read");
+    assert_eq!(metrics.sum("portcullis_restarts_total", &[("result", "succeeded")]), 1.0);
+
+    // Once it is allowed again, totals go on from there.
+    server.serving().limit_file_size(None);
+    server.restart().await;
+    server.target().visit(1000).await.expect("served");
+    server.restart().await;
+    let metrics = server.metrics_when("it is counted", |metrics| closed(metrics) >= 1.0).await;
+    assert_eq!((accepted(&metrics), closed(&metrics)), (1.0, 1.0));
+    assert_eq!(server.log().count_from(0, |line| line.contains("restart failed")), 0);
+}

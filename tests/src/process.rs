@@ -222,6 +222,15 @@ impl Process {
         prlimit(Some(pid), Resource::Nofile, Rlimit { current, maximum }).expect("our own process");
     }
 
+    /// Lets it write files of so many bytes at most (`RLIMIT_FSIZE`), and its children; `None`: as we may.
+    pub fn limit_file_size(&self, bytes: Option<u64>) {
+        let Rlimit { current, maximum } = getrlimit(Resource::Fsize);
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).expect("a pid");
+        // Only the soft limit, as above.
+        let limit = Rlimit { current: bytes.or(current), maximum };
+        prlimit(Some(pid), Resource::Fsize, limit).expect("our own process");
+    }
+
     pub fn threads(&self) -> usize {
         fs::read_dir(self.proc("task")).expect("the process is there").count()
     }
