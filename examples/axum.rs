@@ -11,13 +11,13 @@
 //! `BIND` is the address (`tcp://127.0.0.1:8443`), `TLS_CERTIFICATE` and `TLS_KEY` are PEM files. Without them each
 //! process makes itself a certificate, which no client knows: that is good for trying things, and nothing else.
 
-use std::{env, io::IsTerminal, time::Duration};
+use std::{env, io::IsTerminal, sync::Arc, time::Duration};
 
 use axum::{Extension, Router, routing::get};
 use portcullis::{
     Generation,
-    http::{HttpLeaf, TlsInfo},
-    layers::{BoxError, Peer, allowlist::AllowlistLayer, tls::TlsLayer},
+    http::HttpLeaf,
+    layers::{BoxError, Peer, TlsInfo, allowlist::AllowlistLayer, tls::TlsLayer},
 };
 use tower::ServiceBuilder;
 
@@ -42,8 +42,8 @@ async fn main() -> Result<(), BoxError> {
 }
 
 /// Says who calls. What the connection knows is in the extensions of each request.
-async fn hello(Extension(peer): Extension<Peer>, Extension(tls): Extension<TlsInfo>) -> String {
-    format!("hello, {peer}, over {}; this is process {}\n", tls.version(), std::process::id())
+async fn hello(Extension(peer): Extension<Peer>, Extension(tls): Extension<Arc<TlsInfo>>) -> String {
+    format!("hello, {peer}, over {}; this is process {}\n", tls.version, std::process::id())
 }
 
 async fn slow() -> String {

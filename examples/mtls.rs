@@ -94,7 +94,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 
 /// Greets the client by its name, and sends back what it sends.
 async fn greet<C: Connection>(mut connection: C) -> io::Result<()> {
-    let identity = connection.tls().and_then(|session| session.client_identity());
+    let identity = connection.tls().and_then(|tls| tls.client_identity.as_deref());
     // The layer lets nobody come without one; in a stack that has no TLS there is none.
     let identity = identity.ok_or_else(|| io::Error::other("a client without a certificate"))?;
     connection.write_all(format!("Hello {identity}\n").as_bytes()).await?;

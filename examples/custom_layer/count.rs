@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use portcullis::layers::{Connection, Drain, LocalAddress, Notice, Peer, tls::TlsSession};
+use portcullis::layers::{Connection, Drain, LocalAddress, Notice, Peer, TlsInfo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::{Layer, Service};
 
@@ -87,7 +87,7 @@ impl<C: Connection> Connection for Counted<C> {
         self.inner.local()
     }
 
-    fn tls(&self) -> Option<TlsSession<'_>> {
+    fn tls(&self) -> Option<&TlsInfo> {
         self.inner.tls()
     }
 

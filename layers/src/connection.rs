@@ -15,7 +15,7 @@ use crate::{
     address::{LocalAddress, Peer},
     close::CloseReason,
     drain::Drain,
-    tls::TlsSession,
+    tls_info::TlsInfo,
 };
 
 /// A stream of bytes that knows its two ends, its TLS session if it has one, and when to drain.
@@ -42,8 +42,8 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Our own end.
     fn local(&self) -> LocalAddress;
 
-    /// The TLS session that protects the bytes read from here, or `None` where they are plain.
-    fn tls(&self) -> Option<TlsSession<'_>> {
+    /// What the TLS handshake agreed, or `None` where the bytes read from here are not protected by TLS.
+    fn tls(&self) -> Option<&TlsInfo> {
         None
     }
 
@@ -71,7 +71,7 @@ pub enum Notice<'a> {
     /// The TLS handshake is complete.
     HandshakeCompleted {
         /// What was agreed.
-        session: TlsSession<'a>,
+        tls: &'a TlsInfo,
         /// From the call of the TLS layer to the end of the handshake.
         took: Duration,
     },
@@ -133,7 +133,7 @@ impl<A: Connection, B: Connection> Connection for Either<A, B> {
         }
     }
 
-    fn tls(&self) -> Option<TlsSession<'_>> {
+    fn tls(&self) -> Option<&TlsInfo> {
         match self {
             Self::Left(a) => a.tls(),
             Self::Right(b) => b.tls(),

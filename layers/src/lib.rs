@@ -66,6 +66,7 @@ mod drain;
 mod error;
 pub mod metrics;
 pub mod tls;
+mod tls_info;
 pub mod track;
 mod words;
 
@@ -74,3 +75,4 @@ pub use close::{CloseReason, Ending, RejectReason};
 pub use connection::{Connection, Notice};
 pub use drain::Drain;
 pub use error::{BoxError, ErrorChain};
+pub use tls_info::{ClientIdentity, ParseTlsVersionError, TlsInfo, TlsVersion};

@@ -65,7 +65,7 @@ const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4
 /// ```
 ///
 /// `identity` is whom the client's certificate names
-/// ([`ClientIdentity`](portcullis_layers::tls::ClientIdentity)), with what is not printable escaped. It and `tls` are `null` where
+/// ([`ClientIdentity`](portcullis_layers::ClientIdentity)), with what is not printable escaped. It and `tls` are `null` where
 /// there is none.
 ///
 /// ```

@@ -71,7 +71,7 @@ pub struct OpenConnection {
     /// The version of TLS, such as `TLSv1.3`; `None` without TLS, and before the handshake is complete.
     #[serde(default)]
     pub tls: Option<String>,
-    /// Whom the client's certificate names ([`ClientIdentity`](portcullis_layers::tls::ClientIdentity)), with what is not printable
+    /// Whom the client's certificate names ([`ClientIdentity`](portcullis_layers::ClientIdentity)), with what is not printable
     /// escaped; `None` where there is none.
     #[serde(default)]
     pub identity: Option<String>,

@@ -25,7 +25,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// # What a request knows
 ///
 /// Its extensions hold the [`Peer`](portcullis_layers::Peer), the [`Drain`](portcullis_layers::Drain) of its
-/// connection, and, where the connection is protected by TLS, a [`TlsInfo`](super::TlsInfo).
+/// connection, and, where the connection is protected by TLS, an `Arc` of the [`TlsInfo`](portcullis_layers::TlsInfo).
 ///
 /// # Drain
 ///

@@ -14,6 +14,5 @@ mod serve;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use caller::TlsInfo;
 pub use error::HttpError;
 pub use leaf::{HttpLeaf, Serve};

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use portcullis_layers::{Connection, Drain, LocalAddress, Notice, Peer, tls::TlsSession};
+use portcullis_layers::{Connection, Drain, LocalAddress, Notice, Peer, TlsInfo};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -65,7 +65,7 @@ impl Connection for Accepted {
         self.local.map_or_else(|| self.stream.local(), LocalAddress::Ip)
     }
 
-    fn tls(&self) -> Option<TlsSession<'_>> {
+    fn tls(&self) -> Option<&TlsInfo> {
         self.stream.tls()
     }
 

@@ -2,7 +2,8 @@
 
 use crate::{
     close::{CloseReason, RejectReason},
-    tls::{HandshakeFailure, TlsSession, TlsVersion},
+    tls::HandshakeFailure,
+    tls_info::{TlsInfo, TlsVersion},
     words::words,
 };
 
@@ -88,8 +89,8 @@ words!(pub(super) Group {
 });
 
 impl Group {
-    pub(super) fn of(session: &TlsSession<'_>) -> Self {
-        session.group().map_or(Self::None, |group| named(group.as_str(), Self::Other))
+    pub(super) fn of(tls: &TlsInfo) -> Self {
+        tls.key_exchange_group.map_or(Self::None, |group| named(Some(group), Self::Other))
     }
 }
 
@@ -123,8 +124,8 @@ words!(pub(super) Cipher {
 });
 
 impl Cipher {
-    pub(super) fn of(session: &TlsSession<'_>) -> Self {
-        named(session.cipher().as_str(), Self::Other)
+    pub(super) fn of(tls: &TlsInfo) -> Self {
+        named(Some(tls.cipher_suite), Self::Other)
     }
 }
 
@@ -163,8 +164,8 @@ words!(pub(super) Alpn {
 });
 
 impl Alpn {
-    pub(super) fn of(session: &TlsSession<'_>) -> Self {
-        session.alpn().map_or(Self::None, Self::of_protocol)
+    pub(super) fn of(tls: &TlsInfo) -> Self {
+        tls.alpn.as_deref().map_or(Self::None, Self::of_protocol)
     }
 
     fn of_protocol(protocol: &[u8]) -> Self {

@@ -13,7 +13,7 @@ use std::{
 use super::series::Series;
 use crate::{
     close::{CloseReason, Ending},
-    tls::TlsSession,
+    tls_info::TlsInfo,
 };
 
 /// One accepted connection. It is counted as over when the last reference goes, and therefore once: the future says why
@@ -59,9 +59,9 @@ impl Life {
         }
     }
 
-    pub(super) fn handshake_completed(&self, session: &TlsSession<'_>, took: Duration) {
+    pub(super) fn handshake_completed(&self, tls: &TlsInfo, took: Duration) {
         self.handshake_over();
-        self.series.handshake(session, Some(took));
+        self.series.handshake(tls, Some(took));
     }
 
     fn handshake_over(&self) {

@@ -18,7 +18,7 @@
 //! | `connections_closed_total` | counter | `reason`: [`CloseReason`](crate::CloseReason) |
 //! | `connection_duration_seconds` | histogram | |
 //! | `connection_bytes_total` | counter | `direction`: `read`, `written` |
-//! | `tls_handshakes_total` | counter | `version`: [`TlsVersion`](crate::tls::TlsVersion), `resumed`: `true`, `false` |
+//! | `tls_handshakes_total` | counter | `version`: [`TlsVersion`](crate::TlsVersion), `resumed`: `true`, `false` |
 //! | `tls_handshake_failures_total` | counter | `reason`: [`HandshakeFailure`](crate::tls::HandshakeFailure) |
 //! | `tls_handshake_duration_seconds` | histogram | `resumed` |
 //! | `tls_groups_total` | counter | `group`: as rustls calls it, `none` (resumed without a key exchange), `other` |

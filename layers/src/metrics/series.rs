@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     close::{CloseReason, Ending, RejectReason},
-    tls::{HandshakeFailure, TlsSession, TlsVersion},
+    tls::HandshakeFailure,
+    tls_info::{TlsInfo, TlsVersion},
 };
 
 /// Handles to every series, registered once; counting is an add to an atomic integer.
@@ -99,15 +100,15 @@ impl Series {
     }
 
     /// Counts a handshake that is complete; `took` where it was seen from its start.
-    pub(super) fn handshake(&self, session: &TlsSession<'_>, took: Option<Duration>) {
-        let resumed = session.resumed();
-        self.handshakes[session.version().index()].count(resumed);
+    pub(super) fn handshake(&self, tls: &TlsInfo, took: Option<Duration>) {
+        let resumed = tls.resumed;
+        self.handshakes[tls.version.index()].count(resumed);
         if let Some(took) = took {
             self.handshake_duration[resumed.index()].record(took);
         }
-        self.groups.count(Group::of(session));
-        self.ciphers.count(Cipher::of(session));
-        self.alpn.count(Alpn::of(session));
+        self.groups.count(Group::of(tls));
+        self.ciphers.count(Cipher::of(tls));
+        self.alpn.count(Alpn::of(tls));
     }
 
     /// Counts the end of a connection. Together these are all that were accepted.

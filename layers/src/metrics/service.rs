@@ -42,9 +42,9 @@ where
 
     fn call(&mut self, connection: C) -> Self::Future {
         let life = Arc::new(Life::begin(Arc::clone(&self.series)));
-        if let Some(session) = connection.tls() {
+        if let Some(tls) = connection.tls() {
             // This layer is above TLS: the handshake was complete before the connection came here.
-            self.series.handshake(&session, None);
+            self.series.handshake(tls, None);
         }
         let drain = connection.drain();
         let stream = Metered::new(connection, Arc::clone(&life));

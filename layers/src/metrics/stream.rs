@@ -16,7 +16,7 @@ use crate::{
     close::CloseReason,
     connection::{Connection, Notice},
     drain::Drain,
-    tls::TlsSession,
+    tls_info::TlsInfo,
 };
 
 /// A stream whose bytes are counted, and whose connection counts as active for as long as the stream exists.
@@ -174,7 +174,7 @@ impl<C: Connection> Connection for Metered<C> {
         self.inner.local()
     }
 
-    fn tls(&self) -> Option<TlsSession<'_>> {
+    fn tls(&self) -> Option<&TlsInfo> {
         self.inner.tls()
     }
 
@@ -185,8 +185,8 @@ impl<C: Connection> Connection for Metered<C> {
     fn notice(&self, notice: &Notice<'_>) {
         match notice {
             Notice::HandshakeStarted => self.meter.life.handshake_started(),
-            Notice::HandshakeCompleted { session, took } => {
-                self.meter.life.handshake_completed(session, *took);
+            Notice::HandshakeCompleted { tls, took } => {
+                self.meter.life.handshake_completed(tls, *took);
             }
             Notice::PeerDone => self.meter.life.eof(),
             Notice::Ended(reason) => self.meter.life.ended(*reason),

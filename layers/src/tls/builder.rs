@@ -158,7 +158,7 @@ impl TlsBuilder {
         self
     }
 
-    /// The cipher suites, by their IANA names or as [`TlsSession::cipher_name`](super::TlsSession::cipher_name) has them, the preferred one
+    /// The cipher suites, by their IANA names or as [`TlsInfo::cipher_suite`](crate::TlsInfo::cipher_suite) has them, the preferred one
     /// first: the client's order does not count. By default all that rustls finds safe, in its order.
     ///
     /// Each version that is spoken needs one: see [`min_version`](Self::min_version).
@@ -211,7 +211,7 @@ impl TlsBuilder {
     /// The application protocols (ALPN, RFC 7301), the preferred one first. None by default.
     ///
     /// A client that names only others is refused; one that names none is served, and
-    /// [`TlsSession::alpn`](super::TlsSession::alpn) is `None`.
+    /// [`TlsInfo::alpn`](crate::TlsInfo::alpn) is `None`.
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.recipe.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
         self

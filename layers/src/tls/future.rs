@@ -163,7 +163,7 @@ impl Drop for Watched {
 
 /// Watches whether the client of this stream is let in no more.
 fn watch<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &Material) -> Option<Watched> {
-    let chain = stream.session().client_certificates()?.to_vec();
+    let chain = stream.client_certificates()?.to_vec();
     let revocable = Arc::new(Revocable::new(live.clone(), judged, chain));
     stream.end_with(revocable.clone());
     Some(Watched(revocable))

@@ -106,8 +106,8 @@ impl<C: Connection> Future for Handshake<C> {
                                 return Poll::Ready(Err(error.into()));
                             }
                         };
-                        let (session, took) = (stream.session(), this.started.elapsed());
-                        stream.get_ref().notice(&Notice::HandshakeCompleted { session, took });
+                        let (tls, took) = (stream.info(), this.started.elapsed());
+                        stream.get_ref().notice(&Notice::HandshakeCompleted { tls, took });
                         return Poll::Ready(Ok((stream, judged)));
                     }
                     Poll::Ready(Err((error, wire))) => {
@@ -152,17 +152,17 @@ fn judge<C>(
     live: &Live,
     material: &Arc<Material>,
 ) -> Result<Arc<Material>, HandshakeError> {
-    let session = stream.session();
+    let tls = stream.info();
     let failed = |source, refused| {
         let cause = HandshakeCause::Tls { failure: HandshakeFailure::of_session(&source), source };
-        HandshakeError::of(cause, Seen { server_name: session.server_name().map(Box::from), refused })
+        HandshakeError::of(cause, Seen { server_name: tls.server_name.as_deref().map(Box::from), refused })
     };
-    if material.alpn_required && session.alpn().is_none() {
+    if material.alpn_required && tls.alpn.is_none() {
         return Err(failed(rustls::Error::NoApplicationProtocol, None));
     }
     let current = live.current();
     if current.trust != material.trust {
-        let chain = session.client_certificates().unwrap_or_default();
+        let chain = stream.client_certificates().unwrap_or_default();
         current.judge(chain).map_err(|error| failed(error, chain.first().cloned()))?;
     }
     Ok(current)

@@ -6,7 +6,7 @@
 //!
 //! What lives here: configuration from PEM files ([`TlsBuilder`]) and its replacement while it is served
 //! ([`TlsLayer::reload`]), the handshake and why it failed ([`HandshakeError`], [`HandshakeFailure`]), who may come in
-//! ([`ClientAuth`], [`IdentityRules`]), tickets ([`TicketKeys`]), the stream, and what was agreed ([`TlsSession`]).
+//! ([`ClientAuth`], [`IdentityRules`]), tickets ([`TicketKeys`]), the stream, and what was agreed ([`TlsInfo`](crate::TlsInfo)).
 //! What does not: when to reload. A program does that, on a signal or when [`TlsLayer::files`] have changed.
 //!
 //! # What is checked, and by whom
@@ -23,7 +23,7 @@
 //!   OCSP is not asked.
 //! - **Who it is** ([`IdentityRules`]): by this layer, after all of that, by the names of the certificate as they stand or its
 //!   public key; without rules, by nobody: every certificate of your CA is let in. The service is told in either case
-//!   ([`TlsSession::client_identity`]). A name is worth what your CA did before it signed it.
+//!   ([`TlsInfo::client_identity`](crate::TlsInfo::client_identity)). A name is worth what your CA did before it signed it.
 //! - **A client that resumes a session** shows no certificate, and rustls judges it no more. This layer does, before the
 //!   session is resumed: the certificate that was shown before is judged again, as of now, by all of the above. Where it is
 //!   no good any more (it has expired, for one), and where CAs, revocation lists or rules have changed since, the session is
@@ -58,7 +58,7 @@
 //! # use tokio::io::AsyncWriteExt;
 //!
 //! async fn greet<C: Connection>(mut connection: C) -> Result<(), BoxError> {
-//!     let version = connection.tls().map_or("no TLS", |session| session.version().as_str());
+//!     let version = connection.tls().map_or("no TLS", |tls| tls.version.as_str());
 //!     connection.write_all(version.as_bytes()).await?;
 //!     connection.shutdown().await?;
 //!     Ok(())
@@ -91,6 +91,7 @@ mod future;
 pub mod fuzzing;
 mod goodbye;
 mod handshake;
+mod info;
 mod layer;
 mod live;
 mod maybe;
@@ -103,17 +104,17 @@ mod revocable;
 mod revoked;
 mod scope;
 mod service;
-mod session;
 mod stamp;
 mod stream;
 mod tickets;
 mod version;
 mod wire;
 
+pub use crate::tls_info::{ClientIdentity, ParseTlsVersionError, TlsVersion};
 pub use builder::TlsBuilder;
 pub use cap::HandshakeCap;
 pub use client::{
-    ClientAuth, ClientIdentity, ClientRoots, ExpiredCrl, IdentityRule, IdentityRules, ParseIdentityRuleError,
+    ClientAuth, ClientRoots, ExpiredCrl, IdentityRule, IdentityRules, ParseIdentityRuleError,
     UnknownRevocation,
 };
 pub use config_error::{PemSource, TlsConfigError};
@@ -125,12 +126,10 @@ pub use live::Reloaded;
 pub use maybe::{MaybeTls, MaybeTlsFuture, MaybeTlsLayer, MaybeTlsStream};
 pub use revoked::Revoked;
 pub use service::Tls;
-pub use session::TlsSession;
 pub use stamp::FileStamps;
 pub use stream::TlsStream;
 pub use tickets::{TicketKeys, TicketKeysError};
-pub use version::{ParseTlsVersionError, TlsVersion};
 
-/// The rustls that this layer is built on: for a [`rustls::ServerConfig`] of your own, and for the types that
-/// [`TlsSession`] speaks in.
+/// The rustls that this layer is built on: for a [`rustls::ServerConfig`] of your own, and for the
+/// certificates of [`TlsStream::client_certificates`].
 pub use tokio_rustls::rustls;

@@ -10,13 +10,15 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::{rustls, server};
+use tokio_rustls::{
+    rustls::{self, pki_types::CertificateDer},
+    server,
+};
 
 use super::{
-    TlsSession,
     goodbye::Goodbye,
+    info,
     revocable::{Revocable, Waits},
-    session::Agreed,
     wire::Wire,
 };
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
     close::CloseReason,
     connection::{Connection, Notice},
     drain::Drain,
+    tls_info::TlsInfo,
 };
 
 /// A connection whose TLS handshake is complete; what is read and written is the plain text.
@@ -52,16 +55,26 @@ pub struct TlsStream<C> {
 
 struct Inner<C> {
     tls: Goodbye<C>,
-    agreed: Agreed,
+    info: TlsInfo,
     /// Where the client may be let in no more while this is open.
     revocable: Option<Arc<Revocable>>,
 }
 
 impl<C> TlsStream<C> {
-    /// What was agreed in the handshake.
+    /// What the handshake agreed.
     #[must_use]
-    pub fn session(&self) -> TlsSession<'_> {
-        TlsSession::new(self.inner.tls.get_ref().1, self.inner.agreed)
+    pub fn info(&self) -> &TlsInfo {
+        &self.inner.info
+    }
+
+    /// The client's certificates as it sent them, its own first. `None` if it sent none, or was not asked for one.
+    ///
+    /// They are here only if they were **verified**: the configuration's verifier accepted them (for a
+    /// [`ClientAuth`](super::ClientAuth): see there), and the client proved that it holds the key. A certificate that is
+    /// rejected ends the handshake, also where it is optional.
+    #[must_use]
+    pub fn client_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.inner.tls.get_ref().1.peer_certificates()
     }
 
     /// The stream below. What is read from it is encrypted.
@@ -98,9 +111,9 @@ impl<C> TlsStream<C> {
 impl<C: Connection> TlsStream<C> {
     /// `None` if nothing was agreed, which a handshake that is complete rules out.
     pub(super) fn new(tls: server::TlsStream<Wire<C>>) -> Option<Self> {
-        let agreed = Agreed::of(tls.get_ref().1)?;
+        let info = info::of(tls.get_ref().1)?;
         let tls = Goodbye::new(tls);
-        Some(Self { inner: Box::new(Inner { tls, agreed, revocable: None }) })
+        Some(Self { inner: Box::new(Inner { tls, info, revocable: None }) })
     }
 
     /// An error, if the client is let in no more. The streams below are told: they see nothing but that nobody asks
@@ -217,8 +230,8 @@ impl<C: Connection> Connection for TlsStream<C> {
         self.get_ref().local()
     }
 
-    fn tls(&self) -> Option<TlsSession<'_>> {
-        Some(self.session())
+    fn tls(&self) -> Option<&TlsInfo> {
+        Some(self.info())
     }
 
     fn drain(&self) -> Drain {
@@ -230,9 +243,9 @@ impl<C: Connection> Connection for TlsStream<C> {
     }
 }
 
-/// The stream below and the session, without its keys.
+/// The stream below and the [`TlsInfo`]; no keys.
 impl<C: fmt::Debug> fmt::Debug for TlsStream<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsStream").field("io", self.get_ref()).field("session", &self.session()).finish()
+        f.debug_struct("TlsStream").field("io", self.get_ref()).field("tls", self.info()).finish()
     }
 }

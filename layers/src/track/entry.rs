@@ -14,7 +14,7 @@ use super::{Activity, TrackedConnection, Tracker};
 use crate::{
     address::Peer,
     close::CloseReason,
-    tls::{TlsSession, TlsVersion},
+    tls_info::{TlsInfo, TlsVersion},
 };
 
 /// The guard of a connection, shared by its future and its stream. When the last of the two lets go of it, the
@@ -97,10 +97,10 @@ impl Entry {
     }
 
     /// A handshake is complete. Where there is TLS within TLS, the first one to complete stands: it is the outer one.
-    pub(super) fn secured(&self, session: &TlsSession<'_>) {
+    pub(super) fn secured(&self, tls: &TlsInfo) {
         self.tls.get_or_init(|| Secured {
-            version: session.version(),
-            identity: session.client_identity().map(|identity| identity.to_string().into()),
+            version: tls.version,
+            identity: tls.client_identity.as_ref().map(|identity| identity.to_string().into()),
         });
     }
 

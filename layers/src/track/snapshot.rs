@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Activity;
-use crate::{address::Peer, tls::TlsVersion};
+use crate::{address::Peer, tls_info::TlsVersion};
 
 /// An open connection at the moment somebody asked; see [`Tracker::connections`](super::Tracker::connections).
 ///
@@ -34,6 +34,6 @@ pub struct TrackedConnection {
     /// The version of TLS, once the handshake is complete.
     pub tls: Option<TlsVersion>,
     /// Whom the client's certificate names, where it gave one that was verified: the
-    /// [`ClientIdentity`](crate::tls::ClientIdentity) as it is displayed, with what is not printable escaped.
+    /// [`ClientIdentity`](crate::ClientIdentity) as it is displayed, with what is not printable escaped.
     pub identity: Option<Arc<str>>,
 }

@@ -19,7 +19,7 @@ use crate::{
     address::{LocalAddress, Peer},
     connection::{Connection, Notice},
     drain::Drain,
-    tls::TlsSession,
+    tls_info::TlsInfo,
 };
 
 /// A stream whose connection is in the list of a [`Tracker`](super::Tracker) for as long as the stream exists.
@@ -210,7 +210,7 @@ impl<C: Connection> Connection for Tracked<C> {
         self.inner.local()
     }
 
-    fn tls(&self) -> Option<TlsSession<'_>> {
+    fn tls(&self) -> Option<&TlsInfo> {
         self.inner.tls()
     }
 
@@ -222,9 +222,9 @@ impl<C: Connection> Connection for Tracked<C> {
     fn notice(&self, notice: &Notice<'_>) {
         match notice {
             Notice::HandshakeStarted => self.entry.set_activity(Activity::Handshaking),
-            Notice::HandshakeCompleted { session, .. } => {
+            Notice::HandshakeCompleted { tls, .. } => {
                 self.entry.set_activity(Activity::Working);
-                self.entry.secured(session);
+                self.entry.secured(tls);
             }
             Notice::Closing => self.closing.store(true, Ordering::Relaxed),
             Notice::PeerDone | Notice::Ended(_) => {}

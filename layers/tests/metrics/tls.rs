@@ -312,7 +312,7 @@ async fn the_session_is_seen_through_the_layers() {
 }
 
 fn sees_its_session<C: Connection>(stream: &C) {
-    assert_eq!(stream.tls().and_then(|session| session.alpn()), Some(&b"h2"[..]));
+    assert_eq!(stream.tls().and_then(|session| session.alpn.as_deref()), Some(&b"h2"[..]));
 }
 
 /// Also where the stream lives on elsewhere, and the service had nothing to complain of.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_layers::{
-    BoxError, Connection,
+    BoxError,
     tls::{
         ClientAuth, ClientRoots, HandshakeFailure, TlsLayer, TlsStream,
         rustls::{
@@ -57,7 +57,7 @@ async fn seen(
     let stack = layer.layer(service_fn(move |mut stream: TlsStream<TcpStream>| {
         let tell = tell.clone();
         async move {
-            let certificates = stream.tls().unwrap().client_certificates().map(<[_]>::to_vec);
+            let certificates = stream.client_certificates().map(<[_]>::to_vec);
             tell.send(certificates).await?;
             stream.shutdown().await?;
             Ok::<(), BoxError>(())

@@ -27,7 +27,7 @@ use crate::{
 async fn echo(mut stream: MaybeTlsStream<TcpStream>) -> Result<(), BoxError> {
     assert_eq!(stream.peer(), stream.get_ref().peer());
     assert_eq!(stream.get_mut().local(), stream.local());
-    let version = stream.tls().map_or("plain", |session| session.version().as_str());
+    let version = stream.tls().map_or("plain", |tls| tls.version.as_str());
     stream.write_all(version.as_bytes()).await?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await?;

@@ -78,7 +78,7 @@ impl Names {
 /// Connects to this name, and hears the server out.
 async fn visit(layer: &TlsLayer, name: &str, config: &Arc<ClientConfig>) -> Shown {
     let stack = layer.layer(service_fn(|mut stream: TlsStream<TcpStream>| async move {
-        stream.write_all(if stream.tls().unwrap().resumed() { b"again" } else { b"first" }).await?;
+        stream.write_all(if stream.tls().unwrap().resumed { b"again" } else { b"first" }).await?;
         stream.shutdown().await?;
         Ok::<(), BoxError>(())
     }));

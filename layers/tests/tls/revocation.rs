@@ -204,7 +204,7 @@ async fn a_returning_client_is_watched_as_well() {
         let config = site.client(version, Some(&bob));
         crate::visits::visit(&site.layer, &config).await.unwrap();
         let (mut stream, _client) = moved_away_with(&site, &config).await;
-        assert!(stream.session().resumed());
+        assert!(stream.info().resumed);
         site.revoke(&[&bob]);
         assert_revoked(&soon(stream.read_u8()).await.unwrap_err());
     }

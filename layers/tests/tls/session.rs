@@ -11,7 +11,7 @@ use portcullis_layers::{
     BoxError, Connection, Drain, LocalAddress, Notice, Peer,
     tls::{
         ClientAuth, ClientRoots, HandshakeFailure, IdentityRules, TlsLayer, TlsStream, TlsVersion,
-        rustls::{CipherSuite, ClientConnection, NamedGroup},
+        rustls::ClientConnection,
     },
 };
 use rcgen::SanType;
@@ -91,7 +91,7 @@ impl Connection for Noted {
     fn notice(&self, notice: &Notice<'_>) {
         let note = match notice {
             Notice::HandshakeStarted => "started".to_owned(),
-            Notice::HandshakeCompleted { session, .. } => format!("completed {}", session.version()),
+            Notice::HandshakeCompleted { tls, .. } => format!("completed {}", tls.version),
             other => format!("{other:?}"),
         };
         self.notes.lock().unwrap().push(note);
@@ -110,22 +110,18 @@ async fn what_was_agreed_is_readable_from_the_connection() {
             let local = local.clone();
             async move {
                 let session = stream.tls().expect("no session");
-                assert_eq!(session.server_name(), Some("localhost"));
-                assert_eq!(session.alpn(), Some(&b"http/1.1"[..]));
-                assert_eq!(session.client_certificates(), None);
-                assert!(!session.resumed());
-                match session.version() {
+                assert_eq!(session.server_name.as_deref(), Some("localhost"));
+                assert_eq!(session.alpn.as_deref(), Some(&b"http/1.1"[..]));
+                assert_eq!(stream.client_certificates(), None);
+                assert!(!session.resumed);
+                match session.version {
                     TlsVersion::V1_2 => {
-                        assert_eq!(session.cipher(), CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384);
-                        assert_eq!(session.cipher_name(), "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384");
-                        assert_eq!(session.group(), Some(NamedGroup::X25519));
+                        assert_eq!(session.cipher_suite, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384");
+                        assert_eq!(session.key_exchange_group, Some("X25519"));
                     }
                     TlsVersion::V1_3 => {
-                        assert_eq!(session.cipher_name(), "TLS13_AES_256_GCM_SHA384");
-                        assert!(matches!(
-                            session.group(),
-                            Some(NamedGroup::X25519 | NamedGroup::X25519MLKEM768)
-                        ));
+                        assert_eq!(session.cipher_suite, "TLS13_AES_256_GCM_SHA384");
+                        assert!(matches!(session.key_exchange_group, Some("X25519" | "X25519MLKEM768")));
                     }
                     other => panic!("{other}"),
                 }

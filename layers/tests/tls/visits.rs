@@ -45,7 +45,7 @@ pub(crate) async fn visit(layer: &TlsLayer, config: &Arc<ClientConfig>) -> Resul
         let tell = tell.clone();
         async move {
             let session = stream.tls().expect("a session");
-            tell.send((session.resumed(), session.client_identity())).await?;
+            tell.send((session.resumed, session.client_identity.as_deref().cloned())).await?;
             stream.write_all(b"hello").await?;
             stream.shutdown().await?;
             Ok::<(), BoxError>(())

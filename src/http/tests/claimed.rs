@@ -4,7 +4,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use portcullis_layers::{Connection, Drain, LocalAddress, Notice, Peer, tls::TlsSession};
+use portcullis_layers::{Connection, Drain, LocalAddress, Notice, Peer, TlsInfo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection that claims a peer, and drains when the test says so.
@@ -31,7 +31,7 @@ impl<C: Connection> Connection for Claimed<C> {
         self.inner.local()
     }
 
-    fn tls(&self) -> Option<TlsSession<'_>> {
+    fn tls(&self) -> Option<&TlsInfo> {
         self.inner.tls()
     }
 

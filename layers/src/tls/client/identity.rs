@@ -1,51 +1,12 @@
-//! Whom a client's certificate names.
+//! Reads the holder of a certificate.
 
-use std::{fmt, net::IpAddr};
+use std::net::IpAddr;
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use super::super::digest;
-
-/// How many characters of a name are displayed: it may be of somebody whom no CA vouches for.
-const LONGEST_SHOWN: usize = 128;
-
-/// What a client's certificate says of its holder. It was verified: a CA of yours vouches for it.
-///
-/// Names that are no UTF-8 (or ASCII, which is a part of it) are left out; so is whatever is not named here. Nothing of it
-/// is unescaped or normalised, but for DNS names, which are in lower case: a name may have a NUL in it, or a line break, or
-/// begin with `*.`, as the CA has let it. Displayed, it is one name, with what is not printable escaped.
-///
-/// ```
-/// use portcullis_layers::{BoxError, Connection};
-///
-/// async fn serve<C: Connection>(connection: C) -> Result<(), BoxError> {
-///     let identity = connection.tls().and_then(|session| session.client_identity());
-///     let Some(identity) = identity else { return Err("who are you?".into()) };
-///     let service = identity.uris.iter().find_map(|uri| uri.strip_prefix("spiffe://example.org/"));
-///     println!("{identity} is the service {service:?}");
-///     Ok(())
-/// }
-/// # let _ = serve::<tokio::net::TcpStream>;
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ClientIdentity {
-    /// The common names (CN) of the subject.
-    pub common_names: Vec<String>,
-    /// The organizational units (OU) of the subject.
-    pub organizational_units: Vec<String>,
-    /// The DNS names of the subject's alternative names (RFC 5280, 4.2.1.6).
-    pub dns_names: Vec<String>,
-    /// The IP addresses among them.
-    pub ip_addresses: Vec<IpAddr>,
-    /// The URIs among them; a SPIFFE ID is one (`spiffe://…`).
-    pub uris: Vec<String>,
-    /// SHA-256 of the public key (its SubjectPublicKeyInfo, RFC 7469, 2.4).
-    pub spki_sha256: [u8; 32],
-    /// The serial number, in hexadecimal digits.
-    pub serial: String,
-}
+use crate::tls_info::ClientIdentity;
 
 impl ClientIdentity {
     /// Reads a certificate; `None` if it is none.
@@ -82,23 +43,6 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
         16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
         _ => None,
-    }
-}
-
-/// The name by which an operator knows it: the first URI, DNS name, common name or address there is, or the serial number.
-/// For a log; what is not printable is escaped, and what is longer than 128 characters is cut off there.
-impl fmt::Display for ClientIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut names = self.uris.iter().chain(&self.dns_names).chain(&self.common_names);
-        // A CA may have signed an empty one.
-        if let Some(name) = names.find(|name| !name.is_empty()) {
-            name.chars().take(LONGEST_SHOWN).try_for_each(|c| c.escape_debug().fmt(f))?;
-            return if name.chars().nth(LONGEST_SHOWN).is_some() { f.write_str("…") } else { Ok(()) };
-        }
-        match self.ip_addresses.first() {
-            Some(address) => address.fmt(f),
-            None => write!(f, "serial {}", self.serial),
-        }
     }
 }
 

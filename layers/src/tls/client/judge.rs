@@ -9,7 +9,10 @@ use tokio_rustls::rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use super::{super::scope, ClientIdentity, IdentityRules};
+use super::{
+    super::{ClientIdentity, scope},
+    IdentityRules,
+};
 
 /// Everything that decides whether a client's certificate is good: webpki with CAs and revocation lists, then the
 /// identity rules.

@@ -12,7 +12,6 @@ mod roots;
 mod rules;
 
 pub use auth::ClientAuth;
-pub use identity::ClientIdentity;
 pub(super) use judge::Judge;
 pub use revocation::{ExpiredCrl, UnknownRevocation};
 pub use roots::ClientRoots;

@@ -3,8 +3,8 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use super::{
+    super::ClientIdentity,
     super::digest::{self, Digest},
-    ClientIdentity,
 };
 
 /// One thing that a certificate may have to say.

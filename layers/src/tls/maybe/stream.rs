@@ -12,7 +12,8 @@ use crate::{
     address::{LocalAddress, Peer},
     connection::{Connection, Notice},
     drain::Drain,
-    tls::{TlsSession, TlsStream},
+    tls::TlsStream,
+    tls_info::TlsInfo,
 };
 
 /// A connection with TLS or without; [`Connection::tls`] says which.
@@ -122,7 +123,7 @@ impl<C: Connection> Connection for MaybeTlsStream<C> {
     }
 
     /// `None` where it is plain; what the plain stream says of itself, if it has TLS of its own.
-    fn tls(&self) -> Option<TlsSession<'_>> {
+    fn tls(&self) -> Option<&TlsInfo> {
         either!(&self.kind, stream => Connection::tls(stream))
     }
 
