@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use portcullis::layers::{Connection, Drain, LocalAddress, Notice, Peer, TlsInfo};
+use portcullis::layers::{Connection, Peer, delegate_connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower::{Layer, Service};
 
@@ -75,33 +75,9 @@ impl<C: Connection> Counted<C> {
     }
 }
 
-// The lint finds what was forgotten. Each of these has a default that compiles and is wrong here: a wrapper that does not
-// forward `tls` hides the session, and one that does not forward `drain` is never asked to come to an end.
-#[deny(clippy::missing_trait_methods)]
-impl<C: Connection> Connection for Counted<C> {
-    fn peer(&self) -> Peer {
-        self.inner.peer()
-    }
+delegate_connection!(impl[C: Connection] Connection for Counted<C> => inner);
 
-    fn local(&self) -> LocalAddress {
-        self.inner.local()
-    }
-
-    fn tls(&self) -> Option<&TlsInfo> {
-        self.inner.tls()
-    }
-
-    fn drain(&self) -> Drain {
-        self.inner.drain()
-    }
-
-    fn notice(&self, notice: &Notice<'_>) {
-        self.inner.notice(notice);
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-impl<C: AsyncRead + Unpin> AsyncRead for Counted<C> {
+impl<C: Connection> AsyncRead for Counted<C> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
@@ -111,9 +87,10 @@ impl<C: AsyncRead + Unpin> AsyncRead for Counted<C> {
     }
 }
 
-// The vectored methods as well: the default would write one buffer at a time.
-#[deny(clippy::missing_trait_methods)]
-impl<C: AsyncWrite + Unpin> AsyncWrite for Counted<C> {
+// `poll_write_vectored` as well: whoever writes several buffers at once calls it instead of `poll_write`.
+impl<C: Connection> AsyncWrite for Counted<C> {
+    delegate_connection!(inner: is_write_vectored, poll_flush, poll_shutdown);
+
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.inner).poll_write(cx, buf))?;
@@ -130,18 +107,5 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Counted<C> {
         let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, bufs))?;
         this.numbers.written += written as u64;
         Poll::Ready(Ok(written))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
-    }
-
-    // A half-close: it shuts our direction, and what the peer still sends is read.
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
     }
 }

@@ -26,9 +26,8 @@ use crate::{
 ///
 /// # Implementing it for a wrapper
 ///
-/// Forward every method to the stream below, also those with a default, and forward
-/// [`AsyncWrite::poll_write_vectored`] and [`AsyncWrite::is_write_vectored`]; the lint
-/// `clippy::missing_trait_methods` on both `impl`s finds what was forgotten.
+/// [`delegate_connection!`](crate::delegate_connection) writes the methods that forward to the wrapped stream. No method of
+/// this trait has a default, because a default would be wrong for a wrapper.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a `Connection`",
     label = "the layers of portcullis carry streams that implement `Connection`",
@@ -43,28 +42,22 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     fn local(&self) -> LocalAddress;
 
     /// What the TLS handshake agreed, or `None` where the bytes read from here are not protected by TLS.
-    fn tls(&self) -> Option<&TlsInfo> {
-        None
-    }
+    fn tls(&self) -> Option<&TlsInfo>;
 
-    /// When to come to an end. [`Drain::never`] for a bare socket.
-    fn drain(&self) -> Drain {
-        Drain::never()
-    }
+    /// The signal to finish what is in flight and start nothing new. [`Drain::never`] for a bare socket.
+    fn drain(&self) -> Drain;
 
-    /// Takes note of what a layer further in has learnt about this connection.
+    /// Called when an inner layer has learned something about this connection.
     ///
-    /// This is how a layer that sits close to the socket (tracking, metrics) hears of a handshake
-    /// that happens above it. A wrapper passes the notice on to the stream below; a socket ignores it.
-    fn notice(&self, notice: &Notice<'_>) {
-        let _ = notice;
-    }
+    /// This is how a layer close to the socket (tracking, metrics) learns about a handshake that happens in a layer
+    /// further in. A wrapper passes the event on to the stream it wraps; a socket ignores it.
+    fn on_event(&self, event: &ConnectionEvent<'_>);
 }
 
-/// What a layer tells the wrappers below it; see [`Connection::notice`].
+/// What an inner layer reports to the streams it wraps; see [`Connection::on_event`].
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum Notice<'a> {
+pub enum ConnectionEvent<'a> {
     /// A TLS handshake began. If it fails, the connection's future ends with a
     /// [`HandshakeError`](crate::tls::HandshakeError).
     HandshakeStarted,
@@ -94,6 +87,16 @@ impl Connection for TcpStream {
     fn local(&self) -> LocalAddress {
         self.local_addr().map_or(LocalAddress::Unknown, LocalAddress::from)
     }
+
+    fn tls(&self) -> Option<&TlsInfo> {
+        None
+    }
+
+    fn drain(&self) -> Drain {
+        Drain::never()
+    }
+
+    fn on_event(&self, _: &ConnectionEvent<'_>) {}
 }
 
 impl Connection for UnixStream {
@@ -104,6 +107,16 @@ impl Connection for UnixStream {
     fn local(&self) -> LocalAddress {
         self.local_addr().map_or(LocalAddress::Unknown, |address| LocalAddress::from(&address))
     }
+
+    fn tls(&self) -> Option<&TlsInfo> {
+        None
+    }
+
+    fn drain(&self) -> Drain {
+        Drain::never()
+    }
+
+    fn on_event(&self, _: &ConnectionEvent<'_>) {}
 }
 
 /// In memory there are no addresses: both ends are unknown, and an allowlist refuses it.
@@ -115,9 +128,41 @@ impl Connection for DuplexStream {
     fn local(&self) -> LocalAddress {
         LocalAddress::Unknown
     }
+
+    fn tls(&self) -> Option<&TlsInfo> {
+        None
+    }
+
+    fn drain(&self) -> Drain {
+        Drain::never()
+    }
+
+    fn on_event(&self, _: &ConnectionEvent<'_>) {}
 }
 
-#[deny(clippy::missing_trait_methods)]
+/// For streams whose type is decided at run time: `Box<dyn Connection>`.
+impl<C: Connection + ?Sized> Connection for Box<C> {
+    fn peer(&self) -> Peer {
+        (**self).peer()
+    }
+
+    fn local(&self) -> LocalAddress {
+        (**self).local()
+    }
+
+    fn tls(&self) -> Option<&TlsInfo> {
+        (**self).tls()
+    }
+
+    fn drain(&self) -> Drain {
+        (**self).drain()
+    }
+
+    fn on_event(&self, event: &ConnectionEvent<'_>) {
+        (**self).on_event(event);
+    }
+}
+
 impl<A: Connection, B: Connection> Connection for Either<A, B> {
     fn peer(&self) -> Peer {
         match self {
@@ -147,10 +192,10 @@ impl<A: Connection, B: Connection> Connection for Either<A, B> {
         }
     }
 
-    fn notice(&self, notice: &Notice<'_>) {
+    fn on_event(&self, event: &ConnectionEvent<'_>) {
         match self {
-            Self::Left(a) => a.notice(notice),
-            Self::Right(b) => b.notice(notice),
+            Self::Left(a) => a.on_event(event),
+            Self::Right(b) => b.on_event(event),
         }
     }
 }

@@ -62,6 +62,7 @@ mod address;
 pub mod allowlist;
 mod close;
 mod connection;
+mod delegate;
 mod drain;
 mod error;
 pub mod metrics;
@@ -72,7 +73,13 @@ mod words;
 
 pub use address::{LocalAddress, Peer, UnixPeer};
 pub use close::{CloseReason, Ending, RejectReason};
-pub use connection::{Connection, Notice};
+pub use connection::{Connection, ConnectionEvent};
 pub use drain::Drain;
 pub use error::{BoxError, ErrorChain};
 pub use tls_info::{ClientIdentity, ParseTlsVersionError, TlsInfo, TlsVersion};
+
+/// What [`delegate_connection!`] names; no part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+}

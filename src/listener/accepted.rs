@@ -1,17 +1,9 @@
 //! What a listener gives to the stack: a stream, and what was known of it at accept.
 
-use std::{
-    io::{self, IoSlice},
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::net::SocketAddr;
 
-use portcullis_layers::{Connection, Drain, LocalAddress, Notice, Peer, TlsInfo};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
-};
+use portcullis_layers::{Connection, Drain, LocalAddress, Peer, delegate_connection};
+use tokio::net::{TcpStream, UnixStream};
 use tokio_util::either::Either;
 
 /// A connection as [`GracefulListener`](crate::GracefulListener) accepts it, over TCP or a Unix socket.
@@ -55,8 +47,9 @@ impl Accepted {
     }
 }
 
-#[deny(clippy::missing_trait_methods)]
 impl Connection for Accepted {
+    delegate_connection!(stream: tls, on_event);
+
     fn peer(&self) -> Peer {
         self.peer
     }
@@ -65,56 +58,12 @@ impl Connection for Accepted {
         self.local.map_or_else(|| self.stream.local(), LocalAddress::Ip)
     }
 
-    fn tls(&self) -> Option<&TlsInfo> {
-        self.stream.tls()
-    }
-
     fn drain(&self) -> Drain {
         self.drain.clone()
     }
-
-    fn notice(&self, notice: &Notice<'_>) {
-        self.stream.notice(notice);
-    }
 }
 
-#[deny(clippy::missing_trait_methods)]
-impl AsyncRead for Accepted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
-    }
-}
-
-#[deny(clippy::missing_trait_methods)]
-impl AsyncWrite for Accepted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
+delegate_connection!(impl[] AsyncRead, AsyncWrite for Accepted => stream);
 
 /// What a stack may be served with: [`Accepted`], or the bare stream of one kind of socket.
 pub(crate) trait Transport: Connection {

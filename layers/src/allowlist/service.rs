@@ -83,6 +83,9 @@ mod tests {
         address::LocalAddress,
         allowlist::{AllowlistError, AllowlistLayer},
         close::{Ending, RejectReason},
+        connection::ConnectionEvent,
+        drain::Drain,
+        tls_info::TlsInfo,
     };
 
     /// A connection that is nothing but a peer.
@@ -105,6 +108,13 @@ mod tests {
         fn local(&self) -> LocalAddress {
             LocalAddress::Unknown
         }
+        fn tls(&self) -> Option<&TlsInfo> {
+            None
+        }
+        fn drain(&self) -> Drain {
+            Drain::never()
+        }
+        fn on_event(&self, _: &ConnectionEvent<'_>) {}
     }
     impl AsyncRead for Stub {
         fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -12,11 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{label::Direction, life::Life};
 use crate::{
-    address::{LocalAddress, Peer},
     close::CloseReason,
-    connection::{Connection, Notice},
-    drain::Drain,
-    tls_info::TlsInfo,
+    connection::{Connection, ConnectionEvent},
+    delegate_connection,
 };
 
 /// A stream whose bytes are counted, and whose connection counts as active for as long as the stream exists.
@@ -127,6 +125,8 @@ impl<C: Connection> AsyncRead for Metered<C> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<C: Connection> AsyncWrite for Metered<C> {
+    delegate_connection!(inner: is_write_vectored);
+
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.inner).poll_write(cx, buf);
@@ -143,10 +143,6 @@ impl<C: Connection> AsyncWrite for Metered<C> {
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
         this.meter.note_written(&result, bufs.iter().any(|buf| !buf.is_empty()));
         result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -166,33 +162,19 @@ impl<C: Connection> AsyncWrite for Metered<C> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<C: Connection> Connection for Metered<C> {
-    fn peer(&self) -> Peer {
-        self.inner.peer()
-    }
+    delegate_connection!(inner: peer, local, tls, drain);
 
-    fn local(&self) -> LocalAddress {
-        self.inner.local()
-    }
-
-    fn tls(&self) -> Option<&TlsInfo> {
-        self.inner.tls()
-    }
-
-    fn drain(&self) -> Drain {
-        self.inner.drain()
-    }
-
-    fn notice(&self, notice: &Notice<'_>) {
-        match notice {
-            Notice::HandshakeStarted => self.meter.life.handshake_started(),
-            Notice::HandshakeCompleted { tls, took } => {
+    fn on_event(&self, event: &ConnectionEvent<'_>) {
+        match event {
+            ConnectionEvent::HandshakeStarted => self.meter.life.handshake_started(),
+            ConnectionEvent::HandshakeCompleted { tls, took } => {
                 self.meter.life.handshake_completed(tls, *took);
             }
-            Notice::PeerDone => self.meter.life.eof(),
-            Notice::Ended(reason) => self.meter.life.ended(*reason),
-            Notice::Closing => self.meter.life.closing(),
+            ConnectionEvent::PeerDone => self.meter.life.eof(),
+            ConnectionEvent::Ended(reason) => self.meter.life.ended(*reason),
+            ConnectionEvent::Closing => self.meter.life.closing(),
         }
-        self.inner.notice(notice);
+        self.inner.on_event(event);
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::{io::AsyncWrite, task::coop::unconstrained};
 use tokio_rustls::server::TlsStream;
 
 use super::wire::Wire;
-use crate::connection::{Connection, Notice};
+use crate::connection::{Connection, ConnectionEvent};
 
 /// A session that says close_notify when it is dropped, if it has not said so before (RFC 8446, 6.1): a peer that gets none must
 /// assume that something was cut off on the way.
@@ -44,7 +44,7 @@ fn say<C: Connection>(session: &mut TlsStream<Wire<C>>) {
     if !session.get_ref().1.wants_write() {
         return;
     }
-    session.get_ref().0.get_ref().notice(&Notice::Closing);
+    session.get_ref().0.get_ref().on_event(&ConnectionEvent::Closing);
     // Without tokio's budget, which a service that was busy until now has used up.
     let flush = unconstrained(poll_fn(|cx| Pin::new(&mut *session).poll_flush(cx)));
     // How it went does not matter: the stream below is closed next.

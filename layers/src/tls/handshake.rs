@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     close::CloseReason,
-    connection::{Connection, Notice},
+    connection::{Connection, ConnectionEvent},
     error::BoxError,
 };
 
@@ -58,7 +58,7 @@ enum Stage<C> {
 
 impl<C: Connection> Handshake<C> {
     pub(super) fn new(layer: &TlsLayer, connection: C, in_progress: InProgress) -> Self {
-        connection.notice(&Notice::HandshakeStarted);
+        connection.on_event(&ConnectionEvent::HandshakeStarted);
         let started = Instant::now();
         let timeout = layer.timeout();
         let live = layer.live().clone();
@@ -107,7 +107,7 @@ impl<C: Connection> Future for Handshake<C> {
                             }
                         };
                         let (tls, took) = (stream.info(), this.started.elapsed());
-                        stream.get_ref().notice(&Notice::HandshakeCompleted { tls, took });
+                        stream.get_ref().on_event(&ConnectionEvent::HandshakeCompleted { tls, took });
                         return Poll::Ready(Ok((stream, judged)));
                     }
                     Poll::Ready(Err((error, wire))) => {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     address::{LocalAddress, Peer},
     close::CloseReason,
-    connection::{Connection, Notice},
+    connection::{Connection, ConnectionEvent},
     drain::Drain,
     tls_info::TlsInfo,
 };
@@ -141,7 +141,7 @@ impl<C: Connection> TlsStream<C> {
     }
 
     fn revoked(&self) -> io::Error {
-        self.get_ref().notice(&Notice::Ended(CloseReason::Revoked));
+        self.get_ref().on_event(&ConnectionEvent::Ended(CloseReason::Revoked));
         io::Error::new(io::ErrorKind::ConnectionAborted, CloseReason::Revoked)
     }
 }
@@ -164,19 +164,19 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
                 if let Some(error) = wire.failed() {
                     return Poll::Ready(Err(error));
                 }
-                self.get_ref().notice(&Notice::PeerDone);
+                self.get_ref().on_event(&ConnectionEvent::PeerDone);
                 Poll::Ready(Ok(()))
             }
             // rustls says so by the kind and a text; that the stream below ended tells it from an error
             // of the same kind that a stream below came up with.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && wire.ended() => {
-                self.get_ref().notice(&Notice::Ended(CloseReason::TlsTruncated));
+                self.get_ref().on_event(&ConnectionEvent::Ended(CloseReason::TlsTruncated));
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, CloseReason::TlsTruncated)))
             }
             Err(error) => {
                 // The stream below has seen nothing wrong with this record.
                 if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
-                    self.get_ref().notice(&Notice::Ended(CloseReason::Io));
+                    self.get_ref().on_event(&ConnectionEvent::Ended(CloseReason::Io));
                 }
                 Poll::Ready(Err(error))
             }
@@ -238,8 +238,8 @@ impl<C: Connection> Connection for TlsStream<C> {
         self.get_ref().drain()
     }
 
-    fn notice(&self, notice: &Notice<'_>) {
-        self.get_ref().notice(notice);
+    fn on_event(&self, event: &ConnectionEvent<'_>) {
+        self.get_ref().on_event(event);
     }
 }
 

@@ -16,10 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Activity, entry::Entry};
 use crate::{
-    address::{LocalAddress, Peer},
-    connection::{Connection, Notice},
+    address::Peer,
+    connection::{Connection, ConnectionEvent},
+    delegate_connection,
     drain::Drain,
-    tls_info::TlsInfo,
 };
 
 /// A stream whose connection is in the list of a [`Tracker`](super::Tracker) for as long as the stream exists.
@@ -122,7 +122,7 @@ impl<C: Connection> Tracked<C> {
         if self.closing.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.inner.notice(&Notice::Ended(reason));
+        self.inner.on_event(&ConnectionEvent::Ended(reason));
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
     }
 
@@ -158,6 +158,8 @@ impl<C: Connection> AsyncRead for Tracked<C> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<C: Connection> AsyncWrite for Tracked<C> {
+    delegate_connection!(inner: is_write_vectored);
+
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.still_open()?;
@@ -176,10 +178,6 @@ impl<C: Connection> AsyncWrite for Tracked<C> {
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
         this.note_written(&result);
         this.or_ended(result, &this.entry.writer, cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -201,17 +199,11 @@ impl<C: Connection> AsyncWrite for Tracked<C> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<C: Connection> Connection for Tracked<C> {
+    delegate_connection!(inner: local, tls);
+
     /// As it was when the connection was opened; the stream below is not asked again.
     fn peer(&self) -> Peer {
         self.entry.peer
-    }
-
-    fn local(&self) -> LocalAddress {
-        self.inner.local()
-    }
-
-    fn tls(&self) -> Option<&TlsInfo> {
-        self.inner.tls()
     }
 
     /// The tracker's signal, or that of the stream below, whichever is first.
@@ -219,17 +211,17 @@ impl<C: Connection> Connection for Tracked<C> {
         self.entry.tracker().drain().or(self.inner.drain())
     }
 
-    fn notice(&self, notice: &Notice<'_>) {
-        match notice {
-            Notice::HandshakeStarted => self.entry.set_activity(Activity::Handshaking),
-            Notice::HandshakeCompleted { tls, .. } => {
+    fn on_event(&self, event: &ConnectionEvent<'_>) {
+        match event {
+            ConnectionEvent::HandshakeStarted => self.entry.set_activity(Activity::Handshaking),
+            ConnectionEvent::HandshakeCompleted { tls, .. } => {
                 self.entry.set_activity(Activity::Working);
                 self.entry.secured(tls);
             }
-            Notice::Closing => self.closing.store(true, Ordering::Relaxed),
-            Notice::PeerDone | Notice::Ended(_) => {}
+            ConnectionEvent::Closing => self.closing.store(true, Ordering::Relaxed),
+            ConnectionEvent::PeerDone | ConnectionEvent::Ended(_) => {}
         }
-        self.inner.notice(notice);
+        self.inner.on_event(event);
     }
 }
 

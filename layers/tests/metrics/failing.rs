@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use portcullis_layers::{Connection, LocalAddress, Peer};
+use portcullis_layers::{Connection, ConnectionEvent, Drain, LocalAddress, Peer, TlsInfo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Reads fail with this error; writes take nothing.
@@ -40,4 +40,14 @@ impl Connection for Failing {
     fn local(&self) -> LocalAddress {
         LocalAddress::Unknown
     }
+
+    fn tls(&self) -> Option<&TlsInfo> {
+        None
+    }
+
+    fn drain(&self) -> Drain {
+        Drain::never()
+    }
+
+    fn on_event(&self, _: &ConnectionEvent<'_>) {}
 }

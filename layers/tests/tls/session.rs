@@ -1,14 +1,9 @@
 //! What is known about a session, and who is told.
 
-use std::{
-    io::{self, IoSlice},
-    pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
-};
+use std::sync::{Arc, Mutex};
 
 use portcullis_layers::{
-    BoxError, Connection, Drain, LocalAddress, Notice, Peer,
+    BoxError, Connection, ConnectionEvent, Drain, delegate_connection,
     tls::{
         ClientAuth, ClientRoots, HandshakeFailure, IdentityRules, TlsLayer, TlsStream, TlsVersion,
         rustls::ClientConnection,
@@ -16,7 +11,7 @@ use portcullis_layers::{
 };
 use rcgen::SanType;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex},
+    io::{AsyncReadExt, AsyncWriteExt, duplex},
     net::TcpStream,
 };
 use tower::{Layer, service_fn};
@@ -41,46 +36,10 @@ impl Noted {
     }
 }
 
-impl AsyncRead for Noted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Noted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-}
+delegate_connection!(impl[] AsyncRead, AsyncWrite for Noted => io);
 
 impl Connection for Noted {
-    fn peer(&self) -> Peer {
-        self.io.peer()
-    }
-
-    fn local(&self) -> LocalAddress {
-        self.io.local()
-    }
+    delegate_connection!(io: peer, local, tls);
 
     fn drain(&self) -> Drain {
         let token = tokio_util::sync::CancellationToken::new();
@@ -88,10 +47,10 @@ impl Connection for Noted {
         token.into()
     }
 
-    fn notice(&self, notice: &Notice<'_>) {
-        let note = match notice {
-            Notice::HandshakeStarted => "started".to_owned(),
-            Notice::HandshakeCompleted { tls, .. } => format!("completed {}", tls.version),
+    fn on_event(&self, event: &ConnectionEvent<'_>) {
+        let note = match event {
+            ConnectionEvent::HandshakeStarted => "started".to_owned(),
+            ConnectionEvent::HandshakeCompleted { tls, .. } => format!("completed {}", tls.version),
             other => format!("{other:?}"),
         };
         self.notes.lock().unwrap().push(note);

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use portcullis_layers::{Connection, LocalAddress, Peer};
+use portcullis_layers::delegate_connection;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -30,29 +30,9 @@ impl AsyncRead for Failing {
     }
 }
 
-impl AsyncWrite for Failing {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
+delegate_connection!(impl[] AsyncWrite for Failing => io);
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-impl Connection for Failing {
-    fn peer(&self) -> Peer {
-        self.io.peer()
-    }
-
-    fn local(&self) -> LocalAddress {
-        self.io.local()
-    }
-}
+delegate_connection!(impl[] Connection for Failing => io);
 
 /// A connection from which every byte is read by itself.
 pub(crate) struct ByteByByte {
@@ -79,29 +59,9 @@ impl AsyncRead for ByteByByte {
     }
 }
 
-impl AsyncWrite for ByteByByte {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
+delegate_connection!(impl[] AsyncWrite for ByteByByte => io);
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-}
-
-impl Connection for ByteByByte {
-    fn peer(&self) -> Peer {
-        self.io.peer()
-    }
-
-    fn local(&self) -> LocalAddress {
-        self.io.local()
-    }
-}
+delegate_connection!(impl[] Connection for ByteByByte => io);
 
 /// A connection that must be written to with several buffers at once.
 pub(crate) struct VectoredOnly {
@@ -114,15 +74,7 @@ impl VectoredOnly {
     }
 }
 
-impl AsyncRead for VectoredOnly {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
+delegate_connection!(impl[] AsyncRead for VectoredOnly => io);
 
 impl AsyncWrite for VectoredOnly {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
@@ -150,12 +102,4 @@ impl AsyncWrite for VectoredOnly {
     }
 }
 
-impl Connection for VectoredOnly {
-    fn peer(&self) -> Peer {
-        self.io.peer()
-    }
-
-    fn local(&self) -> LocalAddress {
-        self.io.local()
-    }
-}
+delegate_connection!(impl[] Connection for VectoredOnly => io);

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use portcullis_layers::{Connection, LocalAddress, Peer};
+use portcullis_layers::{Connection, ConnectionEvent, Drain, LocalAddress, Peer, TlsInfo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Never ready; calls its function whenever it is asked, just before it says so.
@@ -44,4 +44,14 @@ impl<F: FnMut() + Unpin + Send + 'static> Connection for Meanwhile<F> {
     fn local(&self) -> LocalAddress {
         LocalAddress::Unknown
     }
+
+    fn tls(&self) -> Option<&TlsInfo> {
+        None
+    }
+
+    fn drain(&self) -> Drain {
+        Drain::never()
+    }
+
+    fn on_event(&self, _: &ConnectionEvent<'_>) {}
 }

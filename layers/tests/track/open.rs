@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, Connection, Notice, Peer,
+    BoxError, Connection, ConnectionEvent, Peer,
     track::{Activity, TrackLayer, Tracked, Tracker},
 };
 use tokio::{
@@ -165,7 +165,7 @@ async fn the_list_says_what_a_connection_is_doing() {
     let noop = &mut Context::from_waker(Waker::noop());
     assert_eq!(activity(), Activity::Working);
 
-    stream.notice(&Notice::HandshakeStarted);
+    stream.on_event(&ConnectionEvent::HandshakeStarted);
     assert!(pin!(stream.read_u8()).poll(noop).is_pending());
     assert_eq!(activity(), Activity::Handshaking, "through every read of the handshake");
     drop(stream);

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use portcullis_layers::{Connection, LocalAddress, Peer};
+use portcullis_layers::{Connection, ConnectionEvent, Drain, LocalAddress, Peer, TlsInfo};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Takes everything that is written with `poll_write_vectored`, and panics where a wrapper fell back to `poll_write`.
@@ -52,4 +52,14 @@ impl Connection for VectoredOnly {
     fn local(&self) -> LocalAddress {
         LocalAddress::Unknown
     }
+
+    fn tls(&self) -> Option<&TlsInfo> {
+        None
+    }
+
+    fn drain(&self) -> Drain {
+        Drain::never()
+    }
+
+    fn on_event(&self, _: &ConnectionEvent<'_>) {}
 }

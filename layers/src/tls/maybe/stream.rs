@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     address::{LocalAddress, Peer},
-    connection::{Connection, Notice},
+    connection::{Connection, ConnectionEvent},
     drain::Drain,
     tls::TlsStream,
     tls_info::TlsInfo,
@@ -131,7 +131,7 @@ impl<C: Connection> Connection for MaybeTlsStream<C> {
         self.get_ref().drain()
     }
 
-    fn notice(&self, notice: &Notice<'_>) {
-        self.get_ref().notice(notice);
+    fn on_event(&self, event: &ConnectionEvent<'_>) {
+        self.get_ref().on_event(event);
     }
 }
