@@ -13,8 +13,8 @@ use tokio_util::either::Either;
 
 use crate::{
     address::{LocalAddress, Peer},
-    close::CloseReason,
     drain::Drain,
+    outcome::CloseReason,
     tls_info::TlsInfo,
 };
 

@@ -2,12 +2,15 @@
 
 use std::{error::Error, fmt};
 
+use crate::outcome::RejectReason;
+
 /// An error of any layer or service, with its type erased.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Displays an error and its sources on one line, separated by colons.
 ///
-/// A source that only repeats the message of the error that carries it is left out.
+/// A source that only repeats the message of the error that carries it is left out. So is a
+/// [`RejectReason`](crate::RejectReason): it is a label, and the error that carries it is the message.
 ///
 /// ```
 /// use std::io;
@@ -26,7 +29,7 @@ impl fmt::Display for ErrorChain<'_> {
         let mut source = self.0.source();
         while let Some(error) = source {
             let next = error.to_string();
-            if next != message {
+            if next != message && !error.is::<RejectReason>() {
                 write!(f, ": {next}")?;
             }
             message = next;

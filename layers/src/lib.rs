@@ -52,7 +52,7 @@
 //! # }
 //! ```
 //!
-//! [`Ending`] says in one word why a connection ended; it is the label of the metrics, and the word for a log.
+//! [`Outcome`] is the one word for why a connection ended: a label of the metrics, and a word of the log.
 //!
 //! Unix only, and tried on Linux.
 
@@ -60,22 +60,22 @@
 
 mod address;
 pub mod allowlist;
-mod close;
 mod connection;
 mod delegate;
 mod drain;
 mod error;
+mod label_enum;
 pub mod metrics;
+mod outcome;
 pub mod tls;
 mod tls_info;
 pub mod track;
-mod words;
 
 pub use address::{LocalAddress, Peer, UnixPeer};
-pub use close::{CloseReason, Ending, RejectReason};
 pub use connection::{Connection, ConnectionEvent};
 pub use drain::Drain;
 pub use error::{BoxError, ErrorChain};
+pub use outcome::{CloseReason, HandshakeFailure, Outcome, RejectReason};
 pub use tls_info::{ClientIdentity, ParseTlsVersionError, TlsInfo, TlsVersion};
 
 /// What [`delegate_connection!`] names; no part of the API.

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use portcullis_layers::{
-    BoxError, Drain, Ending, Peer, RejectReason, UnixPeer,
+    BoxError, Drain, Outcome, Peer, RejectReason, UnixPeer,
     metrics::MetricsLayer,
     tls::{ClientAuth, ClientRoots, TlsLayer, TlsStream, rustls},
     track::{TrackLayer, Tracked, Tracker},
@@ -219,7 +219,7 @@ async fn is_answered(stack: &AdminStack, peer: Peer) -> bool {
         Ok(()) => assert!(answered),
         Err(error) => {
             assert!(!answered);
-            assert_eq!(Ending::of(Err(&*error)), Ending::Rejected(RejectReason::Address), "{error}");
+            assert_eq!(Outcome::of(Err(&*error)), Outcome::Rejected(RejectReason::Address), "{error}");
         }
     }
     answered

@@ -4,7 +4,7 @@ use portcullis_layers::CloseReason;
 
 /// How serving HTTP on a connection failed.
 ///
-/// What it means for the metrics is found in the sources, by [`Ending::of`](portcullis_layers::Ending::of).
+/// What it means for the metrics is found in the sources, by [`Outcome::of`](portcullis_layers::Outcome::of).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {

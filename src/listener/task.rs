@@ -11,7 +11,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 use portcullis_layers::{
-    BoxError, CloseReason, Ending, ErrorChain, Peer, RejectReason,
+    BoxError, CloseReason, ErrorChain, Outcome, Peer, RejectReason,
     tls::{HandshakeError, HandshakeFailure},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -124,33 +124,33 @@ fn failed_handshake<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Handshak
 
 /// The log line of a connection's end: the louder, the more it is ours to mend.
 fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
-    let ending = Ending::of(result.as_ref().map(drop).map_err(|error| &**error as _));
+    let ending = Outcome::of(result.as_ref().map(drop).map_err(|error| &**error as _));
     let Err(error) = result else {
         tracing::debug!(listener, %peer, reason = %ending, "connection ended");
         return;
     };
     let error = ErrorChain(&*error);
     match ending {
-        Ending::Closed(CloseReason::Service) => {
+        Outcome::Closed(CloseReason::Service) => {
             tracing::warn!(listener, %peer, reason = %ending, %error, "service failed");
         }
-        Ending::Closed(CloseReason::Revoked) => {
+        Outcome::Closed(CloseReason::Revoked) => {
             tracing::info!(listener, %peer, reason = %ending, %error, "connection ended");
         }
-        Ending::Closed(CloseReason::DrainForced) => {
+        Outcome::Closed(CloseReason::DrainForced) => {
             tracing::info!(listener, %peer, reason = %ending, "connection ended");
         }
         // A health probe connects and closes: nothing to tell.
-        Ending::HandshakeFailed(HandshakeFailure::EofEmpty) | Ending::Closed(_) => {
+        Outcome::HandshakeFailed(HandshakeFailure::EofEmpty) | Outcome::Closed(_) => {
             tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended");
         }
-        Ending::HandshakeFailed(_) => {
+        Outcome::HandshakeFailed(_) => {
             let failed = failed_handshake(error.0);
             let server_name = failed.and_then(HandshakeError::server_name);
             let client = failed.and_then(HandshakeError::client).map(field::display);
             tracing::info!(listener, %peer, server_name, client, reason = %ending, %error, "handshake failed");
         }
-        Ending::Rejected(RejectReason::Address) => {
+        Outcome::Rejected(RejectReason::Address) => {
             tracing::info!(listener, %peer, reason = %ending, "connection rejected");
         }
         _ => tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended"),

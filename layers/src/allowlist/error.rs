@@ -1,29 +1,32 @@
 //! The error of a connection that was turned away.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
-use crate::address::Peer;
+use crate::{address::Peer, outcome::RejectReason};
 
 /// Why the allowlist ended a connection.
 ///
-/// [`Ending::of`](crate::Ending::of) finds it in a chain of errors and calls it `address`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Its source is [`RejectReason::Address`].
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AllowlistError {
     /// The peer is not allowed. Its connection was closed; nothing was read from it or written to it.
-    #[error("{}", Denial(*.peer))]
     Denied {
-        /// Who was turned away, as the connection named it.
+        /// The peer, as the connection named it.
         peer: Peer,
     },
 }
 
-/// Says why this kind of peer was denied, so that the reader knows what to change.
-struct Denial(Peer);
+impl Error for AllowlistError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&RejectReason::Address)
+    }
+}
 
-impl fmt::Display for Denial {
+/// Says why this kind of peer was denied, so that the reader knows what to change.
+impl fmt::Display for AllowlistError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = self.0;
+        let Self::Denied { peer } = self;
         match peer {
             Peer::Ip(_) => {
                 write!(f, "the peer {peer} is denied: its address is in none of the allowed networks")

@@ -82,9 +82,9 @@ mod tests {
     use crate::{
         address::LocalAddress,
         allowlist::{AllowlistError, AllowlistLayer},
-        close::{Ending, RejectReason},
         connection::ConnectionEvent,
         drain::Drain,
+        outcome::{Outcome, RejectReason},
         tls_info::TlsInfo,
     };
 
@@ -148,7 +148,7 @@ mod tests {
         let served = served.load(Ordering::Relaxed);
         if let Err(error) = &result {
             assert_eq!(error.downcast_ref(), Some(&AllowlistError::Denied { peer }));
-            assert_eq!(Ending::of(Err(&**error)), Ending::Rejected(RejectReason::Address));
+            assert_eq!(Outcome::of(Err(&**error)), Outcome::Rejected(RejectReason::Address));
         }
         assert_eq!(result.is_ok(), served, "the leaf sees the connection if and only if it is allowed");
         served

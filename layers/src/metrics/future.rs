@@ -12,9 +12,9 @@ use pin_project_lite::pin_project;
 
 use super::life::Life;
 use crate::{
-    close::{CloseReason, Ending},
     drain::Drain,
     error::BoxError,
+    outcome::{CloseReason, Outcome},
 };
 
 pin_project! {
@@ -53,7 +53,7 @@ struct Witness {
 impl Drop for Witness {
     fn drop(&mut self) {
         self.life.over_unless_said(|| {
-            Ending::Closed(if self.in_poll {
+            Outcome::Closed(if self.in_poll {
                 CloseReason::Service
             } else if self.drain.has_begun() {
                 CloseReason::DrainForced

@@ -1,10 +1,9 @@
 //! The values of the labels: closed sets, each with an index into an array of counters.
 
 use crate::{
-    close::{CloseReason, RejectReason},
-    tls::HandshakeFailure,
+    label_enum::label_enum,
+    outcome::{CloseReason, HandshakeFailure, RejectReason},
     tls_info::{TlsInfo, TlsVersion},
-    words::words,
 };
 
 /// A label whose values are known when the series are registered.
@@ -17,7 +16,7 @@ pub(super) trait Label: Copy + 'static {
     fn word(self) -> &'static str;
 }
 
-/// For the enums that have their words from [`words!`].
+/// For the enums that have their words from [`label_enum!`].
 macro_rules! has_words {
     ($($type:ty),+ $(,)?) => {$(
         impl Label for $type {
@@ -55,7 +54,7 @@ pub(super) enum Direction {
     Written,
 }
 
-words!(pub(super) Direction {
+label_enum!(pub(super) Direction {
     Read => "read",
     Written => "written",
 });
@@ -76,7 +75,7 @@ pub(super) enum Group {
     Other,
 }
 
-words!(pub(super) Group {
+label_enum!(pub(super) Group {
     X25519Mlkem768 => "X25519MLKEM768",
     Secp256r1Mlkem768 => "secp256r1MLKEM768",
     Mlkem768 => "MLKEM768",
@@ -110,7 +109,7 @@ pub(super) enum Cipher {
     Other,
 }
 
-words!(pub(super) Cipher {
+label_enum!(pub(super) Cipher {
     Aes256 => "TLS13_AES_256_GCM_SHA384",
     Aes128 => "TLS13_AES_128_GCM_SHA256",
     Chacha20 => "TLS13_CHACHA20_POLY1305_SHA256",
@@ -147,7 +146,7 @@ pub(super) enum Alpn {
     Other,
 }
 
-words!(pub(super) Alpn {
+label_enum!(pub(super) Alpn {
     H2 => "h2",
     Http11 => "http/1.1",
     Http10 => "http/1.0",

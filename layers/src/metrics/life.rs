@@ -12,7 +12,7 @@ use std::{
 
 use super::series::Series;
 use crate::{
-    close::{CloseReason, Ending},
+    outcome::{CloseReason, Outcome},
     tls_info::TlsInfo,
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Life {
     series: Arc<Series>,
     began: Instant,
     // What the future resolved to, or why it did not. The first word stands.
-    ending: OnceLock<Ending>,
+    ending: OnceLock<Outcome>,
     // What went wrong with the stream, by its own account. The first word stands.
     failure: OnceLock<CloseReason>,
     eof: AtomicBool,
@@ -71,7 +71,7 @@ impl Life {
     }
 
     /// The future is over. The first word stands; `ending` is not asked for another.
-    pub(super) fn over_unless_said(&self, ending: impl FnOnce() -> Ending) {
+    pub(super) fn over_unless_said(&self, ending: impl FnOnce() -> Outcome) {
         self.handshake_over();
         self.ending.get_or_init(ending);
     }
@@ -83,7 +83,7 @@ impl Life {
                 || self.eof.load(Ordering::Relaxed)
                 || self.given.load(Ordering::Relaxed);
             // The service has files and streams of its own. An error of theirs is not the peer's doing.
-            if seen { Ending::of(result) } else { Ending::of_a_sound_stream(result) }
+            if seen { Outcome::of(result) } else { Outcome::of_a_sound_stream(result) }
         });
     }
 
@@ -103,10 +103,10 @@ impl Life {
         if self.closing.load(Ordering::Relaxed) {
             return;
         }
-        match Ending::of(Err(error)) {
+        match Outcome::of(Err(error)) {
             // An error that says nothing, but it is the stream's.
-            Ending::Closed(CloseReason::Service) => self.ended(CloseReason::Io),
-            Ending::Closed(reason) => self.ended(reason),
+            Outcome::Closed(CloseReason::Service) => self.ended(CloseReason::Io),
+            Outcome::Closed(reason) => self.ended(reason),
             _ => {}
         }
     }
@@ -121,11 +121,11 @@ impl Life {
         let _ = self.failure.set(reason);
     }
 
-    fn ending(&self) -> Ending {
+    fn ending(&self) -> Outcome {
         match self.ending.get() {
             // There never was a future: the inner service panicked in `call`.
-            None => Ending::Closed(CloseReason::Service),
-            Some(Ending::Closed(CloseReason::Completed)) => Ending::Closed(match self.failure.get() {
+            None => Outcome::Closed(CloseReason::Service),
+            Some(Outcome::Closed(CloseReason::Completed)) => Outcome::Closed(match self.failure.get() {
                 Some(reason) => *reason,
                 None if self.eof.load(Ordering::Relaxed) => CloseReason::ClientEof,
                 None => CloseReason::Completed,

@@ -3,7 +3,7 @@
 //! Here live the layer ([`MetricsLayer`]), the stream that counts its bytes ([`Metered`]) and the bounds of the
 //! histograms. What is counted goes to the recorder that the program has installed
 //! through the [`metrics`](https://docs.rs/metrics) facade; how it leaves the process is not decided here. Why a
-//! connection ended is found by [`Ending::of`](crate::Ending::of).
+//! connection ended is found by [`Outcome::of`](crate::Outcome::of).
 //!
 //! # The series
 //!
@@ -19,7 +19,7 @@
 //! | `connection_duration_seconds` | histogram | |
 //! | `connection_bytes_total` | counter | `direction`: `read`, `written` |
 //! | `tls_handshakes_total` | counter | `version`: [`TlsVersion`](crate::TlsVersion), `resumed`: `true`, `false` |
-//! | `tls_handshake_failures_total` | counter | `reason`: [`HandshakeFailure`](crate::tls::HandshakeFailure) |
+//! | `tls_handshake_failures_total` | counter | `reason`: [`HandshakeFailure`](crate::HandshakeFailure) |
 //! | `tls_handshake_duration_seconds` | histogram | `resumed` |
 //! | `tls_groups_total` | counter | `group`: as rustls calls it, `none` (resumed without a key exchange), `other` |
 //! | `tls_ciphers_total` | counter | `cipher`: as rustls calls it, `other` |

@@ -9,8 +9,7 @@ use super::{
     register::{Family, Registrar},
 };
 use crate::{
-    close::{CloseReason, Ending, RejectReason},
-    tls::HandshakeFailure,
+    outcome::{CloseReason, HandshakeFailure, Outcome, RejectReason},
     tls_info::{TlsInfo, TlsVersion},
 };
 
@@ -112,11 +111,11 @@ impl Series {
     }
 
     /// Counts the end of a connection. Together these are all that were accepted.
-    pub(super) fn ending(&self, ending: Ending, lasted: Duration) {
+    pub(super) fn ending(&self, ending: Outcome, lasted: Duration) {
         match ending {
-            Ending::Rejected(reason) => self.rejected.count(reason),
-            Ending::HandshakeFailed(failure) => self.failures.count(failure),
-            Ending::Closed(reason) => {
+            Outcome::Rejected(reason) => self.rejected.count(reason),
+            Outcome::HandshakeFailed(failure) => self.failures.count(failure),
+            Outcome::Closed(reason) => {
                 self.closed.count(reason);
                 self.duration.record(lasted);
             }

@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{label::Direction, life::Life};
 use crate::{
-    close::CloseReason,
     connection::{Connection, ConnectionEvent},
     delegate_connection,
+    outcome::CloseReason,
 };
 
 /// A stream whose bytes are counted, and whose connection counts as active for as long as the stream exists.

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{address::Peer, close::RejectReason};
+use crate::{address::Peer, outcome::RejectReason};
 
 /// How many handshakes may be in progress at a time; connections beyond that are closed at once, before anything is read.
 ///

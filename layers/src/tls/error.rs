@@ -12,6 +12,7 @@ use super::{
     negotiation::Seen,
     wire::{Opening, Wire},
 };
+use crate::outcome::{Explained, HandshakeFailure, Outcome};
 
 /// A TLS handshake that failed. The service above never saw the connection.
 ///
@@ -29,7 +30,8 @@ use super::{
 /// ```
 #[derive(Debug)]
 pub struct HandshakeError {
-    cause: HandshakeCause,
+    // A `HandshakeCause`, with its failure for who walks the sources.
+    explained: Explained,
     seen: Seen,
 }
 
@@ -67,8 +69,9 @@ pub enum HandshakeCause {
 }
 
 impl HandshakeError {
-    pub(super) const fn of(cause: HandshakeCause, seen: Seen) -> Self {
-        Self { cause, seen }
+    pub(super) fn of(cause: HandshakeCause, seen: Seen) -> Self {
+        let outcome = Outcome::HandshakeFailed(cause.failure());
+        Self { explained: Explained::new(outcome, cause), seen }
     }
 
     /// Classifies what tokio-rustls says, knowing what came over the wire.
@@ -78,20 +81,14 @@ impl HandshakeError {
 
     /// How it failed.
     #[must_use]
-    pub const fn cause(&self) -> &HandshakeCause {
-        &self.cause
+    pub fn cause(&self) -> &HandshakeCause {
+        self.explained.error().downcast_ref().expect("made of a cause")
     }
 
     /// The kind of failure: the label of the metric and the word of the log.
     #[must_use]
-    pub const fn failure(&self) -> HandshakeFailure {
-        match &self.cause {
-            HandshakeCause::Timeout { .. } => HandshakeFailure::Timeout,
-            HandshakeCause::EofEmpty => HandshakeFailure::EofEmpty,
-            HandshakeCause::Eof => HandshakeFailure::Eof,
-            HandshakeCause::Tls { failure, .. } => *failure,
-            HandshakeCause::Io(_) => HandshakeFailure::Io,
-        }
+    pub fn failure(&self) -> HandshakeFailure {
+        self.cause().failure()
     }
 
     /// The server name that the client asked for (SNI, RFC 6066, 3), if it had come so far and asked for a valid one: a DNS
@@ -114,17 +111,27 @@ impl HandshakeError {
 
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.cause.fmt(f)
+        self.explained.fmt(f)
     }
 }
 
 impl Error for HandshakeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.cause.source()
+        Some(&self.explained)
     }
 }
 
 impl HandshakeCause {
+    const fn failure(&self) -> HandshakeFailure {
+        match self {
+            Self::Timeout { .. } => HandshakeFailure::Timeout,
+            Self::EofEmpty => HandshakeFailure::EofEmpty,
+            Self::Eof => HandshakeFailure::Eof,
+            Self::Tls { failure, .. } => *failure,
+            Self::Io(_) => HandshakeFailure::Io,
+        }
+    }
+
     fn new<C>(error: io::Error, wire: &Wire<C>) -> Self {
         let opening = wire.opening();
         // Downcast in two steps, so that an error which is not rustls's stays as it is, with its number.
@@ -143,76 +150,6 @@ impl HandshakeCause {
         }
     }
 }
-
-/// The kinds of [`HandshakeError`]: a closed set, for metrics and the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HandshakeFailure {
-    /// Not complete in time.
-    Timeout,
-    /// The client closed or reset the connection before its first byte.
-    EofEmpty,
-    /// The client went away in the middle: it closed, or said close_notify or user_canceled.
-    Eof,
-    /// What came first is no TLS record: plain HTTP, SSH, a PROXY header, SSL 2.
-    NotTls,
-    /// No version, cipher, group or signature in common; also where it is the client that says so, by the
-    /// alert protocol_version, handshake_failure or insufficient_security.
-    Incompatible,
-    /// No application protocol in common (RFC 7301, 3.2).
-    Alpn,
-    /// The server name is invalid, or there is no certificate for it.
-    Sni,
-    /// The client gave no certificate where one is required.
-    CertMissing,
-    /// The client's certificate, or one of its issuers, is past its end.
-    CertExpired,
-    /// The client's certificate, or one of its issuers, has not begun yet.
-    CertNotYetValid,
-    /// No CA of ours vouches for the client's certificate.
-    CertUnknownCa,
-    /// The client's certificate is not meant for client authentication.
-    CertUsage,
-    /// The client's certificate was revoked. Found by a verifier with revocation lists.
-    CertRevoked,
-    /// The client's certificate is refused for another reason: unreadable, a critical extension nobody
-    /// understands, an algorithm that is not supported, or the client does not hold its key.
-    CertOther,
-    /// No revocation list says anything about the client's certificate, where one must.
-    CrlUnknown,
-    /// The revocation list for the client's certificate is out of date.
-    CrlExpired,
-    /// The certificate is good, and whom it names is not allowed: a verifier said
-    /// [`ApplicationVerificationFailure`](Certificate::ApplicationVerificationFailure).
-    IdentityDenied,
-    /// One side broke the rules of TLS, or the client sent a fatal alert that is not named above, as it does
-    /// when it does not trust our certificate. Which of the two it was is in the error's source.
-    Protocol,
-    /// The stream below failed; a reset after the first byte is found here too.
-    Io,
-}
-
-crate::words::words!(pub HandshakeFailure {
-    Timeout => "timeout",
-    EofEmpty => "eof_empty",
-    Eof => "eof",
-    NotTls => "not_tls",
-    Incompatible => "incompatible",
-    Alpn => "alpn",
-    Sni => "sni",
-    CertMissing => "cert_missing",
-    CertExpired => "cert_expired",
-    CertNotYetValid => "cert_not_yet_valid",
-    CertUnknownCa => "cert_unknown_ca",
-    CertUsage => "cert_usage",
-    CertRevoked => "cert_revoked",
-    CertOther => "cert_other",
-    CrlUnknown => "crl_unknown",
-    CrlExpired => "crl_expired",
-    IdentityDenied => "identity_denied",
-    Protocol => "protocol",
-    Io => "io",
-});
 
 /// What rustls says, as text alone, when a certificate resolver finds nothing for the client.
 const NOT_RESOLVED: &str = "no server certificate chain resolved";

@@ -19,9 +19,9 @@ use super::{
     revocable::{Revocable, Waits},
 };
 use crate::{
-    close::{CloseReason, Ending, RejectReason},
     connection::Connection,
     error::BoxError,
+    outcome::{CloseReason, Outcome, RejectReason},
 };
 
 pin_project! {
@@ -135,8 +135,8 @@ where
 
 /// A service that failed because its stream did does not know whose that was.
 fn told(error: BoxError, watched: Option<&Watched>) -> BoxError {
-    match Ending::of(Err(&*error)) {
-        Ending::Closed(CloseReason::Revoked) => watched.and_then(Watched::revoked).unwrap_or(error),
+    match Outcome::of(Err(&*error)) {
+        Outcome::Closed(CloseReason::Revoked) => watched.and_then(Watched::revoked).unwrap_or(error),
         _ => error,
     }
 }

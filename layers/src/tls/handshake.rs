@@ -25,9 +25,9 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    close::CloseReason,
     connection::{Connection, ConnectionEvent},
     error::BoxError,
+    outcome::CloseReason,
 };
 
 /// How long a client that was sent an alert has to close its side, within the deadline of the handshake. One

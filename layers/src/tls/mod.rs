@@ -110,6 +110,7 @@ mod tickets;
 mod version;
 mod wire;
 
+pub use crate::outcome::HandshakeFailure;
 pub use crate::tls_info::{ClientIdentity, ParseTlsVersionError, TlsVersion};
 pub use builder::TlsBuilder;
 pub use cap::HandshakeCap;
@@ -118,7 +119,7 @@ pub use client::{
     UnknownRevocation,
 };
 pub use config_error::{PemSource, TlsConfigError};
-pub use error::{HandshakeCause, HandshakeError, HandshakeFailure};
+pub use error::{HandshakeCause, HandshakeError};
 pub use expiry::{Expiry, ExpiryKind};
 pub use future::TlsFuture;
 pub use layer::TlsLayer;

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{ClientIdentity, HandshakeFailure, Revoked, live::Live, recipe::Material};
-use crate::{close::CloseReason, error::BoxError};
+use crate::{error::BoxError, outcome::CloseReason};
 
 /// Shared by the future and the stream of a connection, which may be polled by several tasks, and either may outlive the
 /// other. When others are trusted, all of them are woken, and the first to come judges the client again.

@@ -1,7 +1,7 @@
 //! The end of a connection whose client is let in no more.
 
 use super::{ClientIdentity, HandshakeFailure};
-use crate::close::CloseReason;
+use crate::outcome::CloseReason;
 
 /// A client that was let in before is let in no more: its connection has ended, as [`CloseReason::Revoked`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

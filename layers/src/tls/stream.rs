@@ -23,9 +23,9 @@ use super::{
 };
 use crate::{
     address::{LocalAddress, Peer},
-    close::CloseReason,
     connection::{Connection, ConnectionEvent},
     drain::Drain,
+    outcome::{CloseReason, Explained, Outcome},
     tls_info::TlsInfo,
 };
 
@@ -174,9 +174,14 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, CloseReason::TlsTruncated)))
             }
             Err(error) => {
+                let kind = error.kind();
                 // The stream below has seen nothing wrong with this record.
                 if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>) {
                     self.get_ref().on_event(&ConnectionEvent::Ended(CloseReason::Io));
+                    let outcome = Outcome::Closed(CloseReason::Io);
+                    let carried = error.into_inner().expect("it carries an error of rustls");
+                    let explained = Explained::new(outcome, carried);
+                    return Poll::Ready(Err(io::Error::new(kind, explained)));
                 }
                 Poll::Ready(Err(error))
             }

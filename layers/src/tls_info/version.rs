@@ -23,7 +23,7 @@ pub enum TlsVersion {
     V1_3,
 }
 
-crate::words::words!(pub TlsVersion {
+crate::label_enum::label_enum!(pub TlsVersion {
     V1_2 => "TLSv1.2",
     V1_3 => "TLSv1.3",
 });

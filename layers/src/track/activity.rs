@@ -18,7 +18,7 @@ pub enum Activity {
     Working,
 }
 
-crate::words::words!(pub Activity {
+crate::label_enum::label_enum!(pub Activity {
     Handshaking => "handshaking",
     Reading => "reading",
     Writing => "writing",

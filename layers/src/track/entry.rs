@@ -13,7 +13,7 @@ use atomic_waker::AtomicWaker;
 use super::{Activity, TrackedConnection, Tracker};
 use crate::{
     address::Peer,
-    close::CloseReason,
+    outcome::CloseReason,
     tls_info::{TlsInfo, TlsVersion},
 };
 

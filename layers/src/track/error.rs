@@ -1,6 +1,6 @@
 //! The error of the layer.
 
-use crate::close::CloseReason;
+use crate::outcome::CloseReason;
 
 /// Why the future of [`Track`](super::Track) ended before the service was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

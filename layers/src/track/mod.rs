@@ -27,7 +27,7 @@
 //! # Example
 //!
 //! ```
-//! use portcullis_layers::{BoxError, CloseReason, Ending, track::{TrackLayer, Tracked, Tracker}};
+//! use portcullis_layers::{BoxError, CloseReason, Outcome, track::{TrackLayer, Tracked, Tracker}};
 //! use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 //! use tower::{ServiceBuilder, ServiceExt, service_fn};
 //!
@@ -51,7 +51,7 @@
 //! assert!(tracker.end(open[0].id));
 //!
 //! let error = connection.await?.unwrap_err();
-//! assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::Killed));
+//! assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::Killed));
 //! tracker.none_open().await;
 //! # Ok(())
 //! # }

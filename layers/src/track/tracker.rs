@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{TrackedConnection, entry::Entry};
-use crate::{address::Peer, close::CloseReason, drain::Drain};
+use crate::{address::Peer, drain::Drain, outcome::CloseReason};
 
 /// The list of open connections, and the means to end them.
 ///

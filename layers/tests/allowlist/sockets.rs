@@ -11,7 +11,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, Connection, Ending, Peer,
+    BoxError, Connection, Outcome, Peer,
     allowlist::{AllowlistError, AllowlistLayer, Networks},
 };
 use tokio::{
@@ -84,8 +84,8 @@ async fn assert_closed(client: &mut (impl AsyncRead + Unpin)) {
 /// How the connection ended, in the words of the metrics.
 fn ending(result: &Result<(), BoxError>) -> &'static str {
     match result {
-        Ok(()) => Ending::of(Ok(())),
-        Err(error) => Ending::of(Err(&**error)),
+        Ok(()) => Outcome::of(Ok(())),
+        Err(error) => Outcome::of(Err(&**error)),
     }
     .as_str()
 }

@@ -5,7 +5,7 @@
 use std::{io, sync::Arc};
 
 use portcullis_layers::{
-    BoxError, CloseReason, Ending,
+    BoxError, CloseReason, Outcome,
     tls::{
         TlsStream,
         rustls::{
@@ -157,7 +157,7 @@ impl ByHand {
     }
 
     /// What else comes, and why it ended. There was one handshake.
-    async fn end(mut self) -> (Vec<(u8, Vec<u8>)>, Ending) {
+    async fn end(mut self) -> (Vec<(u8, Vec<u8>)>, Outcome) {
         let mut rest = Vec::new();
         while let Ok(record) = self.hear().await {
             rest.push(record);
@@ -166,7 +166,7 @@ impl ByHand {
         let notes = self.notes.lock().unwrap();
         let handshakes = notes.iter().filter(|note| note.starts_with("completed")).count();
         assert_eq!(handshakes, 1, "{notes:?}");
-        (rest, Ending::of(Err(&*error)))
+        (rest, Outcome::of(Err(&*error)))
     }
 }
 
@@ -190,7 +190,7 @@ async fn a_renegotiation_is_declined_and_a_second_one_ends_the_connection() {
     client.send(HANDSHAKE, &hello()).await;
     let (rest, ending) = client.end().await;
     assert!(rest.iter().all(|(content_type, _)| *content_type != HANDSHAKE), "{rest:?}");
-    assert_eq!(ending, Ending::Closed(CloseReason::Io));
+    assert_eq!(ending, Outcome::Closed(CloseReason::Io));
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn a_second_client_hello_on_tls_1_3_ends_the_connection() {
     let (rest, ending) = client.end().await;
     // A fatal alert: unexpected_message (RFC 8446, 4.1.2).
     assert_eq!(rest, [(ALERT, vec![2, 10])]);
-    assert_eq!(ending, Ending::Closed(CloseReason::Io));
+    assert_eq!(ending, Outcome::Closed(CloseReason::Io));
 }
 
 /// KeyUpdate (RFC 8446, 4.6.3), with nothing in between: 32 are one's right, which rustls takes from BoringSSL.
@@ -214,7 +214,7 @@ async fn a_flood_of_key_updates_ends_the_connection() {
         assert!(updates < 100_000, "it goes on for ever");
     }
     let error = soon(served).await.unwrap().unwrap_err();
-    assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::Io));
+    assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::Io));
     let text = format!("{error:?}");
     assert!(text.contains("TooManyKeyUpdateRequests"), "{text}");
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, CloseReason, Connection, Ending, RejectReason,
+    BoxError, CloseReason, Connection, Outcome, RejectReason,
     tls::{HandshakeError, TlsLayer, TlsStream, rustls::version::TLS13},
 };
 use tokio::{
@@ -95,7 +95,7 @@ where
     let _first = stack.ready().await.map_err(|_| ()).unwrap().call(accepted);
     let (mut second, accepted) = duplex(1024);
     let error = stack.ready().await.map_err(|_| ()).unwrap().call(accepted).await.unwrap_err();
-    assert_eq!(Ending::of(Err(&*error)), Ending::Rejected(RejectReason::Overload));
+    assert_eq!(Outcome::of(Err(&*error)), Outcome::Rejected(RejectReason::Overload));
     assert_eq!(second.read(&mut [0; 16]).await.unwrap(), 0);
 }
 
@@ -115,7 +115,7 @@ async fn load_shed_under_ends_the_connection_after_its_handshake() {
     let second = tokio::spawn(stack.ready().await.unwrap().call(accepted));
     let (_, error) = tokio::join!(connect(&config, io), soon(second));
     let error = error.unwrap().unwrap_err();
-    assert_eq!(Ending::of(Err(&*error)), Ending::Rejected(RejectReason::Overload));
+    assert_eq!(Outcome::of(Err(&*error)), Outcome::Rejected(RejectReason::Overload));
 
     stream.shutdown().await.unwrap();
     soon(first).await.unwrap().unwrap();
@@ -131,7 +131,7 @@ async fn timeout_around_bounds_the_handshake_too() {
     let (_silent, accepted) = duplex(1024);
     let started = tokio::time::Instant::now();
     let error = stack.oneshot(accepted).await.unwrap_err();
-    assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::Lifetime));
+    assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::Lifetime));
     assert_eq!(started.elapsed(), Duration::from_secs(3));
 }
 
@@ -150,7 +150,7 @@ async fn timeout_under_begins_after_the_handshake() {
     stream.read_exact(&mut [0; 5]).await.unwrap();
     let began = tokio::time::Instant::now();
     let error = served.await.unwrap().unwrap_err();
-    assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::Lifetime));
+    assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::Lifetime));
     assert_eq!(began.elapsed(), Duration::from_secs(3));
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, Ending, RejectReason,
+    BoxError, Outcome, RejectReason,
     tls::{
         HandshakeCap, HandshakeFailure, TlsBuilder, TlsLayer, TlsStream,
         rustls::{pki_types::UnixTime, time_provider::TimeProvider, version::TLS13},
@@ -95,15 +95,15 @@ impl Greeter {
         stream
     }
 
-    async fn ending(&mut self) -> Ending {
+    async fn ending(&mut self) -> Outcome {
         let result = soon(self.endings.recv()).await.unwrap();
-        Ending::of(result.as_ref().map(drop).map_err(|error| &**error as _))
+        Outcome::of(result.as_ref().map(drop).map_err(|error| &**error as _))
     }
 
     /// Comes, and is turned away for this reason.
     async fn turned_away(&mut self, from: Ipv4Addr, reason: RejectReason) {
         let mut io = self.connect(from).await;
-        assert_eq!(self.ending().await, Ending::Rejected(reason));
+        assert_eq!(self.ending().await, Outcome::Rejected(reason));
         assert_eq!(soon(io.read(&mut [0])).await.unwrap(), 0, "nothing is said");
     }
 }
@@ -145,7 +145,7 @@ async fn one_peer_cannot_take_all_the_handshakes() {
     assert!(silent.iter().all(is_open));
     // There is room for as many as have left.
     drop(silent.pop());
-    while greeter.ending().await != Ending::HandshakeFailed(HandshakeFailure::EofEmpty) {}
+    while greeter.ending().await != Outcome::HandshakeFailed(HandshakeFailure::EofEmpty) {}
     greeter.honest(HERE).await;
 }
 
@@ -157,7 +157,7 @@ async fn all_peers_together_have_so_many_handshakes() {
         greeter.turned_away(from, RejectReason::LimitTotal).await;
     }
     drop(one);
-    assert_eq!(greeter.ending().await, Ending::HandshakeFailed(HandshakeFailure::EofEmpty));
+    assert_eq!(greeter.ending().await, Outcome::HandshakeFailed(HandshakeFailure::EofEmpty));
     greeter.honest(THERE).await;
 }
 
@@ -180,7 +180,7 @@ async fn a_client_that_is_being_told_why_it_failed_still_counts() {
     soon(garbage.read_exact(&mut [0; 7])).await.unwrap();
     greeter.turned_away(HERE, RejectReason::LimitTotal).await;
     // It does not leave; but nobody waits for ever.
-    assert_eq!(greeter.ending().await, Ending::HandshakeFailed(HandshakeFailure::NotTls));
+    assert_eq!(greeter.ending().await, Outcome::HandshakeFailed(HandshakeFailure::NotTls));
     greeter.honest(HERE).await;
     drop(garbage);
 }
@@ -192,10 +192,10 @@ async fn a_handshake_that_took_too_long_makes_room() {
     })
     .await;
     let silent = greeter.connect(HERE).await;
-    assert_eq!(greeter.ending().await, Ending::HandshakeFailed(HandshakeFailure::Timeout));
+    assert_eq!(greeter.ending().await, Outcome::HandshakeFailed(HandshakeFailure::Timeout));
     // Another one that is late was not turned away. (An honest one might be late as well, on a busy machine.)
     let another = greeter.connect(HERE).await;
-    assert_eq!(greeter.ending().await, Ending::HandshakeFailed(HandshakeFailure::Timeout));
+    assert_eq!(greeter.ending().await, Outcome::HandshakeFailed(HandshakeFailure::Timeout));
     drop((silent, another));
 }
 

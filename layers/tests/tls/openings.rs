@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use portcullis_layers::{
-    CloseReason, Ending,
+    CloseReason, Outcome,
     tls::{
         HandshakeCause, HandshakeError, HandshakeFailure, TlsLayer, TlsVersion,
         rustls::{
@@ -62,7 +62,7 @@ async fn what_is_not_tls_gets_an_alert_and_its_name() {
         let (error, answer) = say(&layer, opening).await;
         assert_eq!(error.failure(), HandshakeFailure::NotTls, "{opening:?}");
         assert!(is_fatal_alert(&answer), "{opening:?} got {answer:?}");
-        assert_eq!(Ending::of(Err(&error)), Ending::HandshakeFailed(HandshakeFailure::NotTls));
+        assert_eq!(Outcome::of(Err(&error)), Outcome::HandshakeFailed(HandshakeFailure::NotTls));
     }
 }
 
@@ -241,6 +241,6 @@ async fn an_ending_from_below_is_not_a_failed_handshake() {
     let (client, server) = tcp().await;
     let server = crate::streams::Failing::new(server, || io::Error::other(CloseReason::Killed));
     let error = refused_somehow(&default_layer(), server).await;
-    assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::Killed));
+    assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::Killed));
     drop(client);
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, CloseReason, Ending,
+    BoxError, CloseReason, Outcome,
     tls::{
         ClientAuth, ClientRoots, HandshakeError, HandshakeFailure, Revoked, TlsBuilder, TlsLayer, TlsStream,
         rustls::{ClientConfig, SupportedProtocolVersion, version::TLS13},
@@ -101,15 +101,15 @@ impl Open {
     }
 }
 
-fn reason(error: &BoxError) -> Ending {
-    Ending::of(Err(&**error))
+fn reason(error: &BoxError) -> Outcome {
+    Outcome::of(Err(&**error))
 }
 
 fn serial(pair: &Pair) -> String {
     pair.serial.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-const REVOKED: Ending = Ending::Closed(CloseReason::Revoked);
+const REVOKED: Outcome = Outcome::Closed(CloseReason::Revoked);
 
 #[tokio::test]
 async fn a_connection_ends_when_its_client_is_revoked_and_the_others_go_on() {
@@ -394,7 +394,7 @@ async fn a_connection_that_opens_while_its_client_is_revoked_does_not_stay() {
         assert!(soon(reload).await.unwrap().trust_changed);
         let ending = reason(&soon(served).await.unwrap().unwrap_err());
         assert!(
-            [REVOKED, Ending::HandshakeFailed(HandshakeFailure::CertRevoked)].contains(&ending),
+            [REVOKED, Outcome::HandshakeFailed(HandshakeFailure::CertRevoked)].contains(&ending),
             "{ending}"
         );
         drop(client);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, CloseReason, Connection, Ending,
+    BoxError, CloseReason, Connection, Outcome,
     tls::{TlsStream, rustls::version::TLS13},
     track::{TrackLayer, Tracked, Tracker},
 };
@@ -49,7 +49,7 @@ async fn a_fin_without_close_notify_is_tls_truncated() {
         stream.flush().await.unwrap();
         stream.get_mut().0.shutdown().await.unwrap();
         let error = soon(served).await.unwrap().unwrap_err();
-        assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::TlsTruncated));
+        assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::TlsTruncated));
     }
 }
 
@@ -75,7 +75,7 @@ async fn a_connection_that_was_ended_below_never_looks_like_the_end() {
         for _ in 0..3 {
             let error = soon(stream.read(&mut [0; 8])).await.expect_err("an end that was never sent");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
-            assert_eq!(Ending::of(Err(&error)), Ending::Closed(CloseReason::Killed));
+            assert_eq!(Outcome::of(Err(&error)), Outcome::Closed(CloseReason::Killed));
         }
         let notes = notes.lock().unwrap();
         assert!(notes.contains(&"Ended(Killed)".to_owned()), "{notes:?}");
@@ -109,7 +109,7 @@ async fn what_came_before_a_truncation_is_delivered_first() {
         stream.get_mut().0.shutdown().await.unwrap();
         go.notify_one();
         let error = soon(served).await.unwrap().unwrap_err();
-        assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::TlsTruncated));
+        assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::TlsTruncated));
     }
 }
 

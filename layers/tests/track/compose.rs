@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, CloseReason, Connection, Ending, RejectReason,
+    BoxError, CloseReason, Connection, Outcome, RejectReason,
     track::{TrackLayer, Tracked, Tracker},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -19,8 +19,8 @@ use tower::{
 
 use crate::{echo::Echo, within};
 
-fn ending(error: &BoxError) -> Ending {
-    Ending::of(Err(&**error))
+fn ending(error: &BoxError) -> Outcome {
+    Outcome::of(Err(&**error))
 }
 
 fn is_ready<S: Service<DuplexStream>>(service: &mut S) -> bool {
@@ -60,7 +60,7 @@ async fn what_load_shed_turns_away_leaves_nothing_behind() {
         let (server, mut client) = duplex(1);
         let second = service.ready().await.unwrap().call(server);
         let error = within(second).await.unwrap_err();
-        assert_eq!(ending(&error), Ending::Rejected(RejectReason::Overload));
+        assert_eq!(ending(&error), Outcome::Rejected(RejectReason::Overload));
         assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
         assert_eq!(tracker.len(), 1);
     }
@@ -82,7 +82,7 @@ async fn a_timeout_on_either_side_closes_the_connection() {
     {
         let (server, mut client) = duplex(1);
         let error = service.oneshot(server).await.unwrap_err();
-        assert_eq!(ending(&error), Ending::Closed(CloseReason::Lifetime));
+        assert_eq!(ending(&error), Outcome::Closed(CloseReason::Lifetime));
         assert!(tracker.is_empty());
         assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     }
@@ -138,7 +138,7 @@ async fn it_may_be_there_twice() {
     assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert_eq!((outer.len(), inner.len()), (1, 1));
     inner.end_all(CloseReason::Idle);
-    assert_eq!(ending(&within(future).await.unwrap_err()), Ending::Closed(CloseReason::Idle));
+    assert_eq!(ending(&within(future).await.unwrap_err()), Outcome::Closed(CloseReason::Idle));
     assert!(inner.is_empty());
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis_layers::{
-    BoxError, CloseReason, Ending,
+    BoxError, CloseReason, Outcome,
     track::{Activity, TrackError, TrackLayer, Tracked, Tracker},
 };
 use tokio::{
@@ -24,12 +24,12 @@ async fn read_for_ever<C: portcullis_layers::Connection>(mut stream: Tracked<C>)
     panic!("the client sends nothing");
 }
 
-fn reason_of(error: &(dyn std::error::Error + 'static)) -> Ending {
-    Ending::of(Err(error))
+fn reason_of(error: &(dyn std::error::Error + 'static)) -> Outcome {
+    Outcome::of(Err(error))
 }
 
 fn is_aborted(error: &io::Error, reason: CloseReason) -> bool {
-    error.kind() == io::ErrorKind::ConnectionAborted && reason_of(error) == Ending::Closed(reason)
+    error.kind() == io::ErrorKind::ConnectionAborted && reason_of(error) == Outcome::Closed(reason)
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn ending_by_id_wakes_a_blocked_read_and_the_client_sees_the_close() {
 
     let error = within(served).await.unwrap().unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&TrackError::Ended(CloseReason::Killed)));
-    assert_eq!(reason_of(&*error), Ending::Closed(CloseReason::Killed));
+    assert_eq!(reason_of(&*error), Outcome::Closed(CloseReason::Killed));
     assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
     within(tracker.none_open()).await;
 }
@@ -68,7 +68,7 @@ async fn a_service_that_waits_for_something_else_is_ended_as_well() {
     tokio::task::yield_now().await;
     assert_eq!(tracker.end_all(CloseReason::DrainForced), 1);
     let error = within(served).await.unwrap().unwrap_err();
-    assert_eq!(reason_of(&*error), Ending::Closed(CloseReason::DrainForced));
+    assert_eq!(reason_of(&*error), Outcome::Closed(CloseReason::DrainForced));
     assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
 }
 
@@ -81,7 +81,7 @@ async fn a_connection_that_is_ended_before_its_first_poll_is_never_served() {
     let future = service.call(server);
     assert_eq!(tracker.end_all(CloseReason::Revoked), 1);
     let error = within(future).await.unwrap_err();
-    assert_eq!(reason_of(&*error), Ending::Closed(CloseReason::Revoked));
+    assert_eq!(reason_of(&*error), Outcome::Closed(CloseReason::Revoked));
     assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
 }
 

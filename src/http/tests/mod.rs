@@ -6,7 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 use axum::{Extension, Router, extract::Request, http::StatusCode, routing::get, routing::post};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use portcullis_layers::{BoxError, CloseReason, Connection, Drain, Ending, Peer};
+use portcullis_layers::{BoxError, CloseReason, Connection, Drain, Outcome, Peer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -287,7 +287,7 @@ async fn a_peer_that_sends_no_request_is_idle_after_the_header_timeout() {
             .call(server)
             .await
             .expect_err("it never sent a request");
-        assert_eq!(Ending::of(Err(&*error)), Ending::Closed(CloseReason::Idle), "{error} after {sent:?}");
+        assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::Idle), "{error} after {sent:?}");
         assert_eq!(started.elapsed().as_secs(), 7, "after {sent:?}");
     }
 }
@@ -307,8 +307,8 @@ async fn a_peer_that_leaves_within_a_request_is_told_apart() {
         client.shutdown().await.unwrap();
         let error = HttpLeaf::new(ok()).call(server).await.expect_err("it is no request");
         assert_eq!(
-            Ending::of(Err(&*error)),
-            Ending::Closed(CloseReason::ClientEof),
+            Outcome::of(Err(&*error)),
+            Outcome::Closed(CloseReason::ClientEof),
             "{error} after {sent:?}"
         );
     }

@@ -1,7 +1,7 @@
-//! The words of closed sets, which are the labels of metrics and the words of the log.
+//! Enums whose values are the labels of metrics and the words of the log.
 
-/// Declares the words of an enum once: `ALL` for registering, `as_str` for saying, `Display`.
-macro_rules! words {
+/// Declares the label of each value of an enum once: `ALL` to register them, `as_str`, `Display`.
+macro_rules! label_enum {
     ($vis:vis $type:ty { $($variant:ident => $word:literal),+ $(,)? }) => {
         impl $type {
             /// Every value, in the order of declaration.
@@ -21,4 +21,4 @@ macro_rules! words {
         }
     };
 }
-pub(crate) use words;
+pub(crate) use label_enum;

@@ -1,100 +1,36 @@
 //! Why a connection ended: the one place that classifies errors.
 //!
-//! The words here are the labels of the metrics and the words of the log. They are closed sets: what is
-//! particular to one connection (an address, an error's text) goes to the log only.
+//! It knows no layer. The error of a layer carries its reason ([`RejectReason`], [`HandshakeFailure`], [`CloseReason`])
+//! among its sources. The reasons are the labels of the metrics and the words of the log. They are closed sets: what
+//! concerns one connection only (an address, an error's text) goes to the log only.
+
+#[cfg(feature = "tls")]
+mod explained;
+mod reason;
 
 use std::{error::Error, fmt, io};
 
-use crate::{
-    allowlist::AllowlistError,
-    tls::{HandshakeError, HandshakeFailure},
-    words::words,
-};
+#[cfg(feature = "tls")]
+pub(crate) use explained::Explained;
+pub use reason::{CloseReason, HandshakeFailure, RejectReason};
 
-/// How a connection ended, found by [`Ending::of`].
+/// How a connection ended, found by [`Outcome::of`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Ending {
-    /// It was turned away before anything was served.
+pub enum Outcome {
+    /// It was rejected before anything was served.
     Rejected(RejectReason),
     /// Its TLS handshake failed.
     HandshakeFailed(HandshakeFailure),
-    /// It was served and is over.
+    /// It was served and has finished.
     Closed(CloseReason),
 }
 
-/// Why a connection was turned away.
-///
-/// It is an [`Error`] as well, so that a layer of your own can end a connection with the reason that metrics
-/// and logs shall give: as the error itself, or as the source of a richer one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RejectReason {
-    /// The peer's address is not allowed. Also a peer whose address nobody can say: a bare socket that was reset
-    /// before it was asked for it, for one.
-    Address,
-    /// There are as many connections as there may be.
-    LimitTotal,
-    /// The peer has as many connections as it may have.
-    LimitPeer,
-    /// Connections come faster than they may.
-    Rate,
-    /// The service has no capacity ([`tower::load_shed`]).
-    Overload,
-}
-
-/// Why a connection that was served is over.
-///
-/// It is an [`Error`] as well, so that a service or layer of your own can end a connection with the reason
-/// that metrics and logs shall give: as the error itself, or as the source of a richer one.
-///
-/// ```
-/// use portcullis_layers::{CloseReason, Ending};
-///
-/// // In a leaf of your own: `return Err(CloseReason::Idle.into())`.
-/// let idle: Box<dyn std::error::Error + Send + Sync> = CloseReason::Idle.into();
-/// assert_eq!(Ending::of(Err(&*idle)), Ending::Closed(CloseReason::Idle));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The service ended it, and all was well.
-    Completed,
-    /// The peer said that it was done. All may have been well, or it left in the middle of something and the service
-    /// wanted more ([`UnexpectedEof`](io::ErrorKind::UnexpectedEof)): the stream does not know the difference.
-    ClientEof,
-    /// The peer broke it off (`ECONNRESET`, `EPIPE`, `ECONNABORTED`, `ENOTCONN`). In metrics, only where the
-    /// connection's own stream failed or ended; of a stream of the service's own the same error is
-    /// [`Service`](Self::Service).
-    Reset,
-    /// The peer closed the TCP connection without TLS's close_notify: what came may not be all (RFC 8446, 6.1).
-    TlsTruncated,
-    /// Nothing was sent in either direction for too long.
-    Idle,
-    /// It lasted as long as a connection may ([`tower::timeout`]).
-    Lifetime,
-    /// The peer took no bytes for too long.
-    WriteStall,
-    /// The deadline of a drain ended it.
-    DrainForced,
-    /// An operator ended it.
-    Killed,
-    /// What admitted the peer was taken back.
-    Revoked,
-    /// The service failed, or panicked; also by an error of input or output that was not the connection's, such as
-    /// that of a file, or of an upstream that refused.
-    Service,
-    /// Another error of input or output: an error number of the socket, a stream that takes nothing any more
-    /// ([`WriteZero`](io::ErrorKind::WriteZero)), or a TLS record that was refused after the handshake. As for
-    /// [`Reset`](Self::Reset), the connection's own in metrics.
-    Io,
-}
-
-impl Ending {
+impl Outcome {
     /// Classifies what the future of a connection resolved to, by walking the error's sources.
     ///
     /// `Ok` is [`CloseReason::Completed`]; a layer that watches the stream tells
-    /// [`CloseReason::ClientEof`] apart. An error that nothing here knows is [`CloseReason::Service`].
+    /// [`CloseReason::ClientEof`] apart. An unknown error is [`CloseReason::Service`].
     ///
     /// It sees the error and nothing else: an [`io::Error`] that says no more (a reset, an end that came too early, an
     /// error number) is taken for the connection's, though it may be that of a file or an upstream of the service.
@@ -111,7 +47,7 @@ impl Ending {
         }
     }
 
-    /// As [`Ending::of`], for a connection whose stream is known to have neither failed nor ended: an error of input or
+    /// As [`Outcome::of`], for a connection whose stream is known to have neither failed nor ended: an error of input or
     /// output is then the service's own.
     pub(crate) fn of_a_sound_stream(result: Result<(), &(dyn Error + 'static)>) -> Self {
         match result.map_err(known) {
@@ -132,16 +68,16 @@ impl Ending {
     }
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// What an error says.
+/// What is known of an error.
 enum Known {
     /// How the connection ended.
-    Said(Ending),
+    Said(Outcome),
     /// How some stream failed, perhaps another one.
     Io(CloseReason),
 }
@@ -161,24 +97,27 @@ fn known(error: &(dyn Error + 'static)) -> Option<Known> {
     None
 }
 
-fn said(error: &(dyn Error + 'static)) -> Option<Ending> {
-    if error.is::<AllowlistError>() {
-        return Some(Ending::Rejected(RejectReason::Address));
-    }
-    if let Some(error) = error.downcast_ref::<HandshakeError>() {
-        return Some(Ending::HandshakeFailed(error.failure()));
+fn said(error: &(dyn Error + 'static)) -> Option<Outcome> {
+    #[cfg(feature = "tls")]
+    if let Some(explained) = error.downcast_ref::<Explained>() {
+        return Some(explained.outcome());
     }
     if let Some(reason) = error.downcast_ref::<RejectReason>() {
-        return Some(Ending::Rejected(*reason));
+        return Some(Outcome::Rejected(*reason));
     }
     if let Some(reason) = error.downcast_ref::<CloseReason>() {
-        return Some(Ending::Closed(*reason));
+        return Some(Outcome::Closed(*reason));
     }
+    if let Some(failure) = error.downcast_ref::<HandshakeFailure>() {
+        return Some(Outcome::HandshakeFailed(*failure));
+    }
+    #[cfg(feature = "tower")]
     if error.is::<tower::load_shed::error::Overloaded>() {
-        return Some(Ending::Rejected(RejectReason::Overload));
+        return Some(Outcome::Rejected(RejectReason::Overload));
     }
+    #[cfg(feature = "tower")]
     if error.is::<tower::timeout::error::Elapsed>() {
-        return Some(Ending::Closed(CloseReason::Lifetime));
+        return Some(Outcome::Closed(CloseReason::Lifetime));
     }
     None
 }
@@ -200,40 +139,10 @@ fn known_io(error: &io::Error) -> Option<Known> {
         // What `write_all` says of a stream that takes nothing any more.
         io::ErrorKind::WriteZero => CloseReason::Io,
         _ if error.raw_os_error().is_some() => CloseReason::Io,
-        // The record layer refused what the peer sent after the handshake.
-        _ if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<tokio_rustls::rustls::Error>) => {
-            CloseReason::Io
-        }
         _ => return None,
     };
     Some(Known::Io(reason))
 }
-
-words!(pub RejectReason {
-    Address => "address",
-    LimitTotal => "limit_total",
-    LimitPeer => "limit_peer",
-    Rate => "rate",
-    Overload => "overload",
-});
-
-words!(pub CloseReason {
-    Completed => "completed",
-    ClientEof => "client_eof",
-    Reset => "reset",
-    TlsTruncated => "tls_truncated",
-    Idle => "idle",
-    Lifetime => "lifetime",
-    WriteStall => "write_stall",
-    DrainForced => "drain_forced",
-    Killed => "killed",
-    Revoked => "revoked",
-    Service => "service",
-    Io => "io",
-});
-
-impl Error for RejectReason {}
-impl Error for CloseReason {}
 
 #[cfg(test)]
 mod tests {
@@ -253,7 +162,7 @@ mod tests {
     }
 
     fn ending(error: &(dyn Error + 'static)) -> &'static str {
-        Ending::of(Err(error)).as_str()
+        Outcome::of(Err(error)).as_str()
     }
 
     #[test]
