@@ -33,7 +33,7 @@
 /// # let (near, _far) = tokio::io::duplex(64);
 /// # let stream = Tagged(Proxied { inner: near, client: Peer::from(([192, 0, 2, 7], 80)) }, "tag");
 /// # assert_eq!(stream.peer().to_string(), "192.0.2.7:80");
-/// # assert!(!stream.drain().has_begun());
+/// # assert!(!stream.drain().is_signaled());
 /// ```
 #[macro_export]
 macro_rules! delegate_connection {

@@ -1,22 +1,22 @@
-//! The signal that asks connections to come to an end.
+//! The signal that asks connections to finish.
 
 use std::{
-    future::{Future, pending, poll_fn},
+    future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
     task::Poll,
 };
 
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use crate::close_signal::{CloseSignal, Closed};
 
-/// Says when a connection should come to an end by itself: finish what it is doing, start nothing new.
+/// Signals that a connection should finish by itself: complete what is in flight, start nothing new.
 ///
-/// A leaf that serves requests watches it and stops keep-alive; a leaf whose clients decide when they are
-/// done may ignore it, and is then ended at the deadline of the drain. Cloning is cheap, and every clone
-/// sees the same signal, also one that is made after the drain began.
+/// A service that handles requests watches it and stops keep-alive; a service whose clients decide when they are done may
+/// ignore it, and is then closed at the deadline of the drain. Cloning is cheap, and every clone sees the same signal, also
+/// one that is made after the drain began. Polling takes no lock.
 ///
-/// A connection may belong to several who drain: to a tracker of your own, say, and to the listener that accepted it.
-/// Its signal then comes with the first of theirs; see [`Drain::or`].
+/// A connection may be drained by several: by a tracker of your own, say, and by the listener that accepted it. The first of
+/// their signals counts; see [`Drain::or`].
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
     signal: Signal,
@@ -27,13 +27,13 @@ enum Signal {
     #[default]
     Never,
     // By far the most frequent, and without an allocation.
-    One(CancellationToken),
+    One(Arc<CloseSignal>),
     // The first of these; no two are the same.
-    First(Arc<[CancellationToken]>),
+    First(Arc<[Arc<CloseSignal>]>),
 }
 
 impl Drain {
-    /// A signal that never comes: the connection belongs to nobody who drains.
+    /// A signal that never comes: nothing drains the connection.
     #[must_use]
     pub const fn never() -> Self {
         Self { signal: Signal::Never }
@@ -42,65 +42,67 @@ impl Drain {
     /// A signal that comes with this one or the other, whichever is first.
     ///
     /// This is what a wrapper with a signal of its own returns as [`Connection::drain`](crate::Connection::drain): its
-    /// own, or that of the stream below. It costs nothing where one of the two never comes, or both are the same.
+    /// own, or that of the stream it wraps. It costs nothing where one of the two never comes, or both are the same.
     ///
     /// ```
-    /// use portcullis_layers::{Drain, track::Tracker};
+    /// use std::sync::Arc;
+    /// use portcullis_layers::{CloseReason, CloseSignal, Drain};
     ///
-    /// let (own, listener) = (Tracker::new(), Tracker::new());
-    /// let signal = own.drain().or(listener.drain());
-    /// listener.announce_drain();
-    /// assert!(signal.has_begun());
+    /// let (own, listener) = (Arc::new(CloseSignal::new()), Arc::new(CloseSignal::new()));
+    /// let signal = Drain::from(own).or(Drain::from(listener.clone()));
+    /// listener.fire(CloseReason::Completed);
+    /// assert!(signal.is_signaled());
     /// ```
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        if other.tokens().iter().all(|token| self.tokens().contains(token)) {
+        let more: Vec<_> = other.signals().iter().filter(|signal| !self.has(signal)).collect();
+        if more.is_empty() {
             return self;
         }
-        if self.tokens().iter().all(|token| other.tokens().contains(token)) {
+        if self.signals().iter().all(|signal| other.has(signal)) {
             return other;
         }
-        let more = other.tokens().iter().filter(|token| !self.tokens().contains(token));
-        let tokens = self.tokens().iter().chain(more).cloned().collect();
-        Self { signal: Signal::First(tokens) }
+        let signals = self.signals().iter().chain(more).cloned().collect();
+        Self { signal: Signal::First(signals) }
     }
 
     /// Whether the drain has begun.
     #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.tokens().iter().any(CancellationToken::is_cancelled)
+    pub fn is_signaled(&self) -> bool {
+        self.signals().iter().any(|signal| signal.fired().is_some())
     }
 
     /// Waits until the drain begins; returns at once if it has. Cancel safe.
-    pub async fn begun(&self) {
-        match &self.signal {
-            Signal::Never => pending().await,
-            Signal::One(token) => token.cancelled().await,
-            Signal::First(tokens) => {
-                let mut signals: Vec<Pin<Box<WaitForCancellationFuture<'_>>>> =
-                    tokens.iter().map(|token| Box::pin(token.cancelled())).collect();
-                poll_fn(|cx| {
-                    let begun = signals.iter_mut().any(|signal| signal.as_mut().poll(cx).is_ready());
-                    if begun { Poll::Ready(()) } else { Poll::Pending }
-                })
-                .await;
-            }
-        }
+    pub async fn signaled(&self) {
+        // One needs no list.
+        let (mut first, mut more): (Option<Closed>, Vec<Closed>) = match self.signals() {
+            [] => (None, Vec::new()),
+            [first, more @ ..] => (Some(first.wait()), more.iter().map(CloseSignal::wait).collect()),
+        };
+        poll_fn(|cx| {
+            let fired = first.iter_mut().chain(&mut more).any(|closed| Pin::new(closed).poll(cx).is_ready());
+            if fired { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
-    fn tokens(&self) -> &[CancellationToken] {
+    fn has(&self, signal: &Arc<CloseSignal>) -> bool {
+        self.signals().iter().any(|one| Arc::ptr_eq(one, signal))
+    }
+
+    fn signals(&self) -> &[Arc<CloseSignal>] {
         match &self.signal {
             Signal::Never => &[],
-            Signal::One(token) => std::slice::from_ref(token),
-            Signal::First(tokens) => tokens,
+            Signal::One(signal) => std::slice::from_ref(signal),
+            Signal::First(signals) => signals,
         }
     }
 }
 
-/// A drain that begins when the token is cancelled.
-impl From<CancellationToken> for Drain {
-    fn from(token: CancellationToken) -> Self {
-        Self { signal: Signal::One(token) }
+/// A drain that begins when the signal is fired, whatever the reason.
+impl From<Arc<CloseSignal>> for Drain {
+    fn from(signal: Arc<CloseSignal>) -> Self {
+        Self { signal: Signal::One(signal) }
     }
 }
 
@@ -109,9 +111,10 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
+    use crate::outcome::CloseReason;
 
-    fn signals<const N: usize>() -> ([CancellationToken; N], [Drain; N]) {
-        let tokens = std::array::from_fn(|_| CancellationToken::new());
+    fn signals<const N: usize>() -> ([Arc<CloseSignal>; N], [Drain; N]) {
+        let tokens = std::array::from_fn(|_| Arc::new(CloseSignal::new()));
         let drains = tokens.clone().map(Drain::from);
         (tokens, drains)
     }
@@ -122,20 +125,20 @@ mod tests {
 
     #[test]
     fn one_that_never_comes_never_comes() {
-        assert!(!Drain::never().has_begun());
-        assert!(!Drain::default().has_begun());
-        assert!(is_pending(Drain::never().begun()));
-        assert!(is_pending(Drain::never().or(Drain::never()).begun()));
+        assert!(!Drain::never().is_signaled());
+        assert!(!Drain::default().is_signaled());
+        assert!(is_pending(Drain::never().signaled()));
+        assert!(is_pending(Drain::never().or(Drain::never()).signaled()));
     }
 
     #[test]
     fn every_clone_sees_it_also_one_that_is_made_later() {
         let ([token], [drain]) = signals();
         let before = drain.clone();
-        assert!(!before.has_begun() && is_pending(before.begun()));
-        token.cancel();
+        assert!(!before.is_signaled() && is_pending(before.signaled()));
+        token.fire(CloseReason::Completed);
         for drain in [&before, &drain.clone()] {
-            assert!(drain.has_begun() && !is_pending(drain.begun()));
+            assert!(drain.is_signaled() && !is_pending(drain.signaled()));
         }
     }
 
@@ -144,15 +147,15 @@ mod tests {
         for first in 0..3 {
             let (tokens, [a, b, c]) = signals();
             let drain = a.or(b).or(c);
-            assert!(!drain.has_begun());
+            assert!(!drain.is_signaled());
             let waits = tokio::spawn({
                 let drain = drain.clone();
-                async move { drain.begun().await }
+                async move { drain.signaled().await }
             });
             tokio::task::yield_now().await;
-            tokens[first].cancel();
+            tokens[first].fire(CloseReason::Completed);
             tokio::time::timeout(std::time::Duration::from_secs(10), waits).await.unwrap().unwrap();
-            assert!(drain.has_begun());
+            assert!(drain.is_signaled());
         }
     }
 
@@ -163,7 +166,7 @@ mod tests {
             assert!(matches!(one.signal, Signal::One(_)));
         }
         let both = a.clone().or(b);
-        assert_eq!(both.clone().or(a.clone()).tokens().len(), 2);
-        assert_eq!(a.or(both).tokens().len(), 2);
+        assert_eq!(both.clone().or(a.clone()).signals().len(), 2);
+        assert_eq!(a.or(both).signals().len(), 2);
     }
 }

@@ -1,6 +1,6 @@
 //! Tower layers for raw streams: what happens to one connection before it reaches your service.
 //!
-//! A layer's service is a [`tower::Service`]`<C, Response = ()>` for every [`Connection`] `C`: a TCP or Unix stream, or what
+//! A layer's service is a [`Service`](tower_service::Service)`<C, Response = ()>` for every [`Connection`] `C`: a TCP or Unix stream, or what
 //! a layer below made of one. **The future of `call` is the whole life of the connection**: it resolves when the connection is
 //! over, and dropping it ends the connection. The layers know of no listener, process or signal, and work in anybody's
 //! accept loop; the crate `portcullis` brings one whose listening socket outlives its process.
@@ -47,7 +47,7 @@
 //! let mut greeting = String::new();
 //! client.read_to_string(&mut greeting).await?;
 //! assert!(greeting.starts_with("hello, 127.0.0.1:"));
-//! tracker.none_open().await;
+//! tracker.wait_idle().await;
 //! # Ok(())
 //! # }
 //! ```
@@ -57,21 +57,28 @@
 //! Unix only, and tried on Linux.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod address;
+#[cfg(feature = "allowlist")]
 pub mod allowlist;
+mod close_signal;
 mod connection;
 mod delegate;
 mod drain;
 mod error;
 mod label_enum;
+#[cfg(feature = "metrics")]
 pub mod metrics;
 mod outcome;
+#[cfg(feature = "tls")]
 pub mod tls;
 mod tls_info;
+#[cfg(feature = "track")]
 pub mod track;
 
 pub use address::{LocalAddress, Peer, UnixPeer};
+pub use close_signal::{CloseSignal, Closed};
 pub use connection::{Connection, ConnectionEvent};
 pub use drain::Drain;
 pub use error::{BoxError, ErrorChain};

@@ -20,7 +20,7 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
     metrics.drain_begun();
     shared.with_roster(|roster| roster.freeze(true));
     // Announced before the listeners stop, so that no connection starts something new in between.
-    shared.tracker.announce_drain();
+    shared.tracker.start_drain();
     shared.phase.send_replace(Phase::Draining);
     fault_point!(Draining);
     let (connections, deadline) = (shared.open.connections(), settings.drain_timeout);

@@ -186,14 +186,14 @@ impl Shared {
     /// Waits until every connection that is drained is over; also those whose stream was moved elsewhere.
     pub(super) async fn connections_over(&self) {
         self.open.over().await;
-        self.tracker.none_open().await;
+        self.tracker.wait_idle().await;
     }
 
     /// Ends every connection that is drained, and says how many there were.
     pub(super) fn force_connections(&self) -> usize {
         // A stream that its service moved elsewhere is tracked and has no task; one that is not tracked has only that.
         let open = self.open.connections().max(self.tracker.len());
-        self.tracker.end_all(CloseReason::DrainForced);
+        self.tracker.close_all(CloseReason::DrainForced);
         self.open.force();
         open
     }
@@ -259,7 +259,7 @@ impl Shared {
     /// The task that decides what happens has panicked: the program shall not go on without it.
     pub(super) fn end_by_a_panic(&self) {
         self.drain_requested.cancel();
-        self.tracker.announce_drain();
+        self.tracker.start_drain();
         self.phase.send_replace(Phase::Draining);
         self.end(End::Panicked);
     }

@@ -85,7 +85,7 @@ pub(super) async fn read<C: Connection>(
 ) -> Result<Option<(Version, Preface)>, HttpError> {
     let started = Instant::now();
     let newcomer_no_more = async {
-        drain.begun().await;
+        drain.signaled().await;
         time::sleep_until(started + NEWCOMER).await;
     };
     let mut preface = Preface::new();

@@ -69,12 +69,12 @@ impl Protocols {
             Version::Http1 => {
                 let mut http1 = self.http1.clone();
                 // Says `connection: close` in the first answer already, if it is to be the last.
-                http1.keep_alive(!drain.has_begun());
+                http1.keep_alive(!drain.is_signaled());
                 let mut http = pin!(http1.serve_connection(stream, service).with_upgrades());
                 tokio::select! {
                     biased;
                     served = http.as_mut() => served,
-                    () = drain.begun() => {
+                    () = drain.signaled() => {
                         http.as_mut().graceful_shutdown();
                         http.await
                     }
@@ -85,7 +85,7 @@ impl Protocols {
                 tokio::select! {
                     biased;
                     served = http.as_mut() => served,
-                    () = drain.begun() => {
+                    () = drain.signaled() => {
                         http.as_mut().graceful_shutdown();
                         http.await
                     }

@@ -28,7 +28,7 @@ async fn panics_at_nought<C: Connection>(mut connection: C) -> io::Result<()> {
 }
 
 async fn none_open(tracker: &Tracker) {
-    timeout(SOON, tracker.none_open()).await.expect("no connection is open");
+    timeout(SOON, tracker.wait_idle()).await.expect("no connection is open");
 }
 
 #[tokio::test]

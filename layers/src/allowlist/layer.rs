@@ -1,7 +1,7 @@
 //! The layer that puts an [`Allowlist`] around a service.
 
 use ipnet::IpNet;
-use tower::Layer;
+use tower_layer::Layer;
 
 use super::{Allowlist, Networks};
 
@@ -13,7 +13,7 @@ use super::{Allowlist, Networks};
 /// - [`Peer::Unknown`](crate::Peer::Unknown) is always denied; so is a bare socket that was reset before it was asked
 ///   for its peer.
 ///
-/// Place it close to the socket, before TLS in a [`ServiceBuilder`](tower::ServiceBuilder), so that no
+/// Place it close to the socket, before TLS in a `ServiceBuilder`, so that no
 /// handshake is spent on a peer that is denied.
 /// Clones, and the services made by this layer, share one set of networks.
 ///

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use tower::Service;
+use tower_service::Service;
 
 use super::{Networks, ResponseFuture};
 use crate::{address::Peer, connection::Connection, error::BoxError};

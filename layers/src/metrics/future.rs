@@ -55,7 +55,7 @@ impl Drop for Witness {
         self.life.over_unless_said(|| {
             Outcome::Closed(if self.in_poll {
                 CloseReason::Service
-            } else if self.drain.has_begun() {
+            } else if self.drain.is_signaled() {
                 CloseReason::DrainForced
             } else {
                 CloseReason::Killed

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tower::Layer;
+use tower_layer::Layer;
 
 use super::{Metrics, series::Series};
 

@@ -47,7 +47,7 @@
 //! **Above TLS** it counts what reaches it. Rejections and failed handshakes below it are unknown to it; a
 //! handshake is counted when the connection arrives, without its duration; bytes are those of the plain text.
 //!
-//! A layer around it that drops its future (a [`tower::timeout`], or a [`TrackLayer`](crate::track::TrackLayer) whose
+//! A layer around it that drops its future (a `tower::timeout`, or a [`TrackLayer`](crate::track::TrackLayer) whose
 //! connection is ended) leaves it no reason to count but `killed`; inside of it, the same timeout is `lifetime`, and what
 //! the tracker ends has its reason. So metrics go outside of them.
 //!

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tower::Service;
+use tower_service::Service;
 
 use super::{Metered, ResponseFuture, life::Life, series::Series};
 use crate::{connection::Connection, error::BoxError};

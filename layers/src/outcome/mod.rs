@@ -49,6 +49,7 @@ impl Outcome {
 
     /// As [`Outcome::of`], for a connection whose stream is known to have neither failed nor ended: an error of input or
     /// output is then the service's own.
+    #[cfg(feature = "metrics")]
     pub(crate) fn of_a_sound_stream(result: Result<(), &(dyn Error + 'static)>) -> Self {
         match result.map_err(known) {
             Ok(()) => Self::Closed(CloseReason::Completed),

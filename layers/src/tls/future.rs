@@ -9,7 +9,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tower::Service;
+use tower_service::Service;
 
 use super::{
     TlsLayer, TlsStream,

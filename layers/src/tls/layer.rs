@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_rustls::rustls::ServerConfig;
-use tower::Layer;
+use tower_layer::Layer;
 
 use super::{
     Expiry, FileStamps, HandshakeCap, Reloaded, TicketKeys, Tls, TlsBuilder, TlsConfigError, cap::Handshakes,

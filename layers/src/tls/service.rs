@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tower::Service;
+use tower_service::Service;
 
 use super::{TlsFuture, TlsLayer, TlsStream};
 use crate::{connection::Connection, error::BoxError};

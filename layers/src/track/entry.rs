@@ -8,12 +8,10 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use atomic_waker::AtomicWaker;
-
 use super::{Activity, TrackedConnection, Tracker};
 use crate::{
     address::Peer,
-    outcome::CloseReason,
+    close_signal::CloseSignal,
     tls_info::{TlsInfo, TlsVersion},
 };
 
@@ -30,16 +28,10 @@ pub(super) struct Entry {
     read: AtomicU64,
     written: AtomicU64,
     activity: AtomicU8,
-    // `OPEN`, or one more than the index of the reason in `CloseReason::ALL`. Set once.
-    ended: AtomicU8,
-    /// Whoever polls the future of the connection, a read, and a write (or a flush, or a shutdown). They may be three tasks.
-    pub(super) future: AtomicWaker,
-    pub(super) reader: AtomicWaker,
-    pub(super) writer: AtomicWaker,
+    /// Closes it from outside. The tasks that poll its future, a read, and a write (or a flush, or a shutdown) wait for it.
+    pub(super) close: CloseSignal,
     tracker: Tracker,
 }
-
-const OPEN: u8 = 0;
 
 /// What TLS has agreed on.
 struct Secured {
@@ -60,40 +52,13 @@ impl Entry {
             read: AtomicU64::new(0),
             written: AtomicU64::new(0),
             activity: AtomicU8::new(Activity::Working as u8),
-            ended: AtomicU8::new(OPEN),
-            future: AtomicWaker::new(),
-            reader: AtomicWaker::new(),
-            writer: AtomicWaker::new(),
+            close: CloseSignal::new(),
             tracker,
         }
     }
 
     pub(super) const fn tracker(&self) -> &Tracker {
         &self.tracker
-    }
-
-    /// Why the connection has to end, if it has to.
-    ///
-    /// Whoever finds `None` and goes to sleep registers a waker first and then asks again. Otherwise
-    /// [`Entry::end`] could come between the question and the registration, find nobody to wake, and the sleeper
-    /// would sleep until the peer says something.
-    pub(super) fn ended(&self) -> Option<CloseReason> {
-        match self.ended.load(Ordering::Acquire) {
-            OPEN => None,
-            code => CloseReason::ALL.get(usize::from(code) - 1).copied(),
-        }
-    }
-
-    /// Ends the connection, and wakes everybody who waits for it. The first reason stands; `false` if there was one.
-    pub(super) fn end(&self, reason: CloseReason) -> bool {
-        let code = reason as u8 + 1;
-        let first = self.ended.compare_exchange(OPEN, code, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        if first {
-            self.future.wake();
-            self.reader.wake();
-            self.writer.wake();
-        }
-        first
     }
 
     /// A handshake is complete. Where there is TLS within TLS, the first one to complete stands: it is the outer one.

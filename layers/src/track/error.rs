@@ -6,8 +6,8 @@ use crate::outcome::CloseReason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrackError {
-    /// Somebody ended the connection: [`Tracker::end`](super::Tracker::end) or
-    /// [`Tracker::end_all`](super::Tracker::end_all). The reason is the error's source.
-    #[error("the connection was ended from outside")]
-    Ended(#[source] CloseReason),
+    /// The connection was closed by [`Tracker::close`](super::Tracker::close) or
+    /// [`Tracker::close_all`](super::Tracker::close_all). The reason is the error's source.
+    #[error("the connection was closed from outside")]
+    Closed(#[source] CloseReason),
 }

@@ -3,22 +3,21 @@
 use std::{
     fmt,
     future::Future,
-    ops::Deref,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use pin_project_lite::pin_project;
 
 use super::{TrackError, entry::Entry};
-use crate::error::BoxError;
+use crate::{close_signal::Waiter, error::BoxError};
 
 pin_project! {
-    /// The future of [`Track`](super::Track): the inner service's, until somebody ends the connection.
+    /// The future of [`Track`](super::Track): the inner service's, until the connection is closed from outside.
     ///
-    /// Then the inner future is dropped, and this one resolves to [`TrackError::Ended`]. Dropping
-    /// it ends the connection too, except for a stream that was moved elsewhere.
+    /// Then the inner future is dropped, and this one resolves to [`TrackError::Closed`]. Dropping
+    /// it closes the connection too, except for a stream that was moved elsewhere.
     ///
     /// # Panics
     ///
@@ -33,7 +32,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         // In the order in which they are dropped: the socket is closed before the connection counts as closed.
-        Open { #[pin] inner: F, entry: Watched },
+        Open { #[pin] inner: F, watched: Watched },
         // What the inner future held is gone, also where this one is kept for a while.
         Over,
     }
@@ -41,27 +40,22 @@ pin_project! {
 
 impl<F> ResponseFuture<F> {
     pub(super) const fn new(inner: F, entry: Arc<Entry>) -> Self {
-        Self { state: State::Open { inner, entry: Watched(entry) } }
+        Self { state: State::Open { inner, watched: Watched { entry, waiter: Waiter::new() } } }
     }
 }
 
 /// The entry, as long as the future waits for what becomes of it.
 ///
 /// A stream that was moved elsewhere keeps the entry; it must not keep the waker in it too, which holds the memory of a
-/// task that is over.
-struct Watched(Arc<Entry>);
-
-impl Deref for Watched {
-    type Target = Entry;
-
-    fn deref(&self) -> &Entry {
-        &self.0
-    }
+/// task that has finished.
+struct Watched {
+    entry: Arc<Entry>,
+    waiter: Waiter,
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.0.future.take();
+        self.entry.close.forget(&mut self.waiter);
     }
 }
 
@@ -74,20 +68,17 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
-        let StateProj::Open { inner, entry } = state.as_mut().project() else {
+        let StateProj::Open { inner, watched } = state.as_mut().project() else {
             panic!("the future of a tracked connection was polled after it had resolved");
         };
-        let result = if let Some(reason) = entry.ended() {
-            Err(TrackError::Ended(reason).into())
+        let Watched { entry, waiter } = watched;
+        let result = if let Some(reason) = entry.close.fired() {
+            Err(TrackError::Closed(reason).into())
         } else if let Poll::Ready(result) = inner.poll(cx) {
             result.map_err(Into::into)
         } else {
-            // Registered first, then looked again: see `Entry::ended`.
-            entry.future.register(cx.waker());
-            match entry.ended() {
-                Some(reason) => Err(TrackError::Ended(reason).into()),
-                None => return Poll::Pending,
-            }
+            let reason = ready!(entry.close.poll(waiter, cx));
+            Err(TrackError::Closed(reason).into())
         };
         state.set(State::Over);
         Poll::Ready(result)
@@ -98,7 +89,7 @@ impl<F> fmt::Debug for ResponseFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("ResponseFuture");
         match &self.state {
-            State::Open { entry, .. } => debug.field("id", &entry.id),
+            State::Open { watched, .. } => debug.field("id", &watched.entry.id),
             State::Over => debug.field("resolved", &true),
         };
         debug.finish_non_exhaustive()

@@ -48,11 +48,11 @@
 //! // An operator looks, and ends it.
 //! let open = tracker.connections();
 //! assert_eq!(open[0].listener.as_deref(), Some("echo"));
-//! assert!(tracker.end(open[0].id));
+//! assert!(tracker.close(open[0].id));
 //!
 //! let error = connection.await?.unwrap_err();
 //! assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::Killed));
-//! tracker.none_open().await;
+//! tracker.wait_idle().await;
 //! # Ok(())
 //! # }
 //! ```

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tower::Service;
+use tower_service::Service;
 
 use super::{ResponseFuture, Tracked, Tracker};
 use crate::{connection::Connection, error::BoxError};
@@ -13,7 +13,7 @@ use crate::{connection::Connection, error::BoxError};
 /// Calls the inner service with a [`Tracked`] stream. Made by [`TrackLayer`](super::TrackLayer).
 ///
 /// The connection is entered into the list in `call`, before the inner service is called: whoever accepted
-/// it and called the service can rely on [`Tracker::none_open`] from then on.
+/// it and called the service can rely on [`Tracker::wait_idle`] from then on.
 #[derive(Clone, Debug)]
 pub struct Track<S> {
     inner: S,
@@ -44,8 +44,8 @@ where
     fn call(&mut self, connection: C) -> Self::Future {
         let entry = self.tracker.opened(self.listener.clone(), connection.peer());
         // Above TLS the handshake is over, and nobody will tell of it.
-        if let Some(session) = connection.tls() {
-            entry.secured(&session);
+        if let Some(tls) = connection.tls() {
+            entry.secured(tls);
         }
         let stream = Tracked::new(connection, Arc::clone(&entry));
         ResponseFuture::new(self.inner.call(stream), entry)

@@ -11,27 +11,28 @@ use std::{
     task::{Context, Poll},
 };
 
-use atomic_waker::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Activity, entry::Entry};
 use crate::{
     address::Peer,
+    close_signal::Waiter,
     connection::{Connection, ConnectionEvent},
     delegate_connection,
     drain::Drain,
+    outcome::CloseReason,
 };
 
 /// A stream whose connection is in the list of a [`Tracker`](super::Tracker) for as long as the stream exists.
 ///
-/// Once somebody has ended the connection, every read, write, flush and shutdown fails with an
+/// Once the connection was closed from outside, every read, write, flush and shutdown fails with an
 /// [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries the
-/// [`CloseReason`](crate::CloseReason), and whoever waits in one is woken. All that is left to do is to drop it; a TLS session
+/// [`CloseReason`](crate::CloseReason), and a task that waits in one is woken. All that is left to do is to drop it; a TLS session
 /// above it still says close_notify then.
 pub struct Tracked<C> {
     // Declared before the entry: the socket is closed before the connection counts as closed.
     inner: C,
-    entry: Arc<Entry>,
+    guard: Guard,
     // Counted here and copied into the entry, which costs no more than a store.
     read: u64,
     written: u64,
@@ -42,11 +43,32 @@ pub struct Tracked<C> {
     closing: AtomicBool,
 }
 
+/// The entry, and the tasks that wait in a read and in a write (or a flush, or a shutdown). They may be two.
+struct Guard {
+    entry: Arc<Entry>,
+    reader: Waiter,
+    writer: Waiter,
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Read,
+    Write,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Self { entry, reader, writer } = self;
+        entry.close.forget(reader);
+        entry.close.forget(writer);
+    }
+}
+
 impl<C> Tracked<C> {
     pub(super) const fn new(inner: C, entry: Arc<Entry>) -> Self {
         Self {
             inner,
-            entry,
+            guard: Guard { entry, reader: Waiter::new(), writer: Waiter::new() },
             read: 0,
             written: 0,
             read_waits: false,
@@ -58,13 +80,13 @@ impl<C> Tracked<C> {
     /// The number of the connection in the list.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.entry.id
+        self.guard.entry.id
     }
 
     /// The name of the listener that the connection came from, if the layer was given one.
     #[must_use]
     pub fn listener(&self) -> Option<&str> {
-        self.entry.listener.as_deref()
+        self.guard.entry.listener.as_deref()
     }
 
     /// The stream below.
@@ -99,13 +121,13 @@ impl<C> Tracked<C> {
     fn note_written(&mut self, result: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(count)) = result {
             self.written += *count as u64;
-            self.entry.set_written(self.written);
+            self.guard.entry.set_written(self.written);
         }
         self.note_write(result);
     }
 
     fn publish_activity(&self) {
-        self.entry.streaming(match (self.write_waits, self.read_waits) {
+        self.guard.entry.streaming(match (self.write_waits, self.read_waits) {
             // A service that waits for both is held up by the peer that does not take.
             (true, _) => Activity::Writing,
             (false, true) => Activity::Reading,
@@ -115,10 +137,13 @@ impl<C> Tracked<C> {
 }
 
 impl<C: Connection> Tracked<C> {
-    /// An error, if somebody has ended the connection. The streams below are told: they see nothing but that nobody
+    /// An error, if the connection was closed from outside. The streams below are told: they see nothing but that nobody
     /// asks them any more.
     fn still_open(&self) -> io::Result<()> {
-        let Some(reason) = self.entry.ended() else { return Ok(()) };
+        self.guard.entry.close.fired().map_or(Ok(()), |reason| self.closed(reason))
+    }
+
+    fn closed(&self, reason: CloseReason) -> io::Result<()> {
         if self.closing.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -126,17 +151,22 @@ impl<C: Connection> Tracked<C> {
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
     }
 
-    /// What to return where the stream below returned `result`: if it waits, whoever ends the connection wakes it.
-    fn or_ended<T>(
-        &self,
+    /// What to return where the stream below returned `result`: if it waits, closing the connection wakes the task.
+    fn or_closed<T>(
+        &mut self,
         result: Poll<io::Result<T>>,
-        waker: &AtomicWaker,
+        direction: Direction,
         cx: &Context<'_>,
     ) -> Poll<io::Result<T>> {
         if result.is_pending() {
-            // Registered first, then looked again: see `Entry::ended`.
-            waker.register(cx.waker());
-            self.still_open()?;
+            let Guard { entry, reader, writer } = &mut self.guard;
+            let waiter = match direction {
+                Direction::Read => reader,
+                Direction::Write => writer,
+            };
+            if let Poll::Ready(reason) = entry.close.poll(waiter, cx) {
+                self.closed(reason)?;
+            }
         }
         result
     }
@@ -150,9 +180,9 @@ impl<C: Connection> AsyncRead for Tracked<C> {
         let before = buf.filled().len();
         let result = Pin::new(&mut this.inner).poll_read(cx, buf);
         this.read += (buf.filled().len() - before) as u64;
-        this.entry.set_read(this.read);
+        this.guard.entry.set_read(this.read);
         this.note_read(&result);
-        this.or_ended(result, &this.entry.reader, cx)
+        this.or_closed(result, Direction::Read, cx)
     }
 }
 
@@ -165,7 +195,7 @@ impl<C: Connection> AsyncWrite for Tracked<C> {
         this.still_open()?;
         let result = Pin::new(&mut this.inner).poll_write(cx, buf);
         this.note_written(&result);
-        this.or_ended(result, &this.entry.writer, cx)
+        this.or_closed(result, Direction::Write, cx)
     }
 
     fn poll_write_vectored(
@@ -177,7 +207,7 @@ impl<C: Connection> AsyncWrite for Tracked<C> {
         this.still_open()?;
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
         this.note_written(&result);
-        this.or_ended(result, &this.entry.writer, cx)
+        this.or_closed(result, Direction::Write, cx)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -185,7 +215,7 @@ impl<C: Connection> AsyncWrite for Tracked<C> {
         this.still_open()?;
         let result = Pin::new(&mut this.inner).poll_flush(cx);
         this.note_write(&result);
-        this.or_ended(result, &this.entry.writer, cx)
+        this.or_closed(result, Direction::Write, cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -193,7 +223,7 @@ impl<C: Connection> AsyncWrite for Tracked<C> {
         this.still_open()?;
         let result = Pin::new(&mut this.inner).poll_shutdown(cx);
         this.note_write(&result);
-        this.or_ended(result, &this.entry.writer, cx)
+        this.or_closed(result, Direction::Write, cx)
     }
 }
 
@@ -203,20 +233,20 @@ impl<C: Connection> Connection for Tracked<C> {
 
     /// As it was when the connection was opened; the stream below is not asked again.
     fn peer(&self) -> Peer {
-        self.entry.peer
+        self.guard.entry.peer
     }
 
     /// The tracker's signal, or that of the stream below, whichever is first.
     fn drain(&self) -> Drain {
-        self.entry.tracker().drain().or(self.inner.drain())
+        self.guard.entry.tracker().drain().or(self.inner.drain())
     }
 
     fn on_event(&self, event: &ConnectionEvent<'_>) {
         match event {
-            ConnectionEvent::HandshakeStarted => self.entry.set_activity(Activity::Handshaking),
+            ConnectionEvent::HandshakeStarted => self.guard.entry.set_activity(Activity::Handshaking),
             ConnectionEvent::HandshakeCompleted { tls, .. } => {
-                self.entry.set_activity(Activity::Working);
-                self.entry.secured(tls);
+                self.guard.entry.set_activity(Activity::Working);
+                self.guard.entry.secured(tls);
             }
             ConnectionEvent::Closing => self.closing.store(true, Ordering::Relaxed),
             ConnectionEvent::PeerDone | ConnectionEvent::Ended(_) => {}
@@ -229,7 +259,7 @@ impl<C: fmt::Debug> fmt::Debug for Tracked<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracked")
             .field("io", &self.inner)
-            .field("id", &self.entry.id)
+            .field("id", &self.guard.entry.id)
             .field("read", &self.read)
             .field("written", &self.written)
             .finish_non_exhaustive()

@@ -10,30 +10,29 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use super::{TrackedConnection, entry::Entry};
-use crate::{address::Peer, drain::Drain, outcome::CloseReason};
+use crate::{address::Peer, close_signal::CloseSignal, drain::Drain, outcome::CloseReason};
 
-/// The list of open connections, and the means to end them.
+/// The list of open connections, and the means to close them.
 ///
 /// Give a clone to each [`TrackLayer`](super::TrackLayer) and keep one. All clones are the same list; several
 /// listeners may share it, and several stacks.
 ///
-/// A graceful end, as an accept loop does it:
+/// A graceful shutdown, as an accept loop does it:
 ///
 /// ```
 /// use std::time::Duration;
 /// use portcullis_layers::{CloseReason, track::Tracker};
 ///
 /// async fn drain(tracker: &Tracker, patience: Duration) -> usize {
-///     tracker.announce_drain();
-///     if tokio::time::timeout(patience, tracker.none_open()).await.is_ok() {
+///     tracker.start_drain();
+///     if tokio::time::timeout(patience, tracker.wait_idle()).await.is_ok() {
 ///         return 0;
 ///     }
-///     let ended = tracker.end_all(CloseReason::DrainForced);
-///     tracker.none_open().await;
-///     ended
+///     let closed = tracker.close_all(CloseReason::DrainForced);
+///     tracker.wait_idle().await;
+///     closed
 /// }
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() { assert_eq!(drain(&Tracker::new(), Duration::ZERO).await, 0); }
@@ -48,8 +47,8 @@ struct Shared {
     // Weak, so that an entry ends with its connection. Locked to open, to close and to look; not to read or write.
     open: Mutex<BTreeMap<u64, Weak<Entry>>>,
     last_id: AtomicU64,
-    none_open: Notify,
-    drain: CancellationToken,
+    idle: Notify,
+    drain: Arc<CloseSignal>,
 }
 
 impl Tracker {
@@ -79,37 +78,37 @@ impl Tracker {
         self.entries().iter().map(|entry| entry.snapshot()).collect()
     }
 
-    /// Ends the connection with this id, for the reason [`CloseReason::Killed`].
+    /// Closes the connection with this id, for the reason [`CloseReason::Killed`].
     ///
     /// Returns at once; the connection is gone a moment later. What happens to it is what
-    /// [`end_all`](Self::end_all) says. `false` if no connection with this id is open, or it was ended already.
-    pub fn end(&self, id: u64) -> bool {
+    /// [`close_all`](Self::close_all) says. `false` if no connection with this id is open, or it was closed already.
+    pub fn close(&self, id: u64) -> bool {
         let entry = self.open_connections().get(&id).and_then(Weak::upgrade);
-        entry.is_some_and(|entry| entry.end(CloseReason::Killed))
+        entry.is_some_and(|entry| entry.close.fire(CloseReason::Killed))
     }
 
-    /// Ends the connections that are open now, and says how many that were. Those that were ended before keep their reason.
+    /// Closes the connections that are open now, and returns how many that were. Those that were closed before keep their reason.
     ///
     /// Returns at once. Of each connection, the future of `call` is woken, drops what it
-    /// holds and resolves to [`TrackError::Ended`](super::TrackError::Ended); if the stream was moved to another
+    /// holds and resolves to [`TrackError::Closed`](super::TrackError::Closed); if the stream was moved to another
     /// task, its reads and writes fail, also those that wait, with an
     /// [`io::Error`](std::io::Error) of the kind `ConnectionAborted` that carries the reason. The peer sees
-    /// that the connection is closed when its stream is dropped. To wait for that, use [`none_open`](Self::none_open).
-    pub fn end_all(&self, reason: CloseReason) -> usize {
+    /// that the connection is closed when its stream is dropped. To wait for that, use [`wait_idle`](Self::wait_idle).
+    pub fn close_all(&self, reason: CloseReason) -> usize {
         // Woken without the lock: whoever wakes may run at once and close its connection.
-        self.entries().iter().filter(|entry| entry.end(reason)).count()
+        self.entries().iter().filter(|entry| entry.close.fire(reason)).count()
     }
 
-    /// The signal that [`announce_drain`](Self::announce_drain) gives. Every [`Tracked`](super::Tracked) stream
-    /// hears it through its [`Connection::drain`](crate::Connection::drain), beside the signal of the stream below.
+    /// The signal that [`start_drain`](Self::start_drain) fires. Every [`Tracked`](super::Tracked) stream
+    /// has it in its [`Connection::drain`](crate::Connection::drain), beside the signal of the stream below.
     #[must_use]
     pub fn drain(&self) -> Drain {
         Drain::from(self.shared.drain.clone())
     }
 
-    /// Asks every connection to come to an end by itself, those that are open and those still to come. It cannot be taken back.
-    pub fn announce_drain(&self) {
-        self.shared.drain.cancel();
+    /// Asks every connection to finish by itself, those that are open and those still to come. It cannot be taken back.
+    pub fn start_drain(&self) {
+        self.shared.drain.fire(CloseReason::Completed);
     }
 
     /// Waits until no connection is open; returns at once if none is.
@@ -118,12 +117,12 @@ impl Tracker {
     /// then. If new ones keep coming, this may wait for ever: stop accepting first.
     ///
     /// Cancel safe: nothing is lost when the future is dropped and made anew.
-    pub async fn none_open(&self) {
+    pub async fn wait_idle(&self) {
         loop {
             // The race: looking first and then waiting would miss the last connection if it closes in
             // between, and wait for ever. A `Notified` hears of every `notify_waiters` from its creation, polled or not, so it
             // is made before the look.
-            let closed = self.shared.none_open.notified();
+            let closed = self.shared.idle.notified();
             if self.is_empty() {
                 return;
             }
@@ -141,13 +140,13 @@ impl Tracker {
 
     /// Strikes a connection off the list; called when its entry is dropped.
     pub(super) fn closed(&self, id: u64) {
-        let none_open = {
+        let idle = {
             let mut open = self.open_connections();
             open.remove(&id);
             open.is_empty()
         };
-        if none_open {
-            self.shared.none_open.notify_waiters();
+        if idle {
+            self.shared.idle.notify_waiters();
         }
     }
 
@@ -170,7 +169,7 @@ impl fmt::Debug for Tracker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tracker")
             .field("open", &self.len())
-            .field("draining", &self.shared.drain.is_cancelled())
+            .field("draining", &self.shared.drain.fired().is_some())
             .finish()
     }
 }

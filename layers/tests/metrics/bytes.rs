@@ -128,7 +128,7 @@ async fn it_says_what_the_stream_below_says() {
     let recorded = Recorded::new();
     let (mut stream, _client) = metered(&recorded, 64).await;
     assert_eq!((stream.peer(), stream.local()), (Peer::Unknown, LocalAddress::Unknown));
-    assert!(stream.tls().is_none() && !stream.drain().has_begun());
+    assert!(stream.tls().is_none() && !stream.drain().is_signaled());
     assert_eq!(stream.get_mut().peer(), stream.get_ref().peer());
     assert!(format!("{stream:?}").starts_with("Metered { io: DuplexStream"));
 }

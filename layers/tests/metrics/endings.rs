@@ -232,7 +232,7 @@ async fn a_future_that_is_dropped_in_a_drain_was_forced() {
         .service(service_fn(discard::<Metered<Tracked<DuplexStream>>>));
     let (server, _client) = duplex(8);
     let future = service.call(server);
-    tracker.announce_drain();
+    tracker.start_drain();
     drop(future);
     assert_eq!(closed(&recorded, "drain_forced"), 1.0);
     recorded.assert_at_rest();
@@ -249,7 +249,7 @@ async fn what_the_registry_ends_has_its_reason() {
         let (server, _client) = duplex(8);
         let mut future = pin!(service.clone().oneshot(server));
         assert!(poll_once(future.as_mut()).is_pending());
-        assert_eq!(tracker.end_all(reason), 1);
+        assert_eq!(tracker.close_all(reason), 1);
         assert!(within(future).await.is_err());
         assert_eq!(closed(&recorded, reason.as_str()), 1.0);
     }
@@ -299,7 +299,7 @@ async fn a_stream_that_was_moved_away_and_ended_has_its_reason() {
         let (server, _client) = duplex(8);
         within(service.clone().oneshot(server)).await.unwrap();
         let mut stream = receive.recv().await.unwrap();
-        assert_eq!(tracker.end_all(reason), 1);
+        assert_eq!(tracker.close_all(reason), 1);
         assert!(within(stream.read_u8()).await.is_err());
         drop(stream);
         assert_eq!(closed(&recorded, reason.as_str()), 1.0);

@@ -251,7 +251,7 @@ async fn a_connection_that_was_ended_below_ends_in_order() {
             let mut client = site.connect(version, io).await;
             soon(client.read_exact(&mut [0; 5])).await.unwrap();
             let elsewhere = if moves { moved.recv().await } else { None };
-            assert_eq!(tracker.end_all(CloseReason::Killed), 1);
+            assert_eq!(tracker.close_all(CloseReason::Killed), 1);
             if let Some(mut stream) = elsewhere {
                 // It is over all the same.
                 stream.read_u8().await.unwrap_err();

@@ -8,6 +8,7 @@ use portcullis_layers::{
         ClientAuth, ClientRoots, HandshakeFailure, IdentityRules, TlsLayer, TlsStream, TlsVersion,
         rustls::ClientConnection,
     },
+    track::Tracker,
 };
 use rcgen::SanType;
 use tokio::{
@@ -42,9 +43,9 @@ impl Connection for Noted {
     delegate_connection!(io: peer, local, tls);
 
     fn drain(&self) -> Drain {
-        let token = tokio_util::sync::CancellationToken::new();
-        token.cancel();
-        token.into()
+        let tracker = Tracker::new();
+        tracker.start_drain();
+        tracker.drain()
     }
 
     fn on_event(&self, event: &ConnectionEvent<'_>) {
@@ -87,7 +88,7 @@ async fn what_was_agreed_is_readable_from_the_connection() {
                 // What the stream below knows is still known.
                 assert_eq!(stream.peer(), peer);
                 assert_eq!(stream.local(), local);
-                assert!(stream.drain().has_begun());
+                assert!(stream.drain().is_signaled());
                 stream.shutdown().await?;
                 Ok::<(), BoxError>(())
             }

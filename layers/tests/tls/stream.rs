@@ -71,7 +71,7 @@ async fn a_connection_that_was_ended_below_never_looks_like_the_end() {
         let _client = connect(&Arc::new(client(&authority, version, None)), io).await.unwrap();
         soon(served).await.unwrap().unwrap();
         let mut stream = receive.recv().await.unwrap();
-        assert_eq!(tracker.end_all(CloseReason::Killed), 1);
+        assert_eq!(tracker.close_all(CloseReason::Killed), 1);
         for _ in 0..3 {
             let error = soon(stream.read(&mut [0; 8])).await.expect_err("an end that was never sent");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);

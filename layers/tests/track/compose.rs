@@ -137,7 +137,7 @@ async fn it_may_be_there_twice() {
     let mut future = pin!(service.call(server));
     assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert_eq!((outer.len(), inner.len()), (1, 1));
-    inner.end_all(CloseReason::Idle);
+    inner.close_all(CloseReason::Idle);
     assert_eq!(ending(&within(future).await.unwrap_err()), Outcome::Closed(CloseReason::Idle));
     assert!(inner.is_empty());
 }
@@ -150,13 +150,13 @@ async fn a_drain_is_heard_from_every_tracker_that_the_connection_belongs_to() {
             .layer(TrackLayer::new(trackers[0].clone()))
             .layer(TrackLayer::new(trackers[1].clone()))
             .service(service_fn(|stream: Tracked<Tracked<DuplexStream>>| async move {
-                stream.drain().begun().await;
+                stream.drain().signaled().await;
                 Ok::<_, BoxError>(())
             }));
         let (server, _client) = duplex(1);
         let served = tokio::spawn(service.call(server));
         tokio::task::yield_now().await;
-        trackers[first].announce_drain();
+        trackers[first].start_drain();
         within(served).await.unwrap().unwrap();
     }
 }

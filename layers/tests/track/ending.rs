@@ -41,13 +41,13 @@ async fn ending_by_id_wakes_a_blocked_read_and_the_client_sees_the_close() {
     let tracker = Tracker::new();
     let served = serve(&tracker, server, read_for_ever);
     until(&tracker, Activity::Reading).await;
-    assert!(tracker.end(tracker.connections()[0].id));
+    assert!(tracker.close(tracker.connections()[0].id));
 
     let error = within(served).await.unwrap().unwrap_err();
-    assert_eq!(error.downcast_ref(), Some(&TrackError::Ended(CloseReason::Killed)));
+    assert_eq!(error.downcast_ref(), Some(&TrackError::Closed(CloseReason::Killed)));
     assert_eq!(reason_of(&*error), Outcome::Closed(CloseReason::Killed));
     assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
-    within(tracker.none_open()).await;
+    within(tracker.wait_idle()).await;
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_service_that_waits_for_something_else_is_ended_as_well() {
     .await;
     // It has been polled once and sleeps.
     tokio::task::yield_now().await;
-    assert_eq!(tracker.end_all(CloseReason::DrainForced), 1);
+    assert_eq!(tracker.close_all(CloseReason::DrainForced), 1);
     let error = within(served).await.unwrap().unwrap_err();
     assert_eq!(reason_of(&*error), Outcome::Closed(CloseReason::DrainForced));
     assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
@@ -79,7 +79,7 @@ async fn a_connection_that_is_ended_before_its_first_poll_is_never_served() {
         .layer(service_fn(|_: Tracked<DuplexStream>| async { panic!("polled") as Result<(), BoxError> }));
     let (server, mut client) = duplex(1);
     let future = service.call(server);
-    assert_eq!(tracker.end_all(CloseReason::Revoked), 1);
+    assert_eq!(tracker.close_all(CloseReason::Revoked), 1);
     let error = within(future).await.unwrap_err();
     assert_eq!(reason_of(&*error), Outcome::Closed(CloseReason::Revoked));
     assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
@@ -92,7 +92,7 @@ async fn the_future_lets_go_of_the_stream_when_it_resolves() {
     let (server, mut client) = duplex(1);
     let mut future = pin!(service.call(server));
     assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    tracker.end_all(CloseReason::Killed);
+    tracker.close_all(CloseReason::Killed);
     assert!(within(future.as_mut()).await.is_err());
     // Though the future itself is still here.
     assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
@@ -110,10 +110,10 @@ async fn a_moved_away_reader_and_writer_are_both_woken() {
     until(&tracker, Activity::Writing).await;
     tokio::task::yield_now().await;
 
-    assert!(tracker.end(id));
+    assert!(tracker.close(id));
     assert!(is_aborted(&within(reader).await.unwrap().unwrap_err(), CloseReason::Killed));
     assert!(is_aborted(&within(writer).await.unwrap().unwrap_err(), CloseReason::Killed));
-    within(tracker.none_open()).await;
+    within(tracker.wait_idle()).await;
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn an_ended_stream_is_of_no_use() {
     let tracker = Tracker::new();
     let (mut stream, mut client) = moved_away(&tracker, 64).await;
     client.write_all(b"too late").await.unwrap();
-    assert_eq!(tracker.end_all(CloseReason::Killed), 1);
+    assert_eq!(tracker.close_all(CloseReason::Killed), 1);
 
     let killed = CloseReason::Killed;
     assert!(is_aborted(&stream.read(&mut [0; 8]).await.unwrap_err(), killed));
@@ -137,22 +137,22 @@ async fn an_ended_stream_is_of_no_use() {
 async fn the_first_reason_stands() {
     let tracker = Tracker::new();
     let (mut stream, _client) = moved_away(&tracker, 1).await;
-    assert!(!tracker.end(stream.id() + 1), "there is no such connection");
-    assert!(tracker.end(stream.id()));
-    assert!(!tracker.end(stream.id()));
-    assert_eq!(tracker.end_all(CloseReason::DrainForced), 0);
+    assert!(!tracker.close(stream.id() + 1), "there is no such connection");
+    assert!(tracker.close(stream.id()));
+    assert!(!tracker.close(stream.id()));
+    assert_eq!(tracker.close_all(CloseReason::DrainForced), 0);
     assert!(is_aborted(&stream.read_u8().await.unwrap_err(), CloseReason::Killed));
 
     let id = stream.id();
     drop(stream);
-    assert!(!tracker.end(id), "it is gone");
+    assert!(!tracker.close(id), "it is gone");
 }
 
 #[tokio::test]
 async fn ending_all_spares_those_that_come_later() {
     let tracker = Tracker::new();
     let (_first, _client) = moved_away(&tracker, 1).await;
-    assert_eq!(tracker.end_all(CloseReason::DrainForced), 1);
+    assert_eq!(tracker.close_all(CloseReason::DrainForced), 1);
     let (mut second, mut client) = moved_away(&tracker, 1).await;
     client.write_all(b"!").await.unwrap();
     assert_eq!(within(second.read_u8()).await.unwrap(), b'!');
@@ -163,7 +163,7 @@ async fn ending_all_spares_those_that_come_later() {
 async fn an_end_between_the_look_and_the_sleep_is_not_missed() {
     let tracker = Tracker::new();
     let ender = tracker.clone();
-    let ends = move || _ = ender.end_all(CloseReason::Killed);
+    let ends = move || _ = ender.close_all(CloseReason::Killed);
     let mut stream = moved_out(&tracker, Meanwhile(ends.clone())).await;
     assert!(is_aborted(&within(stream.read_u8()).await.unwrap_err(), CloseReason::Killed));
     let mut stream = moved_out(&tracker, Meanwhile(ends)).await;
@@ -175,7 +175,7 @@ async fn an_end_between_the_look_and_the_sleep_is_not_missed() {
     let served = serve(&tracker, server, move |stream| async move {
         let _stream = stream;
         poll_fn(move |_| {
-            ender.end_all(CloseReason::Killed);
+            ender.close_all(CloseReason::Killed);
             Poll::Pending
         })
         .await
@@ -190,7 +190,7 @@ async fn ends_from_another_thread_are_never_missed() {
         let (server, _client) = duplex(1);
         let served = serve(&tracker, server, read_for_ever);
         let ender = tracker.clone();
-        let end = tokio::task::spawn_blocking(move || while ender.end_all(CloseReason::Killed) == 0 {});
+        let end = tokio::task::spawn_blocking(move || while ender.close_all(CloseReason::Killed) == 0 {});
         assert!(within(served).await.unwrap().is_err());
         end.await.unwrap();
     }

@@ -35,7 +35,7 @@ async fn a_connection_is_open_from_the_call() {
 async fn none_open_waits_for_a_stream_that_was_moved_away() {
     let tracker = Tracker::new();
     let (stream, mut client) = moved_away(&tracker, 1).await;
-    let mut none_open = pin!(tracker.none_open());
+    let mut none_open = pin!(tracker.wait_idle());
     assert!(none_open.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     drop(stream);
     within(none_open).await;
@@ -56,7 +56,7 @@ async fn none_open_waits_for_a_future_that_outlives_its_stream() {
         }
     })
     .await;
-    let mut none_open = pin!(tracker.none_open());
+    let mut none_open = pin!(tracker.wait_idle());
     assert!(none_open.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     served.abort();
     within(none_open).await;
@@ -64,7 +64,7 @@ async fn none_open_waits_for_a_future_that_outlives_its_stream() {
 
 #[tokio::test]
 async fn none_open_is_at_once_where_none_is() {
-    within(Tracker::new().none_open()).await;
+    within(Tracker::new().wait_idle()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +73,7 @@ async fn the_last_close_is_never_missed() {
     for _ in 0..500 {
         let (stream, _client) = moved_away(&tracker, 1).await;
         let close = tokio::task::spawn_blocking(move || drop(stream));
-        within(tracker.none_open()).await;
+        within(tracker.wait_idle()).await;
         close.await.unwrap();
     }
 }
@@ -101,7 +101,7 @@ async fn ten_thousand_connections_leave_nothing_behind() {
         }
     }
     assert_eq!((tracker.len(), tracker.connections().len()), (0, 0));
-    within(tracker.none_open()).await;
+    within(tracker.wait_idle()).await;
     assert!(ids.is_sorted_by(|a, b| a < b), "ids rise and are never used again");
 }
 
@@ -191,16 +191,16 @@ async fn a_drain_is_seen_by_connections_of_before_and_after() {
     let tracker = Tracker::new();
     let (before, _client) = moved_away(&tracker, 1).await;
     let signal = before.drain();
-    assert!(!signal.has_begun() && !tracker.drain().has_begun());
-    let waits = tokio::spawn(async move { signal.begun().await });
+    assert!(!signal.is_signaled() && !tracker.drain().is_signaled());
+    let waits = tokio::spawn(async move { signal.signaled().await });
     tokio::task::yield_now().await;
 
-    tracker.announce_drain();
+    tracker.start_drain();
     within(waits).await.unwrap();
-    assert!(before.drain().has_begun());
+    assert!(before.drain().is_signaled());
     let (after, _client) = moved_away(&tracker, 1).await;
-    assert!(after.drain().has_begun());
-    within(after.drain().begun()).await;
+    assert!(after.drain().is_signaled());
+    within(after.drain().signaled()).await;
     assert_eq!(tracker.len(), 2, "an announcement ends nothing");
 }
 

@@ -9,8 +9,8 @@ pub(crate) struct Claimed<C> {
 }
 
 impl<C> Claimed<C> {
-    pub(crate) fn new(inner: C, peer: Peer, drain: impl Into<Drain>) -> Self {
-        Self { inner, peer, drain: drain.into() }
+    pub(crate) fn new(inner: C, peer: Peer, drain: Drain) -> Self {
+        Self { inner, peer, drain }
     }
 }
 

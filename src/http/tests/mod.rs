@@ -6,7 +6,7 @@ use std::{io, sync::Arc, time::Duration};
 use axum::{Extension, Router, extract::Request, http::StatusCode, routing::get, routing::post};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use portcullis_layers::{BoxError, CloseReason, Connection, Drain, Outcome, Peer};
+use portcullis_layers::{BoxError, CloseReason, Connection, Drain, Outcome, Peer, track::Tracker};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     net::{TcpListener, TcpStream},
@@ -14,7 +14,6 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
-use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 pub(crate) use self::claimed::Claimed;
@@ -33,16 +32,16 @@ fn serve(router: Router, connection: impl Connection) -> JoinHandle<Result<(), B
     tokio::spawn(HttpLeaf::new(router).call(connection))
 }
 
-fn in_memory(drain: &CancellationToken) -> (DuplexStream, Claimed<DuplexStream>) {
+fn in_memory(drain: &Tracker) -> (DuplexStream, Claimed<DuplexStream>) {
     let (client, server) = tokio::io::duplex(16 * 1024);
-    (client, Claimed::new(server, Peer::Unknown, drain.clone()))
+    (client, Claimed::new(server, Peer::Unknown, drain.drain()))
 }
 
-async fn over_tcp(drain: &CancellationToken) -> (TcpStream, Claimed<TcpStream>) {
+async fn over_tcp(drain: &Tracker) -> (TcpStream, Claimed<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (server, peer) = listener.accept().await.unwrap();
-    (client, Claimed::new(server, peer.into(), drain.clone()))
+    (client, Claimed::new(server, peer.into(), drain.drain()))
 }
 
 /// Reads one response whose body ends with `end`.
@@ -67,7 +66,7 @@ async fn result(served: JoinHandle<Result<(), BoxError>>) -> Result<(), BoxError
 
 #[tokio::test]
 async fn a_drain_closes_an_idle_connection_at_once() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, server) = over_tcp(&drain).await;
     let served = serve(ok(), server);
     for _ in 0..2 {
@@ -76,14 +75,14 @@ async fn a_drain_closes_an_idle_connection_at_once() {
         assert!(!answer.contains("connection: close"), "{answer}");
     }
 
-    drain.cancel();
+    drain.start_drain();
     assert_eq!(read_to_end(&mut client).await, "");
     result(served).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_request_in_flight_is_answered_during_a_drain() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, server) = over_tcp(&drain).await;
     let (called, finish) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (handler_called, handler_finish) = (Arc::clone(&called), Arc::clone(&finish));
@@ -99,7 +98,7 @@ async fn a_request_in_flight_is_answered_during_a_drain() {
     client.write_all(GET).await.unwrap();
     timeout(SOON, called.notified()).await.unwrap();
 
-    drain.cancel();
+    drain.start_drain();
     tokio::task::yield_now().await;
     finish.notify_one();
     let answer = read_to_end(&mut client).await;
@@ -110,13 +109,13 @@ async fn a_request_in_flight_is_answered_during_a_drain() {
 
 #[tokio::test]
 async fn a_request_that_has_come_in_part_is_answered_during_a_drain() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, server) = in_memory(&drain);
     let served = serve(ok(), server);
     let (some, rest) = GET.split_at(10);
     client.write_all(some).await.unwrap();
     tokio::task::yield_now().await;
-    drain.cancel();
+    drain.start_drain();
     tokio::task::yield_now().await;
     client.write_all(rest).await.unwrap();
     let answer = read_to_end(&mut client).await;
@@ -126,10 +125,10 @@ async fn a_request_that_has_come_in_part_is_answered_during_a_drain() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_request_of_a_new_connection_is_answered_during_a_drain() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, server) = in_memory(&drain);
     let served = serve(ok(), server);
-    drain.cancel();
+    drain.start_drain();
     tokio::time::sleep(NEWCOMER / 2).await;
 
     client.write_all(GET).await.unwrap();
@@ -140,23 +139,23 @@ async fn the_first_request_of_a_new_connection_is_answered_during_a_drain() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_connection_without_a_request_does_not_delay_a_drain_for_long() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, server) = in_memory(&drain);
     let started = Instant::now();
     let served = serve(ok(), server);
-    drain.cancel();
+    drain.start_drain();
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     served.await.unwrap().unwrap();
     let took = started.elapsed();
     assert!(took >= NEWCOMER && took < NEWCOMER * 2, "{took:?}");
 
     // An older one is not waited for at all.
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, server) = in_memory(&drain);
     let served = serve(ok(), server);
     tokio::time::sleep(NEWCOMER * 2).await;
     let began = Instant::now();
-    drain.cancel();
+    drain.start_drain();
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     served.await.unwrap().unwrap();
     assert!(began.elapsed() < NEWCOMER / 2);
@@ -175,9 +174,7 @@ fn upgrading() -> (Router, mpsc::UnboundedReceiver<Upgraded>) {
     (router, streams)
 }
 
-async fn upgraded(
-    drain: &CancellationToken,
-) -> (DuplexStream, TokioIo<Upgraded>, JoinHandle<Result<(), BoxError>>) {
+async fn upgraded(drain: &Tracker) -> (DuplexStream, TokioIo<Upgraded>, JoinHandle<Result<(), BoxError>>) {
     let (mut client, server) = in_memory(drain);
     let (router, mut streams) = upgrading();
     let served = serve(router, server);
@@ -193,10 +190,10 @@ async fn upgraded(
 
 #[tokio::test]
 async fn a_connection_lasts_as_long_as_its_upgraded_stream() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, mut stream, served) = upgraded(&drain).await;
 
-    drain.cancel();
+    drain.start_drain();
     client.write_all(b"ping").await.unwrap();
     read_through(&mut stream, "ping").await;
     stream.write_all(b"pong").await.unwrap();
@@ -210,7 +207,7 @@ async fn a_connection_lasts_as_long_as_its_upgraded_stream() {
 
 #[tokio::test]
 async fn ending_a_connection_ends_both_halves_of_its_upgraded_stream() {
-    let (_client, stream, served) = upgraded(&CancellationToken::new()).await;
+    let (_client, stream, served) = upgraded(&Tracker::new()).await;
     let (mut reader, mut writer) = tokio::io::split(stream);
     let reading = tokio::spawn(async move { reader.read(&mut [0]).await });
     // More than the pipe holds: it waits, since the client does not read.
@@ -229,7 +226,7 @@ async fn ending_a_connection_ends_both_halves_of_its_upgraded_stream() {
 
 #[tokio::test]
 async fn http2_is_served_by_prior_knowledge_and_drained() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (client, server) = over_tcp(&drain).await;
     let (called, finish) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (handler_called, handler_finish) = (Arc::clone(&called), Arc::clone(&finish));
@@ -249,7 +246,7 @@ async fn http2_is_served_by_prior_knowledge_and_drained() {
     let answer = tokio::spawn(requests.send_request(request));
     timeout(SOON, called.notified()).await.unwrap();
 
-    drain.cancel();
+    drain.start_drain();
     tokio::task::yield_now().await;
     finish.notify_one();
     let answer = timeout(SOON, answer).await.unwrap().unwrap().unwrap();
@@ -316,13 +313,13 @@ async fn a_peer_that_leaves_within_a_request_is_told_apart() {
 
 #[tokio::test]
 async fn a_request_knows_its_peer_and_its_drain() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, server) = over_tcp(&drain).await;
     let address = client.local_addr().unwrap();
     let router = Router::new().route(
         "/",
         get(async |Extension(peer): Extension<Peer>, Extension(drain): Extension<Drain>| {
-            assert!(!drain.has_begun());
+            assert!(!drain.is_signaled());
             peer.to_string()
         }),
     );

@@ -4,11 +4,11 @@ use axum::{Extension, Router, routing::get};
 use portcullis_layers::{
     BoxError, Peer, TlsInfo,
     tls::{ClientAuth, ClientRoots, TlsLayer, TlsVersion, rustls},
+    track::Tracker,
 };
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::{io::AsyncWriteExt, task::JoinHandle};
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 
 use super::{Claimed, GET, HttpLeaf, read_through, read_to_end, result};
@@ -16,7 +16,7 @@ use super::{Claimed, GET, HttpLeaf, read_through, read_to_end, result};
 /// A client with a certificate, and a server that demands one, which serves `router` until `drain`.
 async fn mutual_tls(
     router: Router,
-    drain: &CancellationToken,
+    drain: &Tracker,
 ) -> (TlsStream<tokio::io::DuplexStream>, JoinHandle<Result<(), BoxError>>) {
     let server = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let client = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
@@ -43,7 +43,7 @@ async fn mutual_tls(
 
     let (near, far) = tokio::io::duplex(16 * 1024);
     let mut stack = tls.layer(HttpLeaf::new(router));
-    let served = tokio::spawn(stack.call(Claimed::new(far, Peer::Unknown, drain.clone())));
+    let served = tokio::spawn(stack.call(Claimed::new(far, Peer::Unknown, drain.drain())));
     let name = ServerName::try_from("localhost").unwrap();
     let stream = TlsConnector::from(Arc::new(config)).connect(name, near).await.unwrap();
     (stream, served)
@@ -60,7 +60,7 @@ async fn a_request_knows_its_tls_session() {
             format!("{} certificate", usize::from(tls.client_identity.is_some()))
         }),
     );
-    let (mut client, served) = mutual_tls(router, &CancellationToken::new()).await;
+    let (mut client, served) = mutual_tls(router, &Tracker::new()).await;
     client.write_all(GET).await.unwrap();
     read_through(&mut client, "\r\n\r\n1 certificate").await;
     client.shutdown().await.unwrap();
@@ -69,11 +69,11 @@ async fn a_request_knows_its_tls_session() {
 
 #[tokio::test]
 async fn a_drain_closes_the_tls_session_in_good_order() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, served) = mutual_tls(super::ok(), &drain).await;
     client.write_all(GET).await.unwrap();
     read_through(&mut client, "\r\n\r\nok").await;
-    drain.cancel();
+    drain.start_drain();
     // Without close_notify this is an error.
     read_to_end(&mut client).await;
     result(served).await.unwrap();
@@ -81,9 +81,9 @@ async fn a_drain_closes_the_tls_session_in_good_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_closes_the_tls_session_of_a_newcomer_in_good_order() {
-    let drain = CancellationToken::new();
+    let drain = Tracker::new();
     let (mut client, served) = mutual_tls(super::ok(), &drain).await;
-    drain.cancel();
+    drain.start_drain();
     tokio::time::sleep(super::NEWCOMER * 2).await;
     read_to_end(&mut client).await;
     result(served).await.unwrap();

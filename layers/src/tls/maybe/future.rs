@@ -8,7 +8,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tower::Service;
+use tower_service::Service;
 
 use super::{MaybeTlsStream, service::Above};
 use crate::{connection::Connection, error::BoxError, tls::TlsFuture};

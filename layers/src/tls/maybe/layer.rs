@@ -1,6 +1,6 @@
 //! The layer.
 
-use tower::Layer;
+use tower_layer::Layer;
 
 use super::MaybeTls;
 use crate::tls::TlsLayer;

@@ -1,6 +1,6 @@
 //! TLS or plain by configuration, as one type.
 //!
-//! A stack whose TLS is a matter of configuration has one type this way. [`tower::util::option_layer`] does
+//! A stack whose TLS is a matter of configuration has one type this way. `tower::util::option_layer` does
 //! not do it: its two services take streams of two types.
 
 mod future;
