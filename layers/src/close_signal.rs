@@ -101,7 +101,6 @@ impl CloseSignal {
     }
 
     /// Waits until it is fired. Cancel safe.
-    #[must_use]
     pub fn wait(self: &Arc<Self>) -> Closed {
         Closed { signal: self.clone(), waiter: Waiter::new() }
     }
@@ -265,11 +264,9 @@ mod tests {
         let signal = Arc::new(CloseSignal::new());
         let mut kept: Vec<_> = (0..INLINE + 2).map(|_| (Arc::<Task>::default(), signal.wait())).collect();
         assert!(kept.iter_mut().all(|(task, closed)| task.poll(closed).is_pending()));
-        for place in 0..kept.len() {
-            let (task, closed) = std::mem::replace(&mut kept[place], (Arc::default(), signal.wait()));
-            drop(closed);
-            assert_eq!(Arc::strong_count(&task), 1, "no waker is left");
-            let (task, closed) = &mut kept[place];
+        for (task, closed) in &mut kept {
+            *closed = signal.wait();
+            assert_eq!(Arc::strong_count(task), 1, "no waker is left");
             assert!(task.poll(closed).is_pending());
         }
         assert_eq!(signal.waiting().more.len(), 2);

@@ -31,7 +31,7 @@
 ///
 /// delegate_connection!(impl[C: Connection] for Tagged<C> => 0);
 /// # let (near, _far) = tokio::io::duplex(64);
-/// # let stream = Tagged(Proxied { inner: near, client: Peer::from(([192, 0, 2, 7], 80)) }, "tag");
+/// # let stream = Tagged(Proxied { inner: near, client: Peer::Ip(([192, 0, 2, 7], 80).into()) }, "tag");
 /// # assert_eq!(stream.peer().to_string(), "192.0.2.7:80");
 /// # assert!(!stream.drain().is_signaled());
 /// ```

@@ -90,3 +90,8 @@ pub use tls_info::{ClientIdentity, ParseTlsVersionError, TlsInfo, TlsVersion};
 pub mod __private {
     pub use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 }
+
+/// The code of the README, which is compiled by the tests.
+#[cfg(all(doctest, feature = "allowlist", feature = "track"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

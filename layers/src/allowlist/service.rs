@@ -20,8 +20,27 @@ pub struct Allowlist<S> {
 }
 
 impl<S> Allowlist<S> {
-    pub(super) const fn new(inner: S, networks: Networks, unix_peers: bool) -> Self {
+    /// Serves the peers in these networks, and those of Unix sockets if `unix_peers` is set.
+    #[must_use]
+    pub const fn new(inner: S, networks: Networks, unix_peers: bool) -> Self {
         Self { inner, networks, unix_peers }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Gives back the inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 
     fn allows(&self, peer: Peer) -> bool {

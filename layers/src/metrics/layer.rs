@@ -70,7 +70,7 @@ impl<S> Layer<S> for MetricsLayer {
     type Service = Metrics<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Metrics::new(inner, Arc::clone(&self.series))
+        Metrics::with_series(inner, Arc::clone(&self.series))
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Metered, ResponseFuture, life::Life, series::Series};
@@ -21,8 +22,32 @@ pub struct Metrics<S> {
 }
 
 impl<S> Metrics<S> {
-    pub(super) const fn new(inner: S, series: Arc<Series>) -> Self {
+    /// Counts the connections of this service under the name of this listener; registers the series, as
+    /// [`MetricsLayer::new`](super::MetricsLayer::new) does.
+    #[must_use]
+    pub fn new(inner: S, listener: impl Into<Arc<str>>) -> Self {
+        super::MetricsLayer::new(listener).layer(inner)
+    }
+
+    pub(super) const fn with_series(inner: S, series: Arc<Series>) -> Self {
         Self { inner, series }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Gives back the inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 

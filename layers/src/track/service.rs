@@ -22,8 +22,27 @@ pub struct Track<S> {
 }
 
 impl<S> Track<S> {
-    pub(super) const fn new(inner: S, tracker: Tracker, listener: Option<Arc<str>>) -> Self {
+    /// Tracks the connections of this service; `listener` names where they come from.
+    #[must_use]
+    pub const fn new(inner: S, tracker: Tracker, listener: Option<Arc<str>>) -> Self {
         Self { inner, tracker, listener }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Gives back the inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
