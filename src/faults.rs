@@ -4,7 +4,7 @@
 //! enables it.
 //!
 //! The variable [`VARIABLE`] names a directory. Whoever passes a [`Point`] of a handoff adds the line `PID POINT` to the file
-//! [`PASSED`] in it. A file that is named after the point is an order, and its text says which [`Fault`]s are wanted, one after
+//! [`PASSED`] in it. A file that is named after the point is an order, and its text says which faults are wanted, one after
 //! the other: whoever removes it carries it out, so that it happens once, to the generation that comes by first.
 
 use std::{
