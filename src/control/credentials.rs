@@ -1,18 +1,15 @@
 //! Who is at the other end of a Unix socket, as the kernel vouches for it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use nix::{
     errno::Errno,
     sys::socket::{getsockopt, sockopt},
     unistd::{Uid, geteuid},
 };
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, pidfd_open},
-};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::handoff::Peer;
+use crate::{handoff::Peer, sys::ProcessHandle};
 
 /// Whether a process of this user is trusted by this one.
 pub(super) fn trusted(user: Uid) -> bool {
@@ -33,19 +30,19 @@ pub(super) fn user_of(socket: &impl AsFd) -> nix::Result<Uid> {
 /// The process that connected, held by a pidfd; `None` if it is gone.
 pub(super) fn process_of(socket: &impl AsFd) -> Option<Peer> {
     // 0 if it is in a PID namespace that this process cannot see into.
-    let pid = getsockopt(socket, sockopt::PeerCredentials).ok()?.pid();
+    let pid = getsockopt(socket, sockopt::PeerCredentials).ok()?.pid().try_into().ok()?;
     let handle = match getsockopt(socket, sockopt::PeerPidfd) {
-        Ok(handle) => Some(handle),
+        Ok(pidfd) => Some(ProcessHandle::from_pidfd(pid, pidfd)),
         Err(Errno::ESRCH | Errno::ENODATA) => return None,
         // Before Linux 6.5.
         Err(_) => by_pid(pid, socket),
     };
-    Some(Peer { pid: pid.try_into().ok()?, handle })
+    Some(Peer { pid, handle })
 }
 
 /// The pid is another's by now, perhaps, if its process is gone. But then its end of the socket was closed before that.
-fn by_pid(pid: i32, socket: &impl AsFd) -> Option<OwnedFd> {
-    let handle = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+fn by_pid(pid: u32, socket: &impl AsFd) -> Option<ProcessHandle> {
+    let handle = ProcessHandle::open(pid).ok()?;
     // HUP is told whether one asks for it or not (poll(2)).
     let mut polled = [PollFd::new(socket, PollFlags::empty())];
     let hung_up = poll(&mut polled, Some(&Timespec::default())).ok()? > 0;
@@ -60,9 +57,9 @@ mod tests {
 
     #[test]
     fn a_process_is_held_as_long_as_its_end_is_open() {
-        let own = i32::try_from(std::process::id()).unwrap();
+        let own = std::process::id();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        assert!(process_of(&ours).is_some_and(|peer| peer.pid == std::process::id()));
+        assert!(process_of(&ours).is_some_and(|peer| peer.pid == own));
         assert!(by_pid(own, &ours).is_some());
         assert!(by_pid(0, &ours).is_none(), "in another PID namespace");
         drop(theirs);

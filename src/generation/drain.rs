@@ -75,7 +75,7 @@ async fn earlier_ended(shared: &Shared, limit: Duration) {
             "waits for an older one"
         );
         let left = limit.saturating_sub(begun.elapsed()).max(LAST_MOMENT);
-        if !earlier.ended_within(left).await {
+        if !earlier.process.exited_within(left).await {
             tracing::warn!(
                 earlier = earlier.generation,
                 pid = earlier.pid,

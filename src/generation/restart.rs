@@ -62,8 +62,8 @@ pub(super) async fn restart(
 
     let took = requested.elapsed();
     match successor.handle() {
-        Ok(process) => metrics.successor_serves(shared.number + 1, successor.pid(), process),
-        Err(error) => tracing::warn!(%error, "what the successor counts will be lost if it is rolled back"),
+        Some(process) => metrics.successor_serves(shared.number + 1, successor.pid(), process.clone()),
+        None => tracing::warn!("what the successor counts will be lost if it is rolled back"),
     }
     let restarted = Restarted { pid: successor.pid(), generation: shared.number + 1, took };
     match prove(shared, &mut successor, restarted).await {

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     bind::ListeningSocket,
     metrics::{EarlierGeneration, MetricsPage},
+    sys::ProcessHandle,
 };
 
 /// More descriptors than any process may have open by default; a manifest with more is garbage.
@@ -127,7 +128,8 @@ impl Inheritance {
             // As many as the manifest says were counted before.
             let page = page.then(|| descriptors.next()).flatten().map(MetricsPage::from);
             if let Some(process) = descriptors.next() {
-                generations.push(EarlierGeneration { generation, pid, page, process: process.into() });
+                let process = ProcessHandle::from_pidfd(pid, process);
+                generations.push(EarlierGeneration { generation, pid, page, process });
             }
         }
         let page = manifest.page.then(|| descriptors.next()).flatten().map(MetricsPage::from);

@@ -40,6 +40,6 @@ pub(crate) use estate::{Estate, Inheritance};
 pub(crate) use inbox::LONGEST_FRAME;
 pub(crate) use message::{Claim, Commit, Hello, ListenerEntry};
 pub(crate) use predecessor::{Arrival, Committed, LONGEST_PROBATION, Probation, Successor};
-pub(crate) use process::{Peer, is_over};
+pub(crate) use process::Peer;
 pub(crate) use state::SealedState;
 pub(crate) use successor::{Succession, Verdict};

@@ -3,7 +3,6 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    io,
     os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
@@ -17,7 +16,7 @@ use super::{
     message::{Claim, Commit, Hello, Message, Versions},
     process::{Peer, Process},
 };
-use crate::sys::StartCommand;
+use crate::sys::{ProcessHandle, StartCommand};
 
 /// A successor that does not serve yet, or is in its probation.
 #[derive(Debug)]
@@ -95,16 +94,16 @@ impl Successor {
 
     /// One that somebody else started.
     pub(crate) fn arrived(Arrival { channel, hello, peer }: Arrival, limit: Duration) -> Self {
-        Self { process: Process::Peer(peer), channel, limit, origin: Origin::Arrived(hello) }
+        Self { process: Process::connected(peer), channel, limit, origin: Origin::Arrived(hello) }
     }
 
     /// The successor's process id; 0 if it is in a PID namespace of its own.
-    pub(crate) const fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// A pidfd of its own, once it has said hello.
-    pub(crate) fn handle(&self) -> io::Result<OwnedFd> {
+    /// How this process holds it, once it has said hello; `None` if it cannot.
+    pub(crate) const fn handle(&self) -> Option<&ProcessHandle> {
         self.process.handle()
     }
 
@@ -224,14 +223,14 @@ impl Successor {
         self.let_go();
     }
 
-    /// Leaves the successor to itself: it serves.
+    /// Leaves the successor to itself: it serves. If it is a child, it is reaped should it exit before we do.
     pub(crate) fn let_go(self) {
-        self.process.let_go();
+        drop(self);
     }
 
     /// The next message, or why there is none.
     async fn receive(&mut self, step: Step, limit: Duration) -> Result<Message, RestartError> {
-        match next(step, limit, self.channel.split().1, &mut self.process).await {
+        match next(step, limit, self.channel.split().1, &self.process).await {
             Ok(message) => Ok(message),
             Err(failure) => Err(self.explain(failure).await),
         }
@@ -244,7 +243,7 @@ impl Successor {
             Failure::Channel(step, ChannelError::Closed) => {
                 // The end of the socket comes a moment before the end of the process; one that lives on without it is
                 // killed by `abandon`.
-                RestartError::Crashed { step, status: self.process.ended(LAST_MOMENT).await }
+                RestartError::Crashed { step, status: self.process.exited_within(LAST_MOMENT).await }
             }
             Failure::Channel(step, error) => {
                 let source = std::error::Error::source(&error).map(|source| format!(": {source}"));
@@ -289,7 +288,7 @@ async fn next(
     step: Step,
     limit: Duration,
     mut receiver: Receiver<'_>,
-    process: &mut Process,
+    process: &Process,
 ) -> Result<Message, Failure> {
     let failed = |error| Failure::Channel(step, error);
     tokio::select! {
@@ -297,7 +296,7 @@ async fn next(
         received = receiver.receive_within(limit) => {
             return received.map_err(failed)?.ok_or(Failure::Over(RestartError::TimedOut { step, limit }));
         }
-        () = process.over() => {}
+        () = process.exited() => {}
     }
     // What it had said before is there.
     receiver.receive_within(Duration::ZERO).await.map_err(failed)?.ok_or(failed(ChannelError::Closed))
@@ -306,7 +305,7 @@ async fn next(
 async fn greet(
     receiver: Receiver<'_>,
     limit: Duration,
-    process: &mut Process,
+    process: &Process,
     nonce: &str,
 ) -> Result<(), Failure> {
     let step = Step::Hello;

@@ -1,8 +1,9 @@
 //! Metrics while the sockets are handed over.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::sync::Arc;
 
 use super::{EarlierGeneration, GenerationMetrics, MetricsPage};
+use crate::sys::ProcessHandle;
 
 /// From the manifest until the successor has settled, or until this generation goes on by itself.
 ///
@@ -50,11 +51,10 @@ impl HandoffMetrics {
         self.page.as_ref()
     }
 
-    /// The successor is about to serve. `process` is its pidfd.
-    pub(crate) fn successor_serves(&mut self, generation: u64, pid: u32, process: OwnedFd) {
+    /// The successor is about to serve.
+    pub(crate) fn successor_serves(&mut self, generation: u64, pid: u32, process: ProcessHandle) {
         let page = self.page.clone();
-        self.successor =
-            Successor::Serves(EarlierGeneration { generation, pid, page, process: process.into() });
+        self.successor = Successor::Serves(EarlierGeneration { generation, pid, page, process });
     }
 
     /// The successor has settled, or goes on in any case.

@@ -46,7 +46,6 @@ use std::sync::{
 
 use metrics::Gauge;
 use portcullis_layers::ErrorChain;
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use tokio::runtime::Handle;
 
 #[cfg(feature = "admin")]
@@ -58,6 +57,7 @@ pub(crate) use page::MetricsPage;
 pub(crate) use recorder::Recorder;
 pub(crate) use registry::Registry;
 
+use crate::sys::ProcessHandle;
 use page::PageError;
 use totals::Totals;
 
@@ -164,13 +164,14 @@ impl GenerationMetrics {
         // What the successor counts is of use to a generation that shows it.
         let page =
             if counts { MetricsPage::create().map_err(|error| self.report(&error)).ok() } else { None };
-        let process = pidfd_open(getpid(), PidfdFlags::empty());
+        let pid = std::process::id();
+        let process = ProcessHandle::open(pid);
         let mut state = self.state();
         self.look(&mut state);
         let own = match process {
             Ok(process) => {
-                let (pid, page) = (std::process::id(), state.page.clone());
-                Some(EarlierGeneration { generation, pid, page, process: process.into() })
+                let page = state.page.clone();
+                Some(EarlierGeneration { generation, pid, page, process })
             }
             Err(error) => {
                 tracing::warn!(%error, "pidfd_open failed; the successor will not show what this generation has counted");
@@ -259,10 +260,8 @@ impl GenerationMetrics {
         let Ok(runtime) = Handle::try_current() else { return };
         let (metrics, generation) = (Arc::downgrade(self), generation.clone());
         runtime.spawn(async move {
-            if let Err(error) = generation.ended().await {
-                let EarlierGeneration { generation, pid, .. } = generation;
-                tracing::debug!(generation, pid, %error, "cannot wait for the end of another generation");
-            } else if let Some(metrics) = metrics.upgrade() {
+            generation.process.exited().await;
+            if let Some(metrics) = metrics.upgrade() {
                 metrics.take_over_soon();
             }
         });
@@ -271,7 +270,7 @@ impl GenerationMetrics {
     /// Looks which of the others have ended.
     fn look(&self, state: &mut State) {
         for other in &mut state.others {
-            other.has_ended = other.has_ended || !other.generation.is_alive();
+            other.has_ended = other.has_ended || other.generation.process.has_exited();
         }
         if let Some(gauge) = self.draining.get() {
             gauge.set(state.living().count() as f64);
@@ -321,6 +320,6 @@ impl Other {
     }
 
     fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.generation.process, &other.generation.process)
+        self.generation.process.is_same(&other.generation.process)
     }
 }

@@ -8,12 +8,12 @@ use std::{
 };
 
 use metrics::{CounterFn, GaugeFn, HistogramFn};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::{
     EarlierGeneration, GenerationMetrics, HandoffMetrics, MetricsPage, Registry, labels::Labels,
     series::Series,
 };
+use crate::sys::ProcessHandle;
 
 /// A generation as its process has it: what it counts, and the process.
 ///
@@ -45,8 +45,8 @@ impl Process {
         Self { generation, metrics, registry, accepted, active, duration, child }
     }
 
-    fn pidfd(&self) -> OwnedFd {
-        pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()).unwrap()
+    fn process(&self) -> ProcessHandle {
+        ProcessHandle::open(self.child.id()).unwrap()
     }
 
     fn accept(&self, connections: u32) {
@@ -64,11 +64,11 @@ impl Process {
         let mut handoff = self.metrics.begin_handoff(self.generation);
         let mut earlier = handoff.generations().to_vec();
         // In this test, the process of a generation is its child.
-        earlier[0].process = self.pidfd().into();
+        earlier[0].process = self.process();
         let metrics = GenerationMetrics::new();
         metrics.inherit(&earlier, handoff.page().cloned());
         let successor = Self::start_with(self.generation + 1, metrics);
-        handoff.successor_serves(successor.generation, successor.child.id(), successor.pidfd());
+        handoff.successor_serves(successor.generation, successor.child.id(), successor.process());
         (successor, handoff)
     }
 
@@ -264,7 +264,7 @@ fn a_killed_generation_loses_nothing() {
 
 #[test]
 fn pages_that_are_none_change_nothing() {
-    let pidfd = Arc::new(pidfd_open(rustix::process::getpid(), PidfdFlags::empty()).unwrap());
+    let process = ProcessHandle::open(std::process::id()).unwrap();
     let file = || MetricsPage::from(OwnedFd::from(File::open("/proc/self/exe").unwrap()));
     let (pipe, _writer) = io::pipe().unwrap();
     let pipe = MetricsPage::from(OwnedFd::from(pipe));
@@ -272,7 +272,7 @@ fn pages_that_are_none_change_nothing() {
         generation: 1,
         pid: 1,
         page,
-        process: pidfd.clone(),
+        process: process.clone(),
     });
     let metrics = GenerationMetrics::new();
     metrics.inherit(&earlier, Some(file()));
@@ -325,7 +325,7 @@ fn a_handoff_does_not_look_at_the_series() {
     }
     let locked = first.registry.locked();
     let mut handoff = first.metrics.begin_handoff(1);
-    handoff.successor_serves(2, 1, first.pidfd());
+    handoff.successor_serves(2, 1, first.process());
     drop(handoff);
     first.metrics.settled();
     let handoff = first.metrics.begin_handoff(1);

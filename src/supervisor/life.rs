@@ -15,7 +15,7 @@ use super::{
     kin,
     notice::Notice,
     notify::{Datagram, NotifySocket},
-    process::{Exit, Process, reap},
+    process::{Exit, Process, reap_any},
     signals::{Order, Signals},
     start::start,
     store::Store,
@@ -118,17 +118,16 @@ impl Life {
     /// Waits until something has happened; what, if it is a signal.
     async fn event(&mut self) -> Option<Order> {
         let alarm = self.seat.alarm();
-        let over = poll_fn(|cx| {
-            if self.seat.processes().chain(&self.earlier).any(|process| process.poll_over(cx).is_ready()) {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
+        let known = self.seat.processes().chain(&self.earlier);
+        let mut exits: Vec<_> = known.map(|process| Box::pin(process.exited())).collect();
+        let exited = poll_fn(|cx| {
+            let any = exits.iter_mut().any(|exited| exited.as_mut().poll(cx).is_ready());
+            if any { Poll::Ready(()) } else { Poll::Pending }
         });
         tokio::select! {
             biased;
             order = self.signals.next() => Some(order),
-            () = over => None,
+            () = exited => None,
             () = self.notify.readable() => None,
             () = sleep_until(alarm.unwrap_or_else(Instant::now)), if alarm.is_some() => None,
         }
@@ -151,7 +150,7 @@ impl Life {
         for process in self.seat.processes_mut().chain(&mut self.earlier) {
             process.look();
         }
-        while let Some((pid, exit)) = reap() {
+        while let Some((pid, exit)) = reap_any() {
             let mut known = self.seat.processes_mut().chain(&mut self.earlier);
             match known.find(|process| process.pid() == pid) {
                 Some(process) => process.set_exit(exit),

@@ -1,24 +1,19 @@
-//! A process, held by a descriptor: its number cannot become another's unnoticed.
+//! A process that the supervisor knows, and how it has ended.
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
-    process::ExitCode,
-    task::{Context, Poll},
+    os::unix::process::ExitStatusExt,
+    process::{ExitCode, ExitStatus},
 };
 
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, pidfd_open, pidfd_send_signal, wait, waitid,
-};
-use tokio::io::unix::AsyncFd;
+use rustix::process::Signal;
 
-use crate::{handoff::is_over, sys::watch};
+use crate::sys::{self, ProcessHandle};
 
 /// A process that serves, has served, or may serve.
 #[derive(Debug)]
 pub(super) struct Process {
-    pid: u32,
-    handle: AsyncFd<OwnedFd>,
+    handle: ProcessHandle,
     exit: Option<Exit>,
 }
 
@@ -27,27 +22,24 @@ pub(super) struct Process {
 pub(super) enum Exit {
     Code(i32),
     Signal(i32),
-    /// Its parent has waited for it, and that is not us.
+    /// Its parent has waited for it, and that is not this process.
     Unknown,
 }
 
 impl Process {
-    /// Takes hold of the process that has this number now.
+    /// The process that has this number now.
     pub(super) fn open(pid: u32) -> io::Result<Self> {
-        let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
-        let number = number.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let handle = watch(pidfd_open(number, PidfdFlags::empty())?)?;
-        Ok(Self { pid, handle, exit: None })
+        ProcessHandle::open(pid).map(Self::from)
     }
 
-    pub(super) const fn pid(&self) -> u32 {
-        self.pid
+    pub(super) fn pid(&self) -> u32 {
+        self.handle.pid()
     }
 
-    /// Sends it a signal, if it lives.
+    /// Sends it a signal, if it is alive.
     pub(super) fn signal(&self, signal: Signal) {
-        if let Err(error) = pidfd_send_signal(self.handle.get_ref(), signal) {
-            tracing::debug!(pid = self.pid, ?signal, %error, "a signal did not arrive");
+        if let Err(error) = self.handle.signal(signal) {
+            tracing::debug!(pid = self.pid(), ?signal, %error, "a signal did not arrive");
         }
     }
 
@@ -56,39 +48,31 @@ impl Process {
         self.exit
     }
 
-    /// Its end was seen by whoever reaped it.
+    /// It was reaped as [any child](reap_any).
     pub(super) const fn set_exit(&mut self, exit: Exit) {
         self.exit = Some(exit);
     }
 
-    /// Looks whether it is over by now, and reaps it if it is our child.
+    /// Looks whether it has exited by now, and reaps it if it is a child.
     pub(super) fn look(&mut self) {
-        if self.exit.is_some() || !is_over(self.handle.get_ref().as_fd()) {
-            return;
+        if self.exit.is_none() && self.handle.has_exited() {
+            self.exit = Some(self.handle.reap().map_or(Exit::Unknown, Exit::from));
         }
-        let id = WaitId::PidFd(self.handle.get_ref().as_fd());
-        self.exit = match waitid(id, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
-            Ok(Some(status)) => Some(Exit::new(status.exit_status(), status.terminating_signal())),
-            _ => Some(Exit::Unknown),
-        };
     }
 
-    /// Ready once it is over; for one task at a time.
-    pub(super) fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // An error: the runtime is about to end.
-        self.handle.poll_read_ready(cx).map(drop)
+    /// Waits until it has exited. Cancel safe.
+    pub(super) async fn exited(&self) {
+        self.handle.exited().await;
+    }
+}
+
+impl From<ProcessHandle> for Process {
+    fn from(handle: ProcessHandle) -> Self {
+        Self { handle, exit: None }
     }
 }
 
 impl Exit {
-    fn new(code: Option<i32>, signal: Option<i32>) -> Self {
-        match (code, signal) {
-            (Some(code), _) => Self::Code(code),
-            (_, Some(signal)) => Self::Signal(signal),
-            _ => Self::Unknown,
-        }
-    }
-
     /// The exit code of a supervisor whose server has ended like this.
     pub(super) fn code(self) -> ExitCode {
         let code = match self {
@@ -101,12 +85,17 @@ impl Exit {
     }
 }
 
-/// Reaps one child that is over, whoever it is.
-pub(super) fn reap() -> Option<(u32, Exit)> {
-    // An error: there are no children.
-    let (pid, status) = wait(WaitOptions::NOHANG).ok().flatten()?;
-    Some((
-        pid.as_raw_nonzero().get().unsigned_abs(),
-        Exit::new(status.exit_status(), status.terminating_signal()),
-    ))
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (_, Some(signal)) => Self::Signal(signal),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Reaps one child that has exited, whichever it is.
+pub(super) fn reap_any() -> Option<(u32, Exit)> {
+    sys::reap_any().map(|(pid, status)| (pid, status.into()))
 }

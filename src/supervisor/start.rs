@@ -25,11 +25,5 @@ pub(super) fn start(command: &StartCommand, store: &Store, notify: &str) -> io::
             Variable::new("LISTEN_FDNAMES", store.names()),
         ]);
     }
-    // A child of ours, and not waited for by anybody but us: its number stays its own. std waits for it only if
-    // `exec` fails, before it returns.
-    let mut child = sys::spawn_with_numbered(command, &variables, &descriptors)?;
-    Process::open(child.id()).inspect_err(|_| {
-        // Out of descriptors. It cannot be watched, so it must not run; it is reaped like any other child.
-        _ = child.kill();
-    })
+    sys::spawn_with_numbered(command, &variables, &descriptors).map(Process::from)
 }

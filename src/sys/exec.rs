@@ -13,16 +13,13 @@ use std::{
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use super::{ACTIVATION, StartCommand, VARIABLE, numbers::Numbers};
+use super::{ACTIVATION, ProcessHandle, StartCommand, VARIABLE, numbers::Numbers};
 
 /// Starts `command` with `socket` as its handoff socket. Blocks until the new program runs or `exec` has failed.
+/// The child is the caller's to reap.
 ///
 /// The socket stays closed-on-exec in this process: the flag is cleared in the child alone, after the fork.
-pub(crate) fn spawn(
-    command: &StartCommand,
-    socket: &OwnedFd,
-    nonce: &str,
-) -> io::Result<tokio::process::Child> {
+pub(crate) fn spawn(command: &StartCommand, socket: &OwnedFd, nonce: &str) -> io::Result<ProcessHandle> {
     let descriptor = socket.as_raw_fd();
     let handoff = Variable::with_pid(VARIABLE, format!("{descriptor}:"), format!(":{nonce}"));
     let variables: Vec<_> = [handoff].into_iter().chain(ACTIVATION.map(Variable::unset)).collect();
@@ -38,7 +35,7 @@ pub(crate) fn spawn(
             Err(image.exec())
         });
     }
-    tokio::process::Command::from(starter).spawn()
+    ProcessHandle::from_child(starter.spawn()?)
 }
 
 /// Starts `command` with `descriptors` as its numbers 3, 4, 5 and so on, in a process group of its own. Blocks as
@@ -50,7 +47,7 @@ pub(crate) fn spawn_with_numbered(
     command: &StartCommand,
     variables: &[Variable],
     descriptors: &[BorrowedFd<'_>],
-) -> io::Result<std::process::Child> {
+) -> io::Result<ProcessHandle> {
     let mut image = Image::new(command, variables)?;
     let mut numbers = Numbers::of(descriptors);
     let mut starter = starter(command);
@@ -62,8 +59,10 @@ pub(crate) fn spawn_with_numbered(
             Err(image.exec())
         });
     }
-    let _occupied = Numbers::occupy(descriptors)?;
-    starter.spawn()
+    let occupied = Numbers::occupy(descriptors)?;
+    let child = starter.spawn()?;
+    drop(occupied);
+    ProcessHandle::from_child(child)
 }
 
 fn starter(command: &StartCommand) -> Command {

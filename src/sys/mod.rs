@@ -1,8 +1,8 @@
 //! System calls that no safe library covers: the only unsafe code of this crate.
 //!
 //! Descriptors cross from one process into another in four ways: in a message (`rights`), across `exec` (`exec`, with the
-//! numbers of `numbers`), as the handoff socket (`inherit`), and as sockets from a service manager (`activated`). `watch`
-//! waits for the end of a process that is held by a descriptor, and `shared_memory` is memory that several processes map.
+//! numbers of `numbers`), as the handoff socket (`inherit`), and as sockets from a service manager (`activated`). `process`
+//! waits for a process and kills it, and `shared_memory` is memory that several processes map.
 
 #![allow(unsafe_code)]
 
@@ -10,10 +10,10 @@ mod activated;
 mod exec;
 mod inherit;
 mod numbers;
+mod process;
 mod rights;
 mod shared_memory;
 mod start_command;
-mod watch;
 
 pub(crate) use activated::take_activated;
 pub(crate) use exec::spawn;
@@ -22,13 +22,13 @@ pub(crate) use inherit::is_successor;
 #[cfg(fuzzing)]
 pub(crate) use inherit::meant_for;
 pub(crate) use inherit::{Inherited, inherit};
+pub(crate) use process::{ProcessHandle, reap_any};
 pub(crate) use rights::MAX_DESCRIPTORS;
 pub(crate) use rights::{Received, Sender, receive, send};
 pub(crate) use shared_memory::{
     SharedMemory, SharedMemoryError, create_shared_memory, reserve_shared_memory,
 };
 pub use start_command::{StartCommand, StartCommandError};
-pub(crate) use watch::{watch, watch_shared};
 
 /// The variables of socket activation (`sd_listen_fds(3)`). They are meant for one process: no successor gets them.
 pub(crate) const ACTIVATION: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
