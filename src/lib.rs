@@ -69,6 +69,9 @@
 
 #![deny(unsafe_code)]
 
+#[macro_use]
+mod log;
+
 /// A [`Point`](faults::Point) at which a test can order a fault. Nothing without the feature `__faults`.
 macro_rules! fault_point {
     ($point:ident) => {

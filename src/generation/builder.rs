@@ -1,21 +1,16 @@
 //! Starting a generation.
 
-use std::{
-    io,
-    path::PathBuf,
-    sync::{Arc, OnceLock, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use portcullis_layers::BoxError;
 use tokio::sync::mpsc;
 
 use super::{
     Generation, ListenError,
-    life::{Life, Settings},
     probation::{HealthCheck, PROBATION, Trial},
     question::Question,
     roster::Roster,
+    runner::{Runner, Settings},
     shared::{Parts, Shared},
     state::{STATE_LIMIT, STATE_TIMEOUT, State},
 };
@@ -322,15 +317,7 @@ impl GenerationBuilder {
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;
         }
-        let (metrics, refused_early) = (OnceLock::new(), AtomicU64::new(0));
-        let life = Life { shared: shared.clone(), settings, metrics, refused_early };
-        let life = tokio::spawn(life.run(requests, succession));
-        // Nobody else would obey, or let the program go.
-        tokio::spawn(async move {
-            if life.await.is_err_and(|error| error.is_panic()) {
-                shared.end_by_a_panic();
-            }
-        });
+        tokio::spawn(Runner::new(shared, settings, requests, succession).run());
         Ok(generation)
     }
 }

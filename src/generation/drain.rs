@@ -4,44 +4,37 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::{life::Settings, metrics::LineMetrics, shared::Shared};
-use crate::lifecycle::Phase;
+use super::{metrics::LineMetrics, shared::Shared};
 
 /// Connections that are told to end at the deadline get this long to be dropped by their executor.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// From the end of accepting to the end of the last connection, or to the deadline. Returns how many connections were cut
-/// off then. `last`: nobody else has the sockets.
-pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMetrics, last: bool) -> usize {
-    let begun = Instant::now();
+/// Reports that a drain begins.
+pub(super) fn report_begin(shared: &Shared, limit: Duration, last: bool) {
     if last {
-        shared.set_last();
+        shared.notifier.stopping(shared.number, limit);
     }
-    metrics.drain_begun();
-    shared.with_roster(|roster| roster.freeze(true));
-    // Announced before the listeners stop, so that no connection starts something new in between.
-    shared.tracker.start_drain();
-    shared.phase.send_replace(Phase::Draining);
-    fault_point!(Draining);
-    let (connections, deadline) = (shared.open.connections(), settings.drain_timeout);
-    tracing::info!(generation = shared.number, connections, ?deadline, "draining");
-    if last {
-        shared.notifier.stopping(shared.number, settings.drain_timeout);
-    }
+    let connections = shared.open.connections();
+    log!(info, generation = shared.number, connections, deadline = ?limit, "draining");
+}
 
-    let forced = match timeout(settings.drain_timeout, shared.connections_over()).await {
+/// From the end of accepting to the end of the last connection, or to the deadline. Returns how many
+/// connections were closed then. `last`: no other generation has the sockets.
+pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetrics, last: bool) -> usize {
+    let begun = Instant::now();
+    let forced = match timeout(limit, shared.connections_over()).await {
         Ok(()) => 0,
         Err(_) => {
             let forced = shared.force_connections();
             if timeout(LAST_MOMENT, shared.connections_over()).await.is_err() {
-                tracing::warn!(connections = shared.open.connections(), "connections do not end");
+                log!(warn, connections = shared.open.connections(), "connections do not end");
             }
             forced
         }
     };
     if last && shared.notifier.is_heard() {
         // A service manager kills what is left when the one that served is gone.
-        earlier_ended(shared, settings.drain_timeout.saturating_sub(begun.elapsed())).await;
+        earlier_ended(shared, limit.saturating_sub(begun.elapsed())).await;
     }
     // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
     shared.drained.send_replace(Some(forced));
@@ -52,9 +45,10 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
     let took = begun.elapsed();
     metrics.drained(took);
     if forced == 0 {
-        tracing::info!(generation = shared.number, ?took, forced, "drained");
+        log!(info, generation = shared.number, ?took, forced, "drained");
     } else {
-        tracing::warn!(
+        log!(
+            warn,
             generation = shared.number,
             ?took,
             forced,
@@ -68,7 +62,8 @@ pub(super) async fn drain(shared: &Shared, settings: &Settings, metrics: &LineMe
 async fn earlier_ended(shared: &Shared, limit: Duration) {
     let begun = Instant::now();
     for earlier in shared.metrics.earlier_generations() {
-        tracing::info!(
+        log!(
+            info,
             generation = shared.number,
             earlier = earlier.generation,
             pid = earlier.pid,
@@ -76,11 +71,7 @@ async fn earlier_ended(shared: &Shared, limit: Duration) {
         );
         let left = limit.saturating_sub(begun.elapsed()).max(LAST_MOMENT);
         if !earlier.process.exited_within(left).await {
-            tracing::warn!(
-                earlier = earlier.generation,
-                pid = earlier.pid,
-                "an older generation still drains"
-            );
+            log!(warn, earlier = earlier.generation, pid = earlier.pid, "an older generation still drains");
         }
     }
 }

@@ -12,7 +12,7 @@ use portcullis_layers::metrics::series_name;
 use crate::{handoff::RestartResult, metrics::GenerationMetrics};
 
 /// Handles, registered once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LineMetrics {
     restarts: [Counter; RestartResult::ALL.len()],
     restart_duration: Histogram,

@@ -6,12 +6,12 @@
 
 mod builder;
 mod drain;
-mod life;
 mod metrics;
 mod probation;
 mod question;
 mod restart;
 mod roster;
+mod runner;
 mod shared;
 mod state;
 mod status;

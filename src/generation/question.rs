@@ -3,8 +3,9 @@
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use portcullis_layers::{BoxError, ErrorChain};
-use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::sys::within;
 
 type Answering<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
@@ -37,11 +38,11 @@ impl<T: Send + 'static> Question<T> {
     pub(super) async fn ask(self, limit: Duration) -> Result<T, NoAnswer> {
         // Called within the task, so that a panic in it is the task's.
         let mut asking = AbortOnDropHandle::new(tokio::spawn(async move { (self.0)().await }));
-        match timeout(limit, &mut asking).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error))) => Err(NoAnswer::Failed(ErrorChain(&*error).to_string())),
-            Ok(Err(_)) => Err(NoAnswer::Panicked),
-            Err(_) => Err(NoAnswer::TimedOut),
+        match within(limit, &mut asking).await {
+            Some(Ok(Ok(answer))) => Ok(answer),
+            Some(Ok(Err(error))) => Err(NoAnswer::Failed(ErrorChain(&*error).to_string())),
+            Some(Err(_)) => Err(NoAnswer::Panicked),
+            None => Err(NoAnswer::TimedOut),
         }
     }
 }

@@ -1,146 +1,41 @@
-//! One restart, as the predecessor goes through it.
+//! One restart, as the predecessor goes through it: the waits between its steps.
+//!
+//! Which step follows which is decided by the [`Machine`](crate::lifecycle::Machine). Each wait is a
+//! future of its own, so that a drain can end any of them.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{Mutex, oneshot},
+    time::Instant,
+};
 
-use super::{Restarted, life::Settings, shared::Shared};
+use super::{Restarted, runner::Settings, shared::Shared};
 use crate::{
-    handoff::{Arrival, Committed, Estate, Probation, Refusal, RestartError, SealedState, Step, Successor},
-    lifecycle::Phase,
+    handoff::{
+        Arrival, Claim, Committed, Estate, Probation, Refusal, RestartError, SealedState, Step, Successor,
+    },
     listener::Acceptor,
     metrics::HandoffMetrics,
 };
 
-/// Somebody asks for a restart and waits for its outcome.
+/// A request for a restart, whose caller waits for its outcome.
 #[derive(Debug)]
 pub(crate) struct RestartRequest {
     pub(crate) candidate: Candidate,
-    pub(crate) outcome: oneshot::Sender<Result<Restarted, RestartError>>,
+    pub(crate) outcome: Outcome,
 }
 
-/// Who shall be the successor.
+/// Where the outcome of a restart is awaited. An error means that nothing waits any more.
+pub(super) type Outcome = oneshot::Sender<Result<Restarted, RestartError>>;
+
+/// Which process shall be the successor.
 #[derive(Debug)]
 pub(crate) enum Candidate {
-    /// A process that is still to be started.
+    /// One that is still to be started.
     Start,
-    /// One that somebody else has started.
+    /// One that was started otherwise, and has connected.
     Arrived(Box<Arrival>),
-}
-
-/// From the request to a successor that has settled.
-///
-/// A drain that is requested meanwhile cancels it, up to the commit.
-pub(super) async fn restart(
-    shared: &Shared,
-    settings: &Settings,
-    candidate: Candidate,
-) -> Result<Restarted, RestartError> {
-    let requested = Instant::now();
-    fault_point!(Asked);
-    let (mut successor, estate, mut metrics) = begin(shared, settings, candidate).await?;
-    let until_commit = async {
-        let claim = successor.hand_over(&estate).await?;
-        fault_point!(Ready);
-        stand_by(shared).await?;
-        Ok(claim)
-    };
-    let claimed = tokio::select! {
-        biased;
-        () = shared.drain_requested.cancelled() => Err(RestartError::Cancelled),
-        claimed = until_commit => claimed,
-    };
-    let claim = match claimed {
-        Ok(claim) => claim,
-        Err(error) => {
-            // It must be dead before we accept again.
-            successor.abandon(&error).await;
-            serve_again(shared);
-            return Err(error);
-        }
-    };
-
-    let took = requested.elapsed();
-    match successor.handle() {
-        Some(process) => metrics.successor_serves(shared.number + 1, successor.pid(), process.clone()),
-        None => tracing::warn!("what the successor counts will be lost if it is rolled back"),
-    }
-    let restarted = Restarted { pid: successor.pid(), generation: shared.number + 1, took };
-    match prove(shared, &mut successor, restarted).await {
-        Ok(Probation::Passed) => {
-            fault_point!(Over);
-            metrics.settled();
-            successor.let_go();
-        }
-        Ok(Probation::Sick(reason)) => {
-            fault_point!(RollingBack);
-            // It has stopped accepting, and serves the connections that it has.
-            roll_back(shared, metrics);
-            successor.dismiss(reason.clone()).await;
-            return Err(RestartError::RolledBack(Box::new(RestartError::Sick { reason })));
-        }
-        Err(error) => {
-            fault_point!(RollingBack);
-            successor.abandon(&error).await;
-            roll_back(shared, metrics);
-            return Err(RestartError::RolledBack(Box::new(error)));
-        }
-    }
-    let listeners = shared.with_roster(|roster| roster.unclaimed(&claim));
-    // Nobody has accepted there since the commit, and nobody else will.
-    listeners.iter().for_each(|listener| listener.set_unclaimed());
-    // It may wait for a lock. It does not panic; what could not be removed is in the log.
-    _ = tokio::task::spawn_blocking(move || unlink(&listeners)).await;
-    Ok(restarted)
-}
-
-/// What is needed before a successor is told of anything; nothing has changed if it cannot be had.
-async fn begin(
-    shared: &Shared,
-    settings: &Settings,
-    candidate: Candidate,
-) -> Result<(Successor, Estate<Arc<Acceptor>>, HandoffMetrics), RestartError> {
-    let (state, metrics) = match prepare(shared, settings).await {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            candidate.turn_away(error.to_string()).await;
-            return Err(error);
-        }
-    };
-    let successor = match candidate {
-        Candidate::Start => {
-            tracing::info!(command = %settings.start_command, "restart requested");
-            Successor::start(&settings.start_command, settings.ready_timeout)?
-        }
-        Candidate::Arrived(arrival) => {
-            tracing::info!(successor = arrival.peer.pid, "takeover requested");
-            Successor::arrived(*arrival, settings.ready_timeout)
-        }
-    };
-    let listeners = shared.with_roster(|roster| {
-        // A listener that came now would be in no manifest.
-        roster.freeze(true);
-        roster.inventory()
-    });
-    let (generations, page) = (metrics.generations().to_vec(), metrics.page().cloned());
-    Ok((successor, Estate { generation: shared.number, listeners, state, generations, page }, metrics))
-}
-
-/// What is handed over beside the sockets, if anything is to be.
-async fn prepare(
-    shared: &Shared,
-    settings: &Settings,
-) -> Result<(Vec<(String, SealedState)>, HandoffMetrics), RestartError> {
-    let limit = settings.draining_limit;
-    if shared.metrics.draining_count() >= limit {
-        return Err(RestartError::Refused(Refusal::TooManyDraining { limit }));
-    }
-    let state = tokio::select! {
-        biased;
-        () = shared.drain_requested.cancelled() => return Err(RestartError::Cancelled),
-        collected = shared.state.collect() => collected?,
-    };
-    Ok((state, shared.metrics.begin_handoff(shared.number)))
 }
 
 impl Candidate {
@@ -152,49 +47,224 @@ impl Candidate {
     }
 }
 
-/// Two generations must not accept at once: ours stops, and is seen to have stopped, before the other is told.
-async fn stand_by(shared: &Shared) -> Result<(), RestartError> {
-    if shared.stand_by().await {
-        return Ok(());
+/// What is handed over beside the sockets: the application's state, by name.
+type States = Vec<(String, SealedState)>;
+
+/// A wait of this restart, and what came of it.
+type Wait = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+pub(super) enum Done {
+    Prepared(Result<States, RestartError>),
+    Ready(Result<Claim, RestartError>),
+    Committed(Result<Committed, RestartError>),
+    Proved(Result<Probation, RestartError>),
+    CalledOff,
+}
+
+/// A restart that is under way.
+pub(super) struct Restart {
+    outcomes: Vec<Outcome>,
+    candidate: Option<Candidate>,
+    requested: Instant,
+    states: States,
+    /// Locked by the wait that talks to it.
+    successor: Option<Arc<Mutex<Successor>>>,
+    wait: Option<Wait>,
+    metrics: Option<HandoffMetrics>,
+    claim: Claim,
+    /// Once it is committed.
+    pub(super) restarted: Option<Restarted>,
+    /// How long the successor is on probation, as it has said.
+    probation: Duration,
+    /// Why it fails, if it does.
+    pub(super) error: Option<RestartError>,
+}
+
+impl Restart {
+    /// Collects what a successor is given.
+    pub(super) fn prepare(
+        shared: &Arc<Shared>,
+        settings: &Settings,
+        candidate: Candidate,
+        outcomes: Vec<Outcome>,
+    ) -> Self {
+        let (shared, limit) = (shared.clone(), settings.draining_limit);
+        let preparing = async move {
+            fault_point!(Asked);
+            if shared.metrics.draining_count() >= limit {
+                return Done::Prepared(Err(RestartError::Refused(Refusal::TooManyDraining { limit })));
+            }
+            Done::Prepared(shared.state.collect().await)
+        };
+        Self {
+            outcomes,
+            candidate: Some(candidate),
+            requested: Instant::now(),
+            states: Vec::new(),
+            successor: None,
+            wait: Some(Box::pin(preparing)),
+            metrics: None,
+            claim: Claim::default(),
+            restarted: None,
+            probation: Duration::ZERO,
+            error: None,
+        }
     }
+
+    /// Waits for the end of the wait that is under way; for ever if there is none. Cancel safe.
+    pub(super) async fn wait(&mut self) -> Done {
+        match &mut self.wait {
+            Some(wait) => {
+                let done = wait.await;
+                self.wait = None;
+                done
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What is to be handed over is there.
+    pub(super) fn prepared(&mut self, states: States) {
+        self.states = states;
+    }
+
+    /// Starts the successor and gives it the sockets.
+    pub(super) fn start(&mut self, shared: &Arc<Shared>, settings: &Settings) {
+        let metrics = shared.metrics.begin_handoff(shared.number);
+        let (generations, page) = (metrics.generations().to_vec(), metrics.page().cloned());
+        self.metrics = Some(metrics);
+        let listeners = shared.with_roster(|roster| {
+            // A listener that came now would be in no manifest.
+            roster.freeze(true);
+            roster.inventory()
+        });
+        let (generation, state) = (shared.number, std::mem::take(&mut self.states));
+        let estate: Estate<Arc<Acceptor>> = Estate { generation, listeners, state, generations, page };
+        let limit = settings.ready_timeout;
+        let successor = match self.candidate.take() {
+            Some(Candidate::Arrived(arrival)) => {
+                log!(info, successor = arrival.peer.pid, "takeover requested");
+                Ok(Successor::arrived(*arrival, limit))
+            }
+            Some(Candidate::Start) | None => {
+                log!(info, command = %settings.start_command, "restart requested");
+                Successor::start(&settings.start_command, limit)
+            }
+        };
+        let successor = match successor {
+            Ok(successor) => Arc::new(Mutex::new(successor)),
+            Err(error) => {
+                self.wait = Some(Box::pin(async move { Done::Ready(Err(error)) }));
+                return;
+            }
+        };
+        self.successor = Some(successor.clone());
+        self.wait =
+            Some(Box::pin(async move { Done::Ready(successor.lock_owned().await.hand_over(&estate).await) }));
+    }
+
+    /// The successor could serve, and goes on with these listeners.
+    pub(super) fn claimed(&mut self, claim: Claim) {
+        self.claim = claim;
+    }
+
+    /// Tells the successor to serve.
+    pub(super) fn commit(&mut self, number: u64) {
+        let took = self.requested.elapsed();
+        let Some(successor) = self.successor.clone() else { return };
+        // Nothing else talks to it now.
+        if let Ok(mut successor) = successor.try_lock() {
+            successor.commit(took);
+            let (pid, generation) = (successor.pid(), number + 1);
+            if let (Some(process), Some(metrics)) = (successor.handle(), &mut self.metrics) {
+                metrics.successor_serves(generation, pid, process.clone());
+            }
+            self.restarted = Some(Restarted { pid, generation, took });
+        }
+        self.wait =
+            Some(Box::pin(async move { Done::Committed(successor.lock_owned().await.serving().await) }));
+    }
+
+    /// The successor accepts, and its probation takes this long.
+    pub(super) fn serves(&mut self, probation: Duration) {
+        self.probation = probation;
+        let Some(successor) = self.successor.clone() else { return };
+        if let Some(Restarted { pid, generation, took }) = self.restarted {
+            log!(info, successor = pid, generation, ?took, ?probation, "handed over; standing by");
+        }
+        self.wait = Some(Box::pin(async move {
+            fault_point!(StandingBy);
+            Done::Proved(successor.lock_owned().await.probation(probation).await)
+        }));
+    }
+
+    /// The successor must not serve. `cancelled`: a drain was requested.
+    pub(super) fn call_off(&mut self, cancelled: bool) {
+        if cancelled && self.error.is_none() {
+            self.error = Some(RestartError::Cancelled);
+        }
+        let reason = self.error.as_ref().map_or_else(String::new, ToString::to_string);
+        // Ends a wait that talks to it.
+        self.wait = None;
+        let successor = self.take_successor();
+        self.wait = Some(Box::pin(async move {
+            if let Some(successor) = successor {
+                successor.abandon(reason).await;
+            }
+            Done::CalledOff
+        }));
+    }
+
+    /// Confirms to a successor that has stopped accepting that this generation accepts.
+    pub(super) fn dismiss(&mut self, reason: String) {
+        if let Some(successor) = self.take_successor() {
+            tokio::spawn(successor.dismiss(reason));
+        }
+    }
+
+    /// Leaves the successor to itself. `pass_on`: it shall restart.
+    pub(super) fn release(&mut self, pass_on: bool) {
+        self.wait = None;
+        if let Some(metrics) = self.metrics.take() {
+            metrics.settled();
+        }
+        if let Some(successor) = self.take_successor() {
+            if pass_on {
+                tokio::spawn(successor.pass_on_restart());
+            } else {
+                successor.let_go();
+            }
+        }
+    }
+
+    /// Listeners that the successor does not go on with.
+    pub(super) fn unclaimed(&self, shared: &Shared) -> Vec<Arc<Acceptor>> {
+        shared.with_roster(|roster| roster.unclaimed(&self.claim))
+    }
+
+    /// Reports the outcome. What the successor has counted is this generation's, if it has not
+    /// settled.
+    pub(super) fn end(self) -> (Vec<Outcome>, Option<Candidate>, Option<RestartError>) {
+        let Self { outcomes, candidate, restarted, error, .. } = self;
+        let error = error.map(|error| match (&error, restarted) {
+            (RestartError::Cancelled | RestartError::RolledBack(_), _) | (_, None) => error,
+            // After the commit it is a rollback.
+            (_, Some(_)) => RestartError::RolledBack(Box::new(error)),
+        });
+        (outcomes, candidate, error)
+    }
+
+    fn take_successor(&mut self) -> Option<Successor> {
+        self.wait = None;
+        // The wait that held the other reference is gone.
+        self.successor.take().and_then(Arc::into_inner).map(Mutex::into_inner)
+    }
+}
+
+/// The accept loops of this generation have not stopped in time.
+pub(super) fn not_stopped() -> RestartError {
     let reason = "this generation's listeners have not stopped in time: is `serve` polled?".to_owned();
-    Err(RestartError::Rejected { step: Step::Commit, reason })
-}
-
-/// From the commit to the end of the probation.
-async fn prove(
-    shared: &Shared,
-    successor: &mut Successor,
-    Restarted { pid, generation, took }: Restarted,
-) -> Result<Probation, RestartError> {
-    let probation = match successor.commit(took).await? {
-        Committed::OnProbation(probation) => probation,
-        Committed::Settled => return Ok(Probation::Passed),
-    };
-    tracing::info!(successor = pid, generation, ?took, ?probation, "handed over; standing by");
-    fault_point!(StandingBy);
-    tokio::select! {
-        biased;
-        // Told to end: there is a generation that serves, so this one is not needed.
-        () = shared.drain_requested.cancelled() => Ok(Probation::Passed),
-        proved = successor.probation(probation) => proved,
-    }
-}
-
-/// Accepts again, after the commit.
-fn roll_back(shared: &Shared, metrics: HandoffMetrics) {
-    // What the successor has counted is ours.
-    drop(metrics);
-    // The successor has written its own pid.
-    shared.publish_pid_file();
-    serve_again(shared);
-    tracing::warn!(generation = shared.number, "rolled back: this generation accepts again");
-}
-
-/// Serves again after a restart that came to nothing.
-fn serve_again(shared: &Shared) {
-    shared.with_roster(|roster| roster.freeze(false));
-    shared.phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Serving) != Phase::Serving);
+    RestartError::Rejected { step: Step::Commit, reason }
 }
 
 /// Removes the paths of Unix sockets. Blocks.

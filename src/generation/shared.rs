@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     /// Somebody asked for a drain.
     pub(super) drain_requested: CancellationToken,
     pub(super) pid_file: Mutex<Option<PidFile>>,
+    owns_pid_file: AtomicBool,
     pub(super) state: State,
     pub(super) metrics: Arc<GenerationMetrics>,
     /// Whom to tell what happens.
@@ -95,6 +96,7 @@ impl Shared {
             signals: parts.signals,
             drain_requested: CancellationToken::new(),
             pid_file: Mutex::new(parts.pid_file),
+            owns_pid_file: AtomicBool::new(false),
             state: parts.state,
             metrics: parts.metrics,
             notifier: parts.notifier,
@@ -140,20 +142,6 @@ impl Shared {
     /// Waits until every listener is served and nobody holds the generation back.
     pub(super) async fn ready(&self) {
         _ = self.ready.subscribe().wait_for(|ready| *ready).await;
-    }
-
-    /// Stops accepting, and says whether it was seen that all accept loops have. They stop as soon as they are polled; one that takes
-    /// longer than this is not.
-    pub(super) async fn stand_by(&self) -> bool {
-        const LIMIT: Duration = Duration::from_secs(5);
-
-        self.phase.send_replace(Phase::Standby);
-        let stopped =
-            tokio::time::timeout(LIMIT, self.accept_loops(|accepting| accepting == 0)).await.is_ok();
-        if !stopped {
-            tracing::warn!(generation = self.number, "the listeners have not stopped: is `serve` polled?");
-        }
-        stopped
     }
 
     /// Counts an accept loop that accepts, until the guard is dropped.
@@ -215,9 +203,18 @@ impl Shared {
         unlink(&ours.map(|(_, listener)| listener).collect::<Vec<_>>());
     }
 
+    /// From now on the pid file is this generation's to write and to remove.
+    pub(super) fn own_pid_file(&self) {
+        self.owns_pid_file.store(true, Ordering::Release);
+    }
+
     /// Makes the pid file name this process.
     pub(super) fn publish_pid_file(&self) {
         let mut file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner);
+        // A generation that has stopped accepting meanwhile, or has not begun, leaves it to others.
+        if !matches!(*self.phase.borrow(), Phase::Serving | Phase::Starting) {
+            return;
+        }
         if let Some(Err(error)) = file.as_mut().map(PidFile::publish) {
             // It could be written when we started. Whoever serves must serve on.
             tracing::error!(error = %ErrorChain(&error), "cannot write the pid file");
@@ -229,7 +226,13 @@ impl Shared {
         if !self.is_last() {
             return;
         }
-        let file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if self.owns_pid_file.load(Ordering::Acquire)
+            && let Some(file) = &mut file
+        {
+            // One that was told to finish at once has not written it yet, and it names the predecessor.
+            _ = file.publish();
+        }
         if let Some(Err(error)) = file.map(PidFile::remove_if_ours) {
             tracing::warn!(error = %ErrorChain(&error), "cannot remove the pid file");
         }
@@ -254,14 +257,6 @@ impl Shared {
             }
         });
         _ = tokio::time::timeout(Duration::from_millis(500), cleaning).await;
-    }
-
-    /// The task that decides what happens has panicked: the program shall not go on without it.
-    pub(super) fn end_by_a_panic(&self) {
-        self.drain_requested.cancel();
-        self.tracker.start_drain();
-        self.phase.send_replace(Phase::Draining);
-        self.end(End::Panicked);
     }
 
     pub(super) fn end(&self, end: End) {

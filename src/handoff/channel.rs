@@ -11,10 +11,10 @@ use std::{
 };
 
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{io::Interest, net::UnixStream, time::timeout};
+use tokio::{io::Interest, net::UnixStream};
 
 use super::{inbox::Inbox, message::Message};
-use crate::sys::{self, MAX_DESCRIPTORS};
+use crate::sys::{self, MAX_DESCRIPTORS, within};
 
 /// Why the other side cannot be talked to any more.
 #[derive(Debug, thiserror::Error)]
@@ -32,11 +32,13 @@ pub(crate) enum ChannelError {
     Io(#[from] io::Error),
 }
 
-/// One end of the conversation.
+/// One end of the conversation. Dropping it closes the socket, and sends nothing.
 #[derive(Debug)]
 pub(crate) struct Channel {
     stream: UnixStream,
     inbox: Inbox,
+    /// Frames that were queued and not sent yet.
+    outbox: Vec<u8>,
 }
 
 /// The half of a [`Channel`] that sends.
@@ -50,17 +52,6 @@ pub(crate) struct Sender<'a> {
 pub(crate) struct Receiver<'a> {
     stream: &'a UnixStream,
     inbox: &'a mut Inbox,
-}
-
-/// A predecessor that panics must not be taken for one that has died: it may still accept.
-impl Drop for Channel {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let abort = Message::Abort { reason: "the other process panicked".to_owned() };
-            // All there is to do; a frame this short fits, or the other side does not read.
-            _ = encode(&abort).map(|frame| sys::send(self.stream.as_fd(), &frame, &[]));
-        }
-    }
 }
 
 impl Channel {
@@ -78,7 +69,7 @@ impl Channel {
     fn welcoming(welcome: usize, stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = UnixStream::from_std(stream)?;
-        Ok(Self { stream, inbox: Inbox::new(welcome) })
+        Ok(Self { stream, inbox: Inbox::new(welcome), outbox: Vec::new() })
     }
 
     /// Refuses messages that are longer than so many bytes. Default: [`LONGEST_FRAME`](super::LONGEST_FRAME).
@@ -88,7 +79,7 @@ impl Channel {
 
     /// Both halves, to send and receive at the same time.
     pub(crate) const fn split(&mut self) -> (Sender<'_>, Receiver<'_>) {
-        let Self { stream, inbox } = self;
+        let Self { stream, inbox, .. } = self;
         (Sender { stream }, Receiver { stream, inbox })
     }
 
@@ -97,9 +88,48 @@ impl Channel {
         self.split().0.send(message).await
     }
 
-    /// See [`Receiver::receive_within`].
-    pub(crate) async fn receive_within(&mut self, limit: Duration) -> Result<Option<Message>, ChannelError> {
-        self.split().1.receive_within(limit).await
+    /// Sends a message now as far as there is room, and the rest while [`exchange`](Self::exchange)
+    /// or [`flush`](Self::flush) is polled. A socket that is closed takes it without an error: the
+    /// end is found by reading.
+    pub(crate) fn queue(&mut self, message: &Message) -> Result<(), ChannelError> {
+        #[cfg_attr(not(feature = "__faults"), expect(unused_mut, reason = "only faults change it"))]
+        let mut frame = encode(message)?;
+        #[cfg(feature = "__faults")]
+        crate::faults::tamper(&mut frame[super::inbox::HEADER..], &self.stream)?;
+        self.outbox.extend_from_slice(&frame);
+        send_queued(&self.stream, &mut self.outbox)
+    }
+
+    /// Whether a part of what was queued is not sent yet.
+    pub(crate) const fn has_queued(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Sends what is queued. Cancel safe.
+    pub(crate) async fn flush(&mut self) -> Result<(), ChannelError> {
+        flush(&self.stream, &mut self.outbox).await
+    }
+
+    /// Receives the next message, and meanwhile sends what is queued. Cancel safe.
+    pub(crate) async fn exchange(&mut self) -> Result<Message, ChannelError> {
+        let Self { stream, inbox, outbox } = self;
+        let mut receiver = Receiver { stream, inbox };
+        if let Some(message) = receiver.try_receive()? {
+            return Ok(message);
+        }
+        if !outbox.is_empty() {
+            tokio::select! {
+                biased;
+                received = receiver.receive() => return received,
+                flushed = flush(stream, outbox) => flushed?,
+            }
+        }
+        receiver.receive().await
+    }
+
+    /// The next message that lies in the socket, whether or not the runtime has heard of it.
+    pub(crate) fn try_receive(&mut self) -> Result<Option<Message>, ChannelError> {
+        self.split().1.try_receive()
     }
 
     /// See [`Receiver::receive`].
@@ -162,6 +192,40 @@ impl Sender<'_> {
     }
 }
 
+/// Sends what is queued, as far as there is room.
+fn send_queued(stream: &UnixStream, outbox: &mut Vec<u8>) -> Result<(), ChannelError> {
+    while !outbox.is_empty() {
+        match sys::send(stream.as_fd(), outbox, &[]) {
+            Ok(sent) => _ = outbox.drain(..sent),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => {
+                outbox.clear();
+                return match closed_or_io(error) {
+                    ChannelError::Closed => Ok(()),
+                    error => Err(error),
+                };
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn flush(stream: &UnixStream, outbox: &mut Vec<u8>) -> Result<(), ChannelError> {
+    while !outbox.is_empty() {
+        match stream.async_io(Interest::WRITABLE, || sys::send(stream.as_fd(), outbox, &[])).await {
+            Ok(sent) => _ = outbox.drain(..sent),
+            Err(error) => {
+                outbox.clear();
+                return match closed_or_io(error) {
+                    ChannelError::Closed => Ok(()),
+                    error => Err(error),
+                };
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A message as it travels.
 fn encode(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let body = serde_json::to_vec(message)?;
@@ -191,14 +255,19 @@ impl Receiver<'_> {
         }
     }
 
-    /// As [`receive`](Self::receive), but `None` if there is nothing within `limit`. Cancel safe.
+    /// As [`receive`](Self::receive), but `None` if there is nothing within `limit` of running time. Cancel safe.
     ///
     /// What the other side has written before the end of `limit` counts, whether or not the runtime has heard of it: a
     /// decision that is in the socket must not be undone by a timer.
     pub(crate) async fn receive_within(&mut self, limit: Duration) -> Result<Option<Message>, ChannelError> {
-        if let Ok(received) = timeout(limit, self.receive()).await {
-            return received.map(Some);
+        match within(limit, self.receive()).await {
+            Some(received) => received.map(Some),
+            None => self.try_receive(),
         }
+    }
+
+    /// The next message that lies in the socket, whether or not the runtime has heard of it.
+    pub(crate) fn try_receive(&mut self) -> Result<Option<Message>, ChannelError> {
         loop {
             match self.inbox.next_frame()? {
                 Some(Message::Unknown) => {}
@@ -312,12 +381,12 @@ mod tests {
     #[tokio::test(flavor = "current_thread")]
     async fn what_was_written_before_the_limit_counts() {
         let (mut channel, mut theirs) = pair();
-        assert_eq!(channel.receive_within(Duration::ZERO).await.unwrap(), None);
+        assert_eq!(channel.split().1.receive_within(Duration::ZERO).await.unwrap(), None);
         // The runtime does not hear of it: nothing is awaited before the limit.
         theirs.write_all(b"\0\0\0\x12{\"type\":\"settled\"}").unwrap();
-        assert_eq!(channel.receive_within(Duration::ZERO).await.unwrap(), Some(Message::Settled));
+        assert_eq!(channel.split().1.receive_within(Duration::ZERO).await.unwrap(), Some(Message::Settled));
         drop(theirs);
-        assert!(matches!(channel.receive_within(Duration::ZERO).await, Err(ChannelError::Closed)));
+        assert!(matches!(channel.split().1.receive_within(Duration::ZERO).await, Err(ChannelError::Closed)));
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! How a restart can fail, told to whoever asked for it.
 
-use std::{fmt, io, process::ExitStatus, time::Duration};
+use std::{fmt, io, process::ExitStatus, sync::Arc, time::Duration};
 
 use super::channel::ChannelError;
 
@@ -72,7 +72,7 @@ impl fmt::Display for Refusal {
 
 /// Why a restart did not happen. The generation that was asked serves as before, except after
 /// [`Cancelled`](RestartError::Cancelled), when it drains because it was told to.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestartError {
     /// It was not begun.
@@ -93,7 +93,7 @@ pub enum RestartError {
         command: String,
         /// What the system said.
         #[source]
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// The successor ended, or closed the handoff socket, before it served.
     #[error("the successor ended before step `{step}` was done ({}): its log says why", ended(.status))]
@@ -103,15 +103,15 @@ pub enum RestartError {
         /// How it ended, where it did so by itself.
         status: Option<ExitStatus>,
     },
-    /// The successor took too long, and was killed.
-    #[error("the successor did not get through step `{step}` within {limit:?}, and was killed")]
+    /// The successor took too long. It is killed, where this process can reach it.
+    #[error("the successor did not get through step `{step}` within {limit:?}")]
     TimedOut {
         /// The step it did not get through.
         step: Step,
         /// The time it had.
         limit: Duration,
     },
-    /// The two did not understand each other, and the successor was killed.
+    /// The two did not understand each other. The successor is killed, where this process can reach it.
     #[error("the successor was turned away in step `{step}`: {reason}")]
     Rejected {
         /// The step it did not get through.
@@ -128,6 +128,10 @@ pub enum RestartError {
     /// The successor failed after it had been told to serve; this generation accepts again.
     #[error("the successor failed after the commit and this generation accepts again")]
     RolledBack(#[source] Box<RestartError>),
+    /// This generation handed over to another successor meanwhile, and the request with it: that
+    /// generation restarts. The outcome is in its log and metrics.
+    #[error("the restart was passed on to the next generation")]
+    PassedOn,
     /// This generation was told to drain while the restart was under way.
     #[error("the restart was cancelled: this generation drains")]
     Cancelled,
@@ -179,7 +183,8 @@ impl RestartResult {
 impl RestartError {
     pub(crate) const fn result(&self) -> RestartResult {
         match self {
-            Self::Refused(_) | Self::State { .. } => RestartResult::Refused,
+            // The one that runs it counts it.
+            Self::Refused(_) | Self::State { .. } | Self::PassedOn => RestartResult::Refused,
             Self::Spawn { .. } => RestartResult::SpawnFailed,
             Self::Crashed { .. } => RestartResult::Crashed,
             Self::TimedOut { .. } => RestartResult::TimedOut,

@@ -63,6 +63,7 @@ fn every_message_is_in_the_transcripts() {
         "settled",
         "sick",
         "abort",
+        "restart",
     ];
     for name in all {
         assert!(said.iter().any(|message| message.name() == name), "{name}");

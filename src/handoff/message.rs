@@ -35,6 +35,9 @@ pub(crate) enum Message {
     Sick { reason: String },
     /// The restart is off: the successor must not serve.
     Abort { reason: String },
+    /// The predecessor agrees to `settled`, and passes on a restart that was requested of it: the
+    /// successor restarts.
+    Restart,
     /// A message of a newer version of this library.
     #[serde(other)]
     Unknown,
@@ -151,6 +154,7 @@ impl Message {
             Self::Settled => "settled",
             Self::Sick { .. } => "sick",
             Self::Abort { .. } => "abort",
+            Self::Restart => "restart",
             Self::Unknown => "unknown",
         }
     }

@@ -38,7 +38,7 @@ pub(crate) use error::RestartResult;
 pub use error::{HandoffError, Refusal, RestartError, Step};
 pub(crate) use estate::{Estate, Inheritance};
 pub(crate) use inbox::LONGEST_FRAME;
-pub(crate) use message::{Claim, Commit, Hello, ListenerEntry};
+pub(crate) use message::{Claim, Hello, ListenerEntry};
 pub(crate) use predecessor::{Arrival, Committed, LONGEST_PROBATION, Probation, Successor};
 pub(crate) use process::Peer;
 pub(crate) use state::SealedState;

@@ -3,6 +3,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    io,
     os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
@@ -16,7 +17,7 @@ use super::{
     message::{Claim, Commit, Hello, Message, Versions},
     process::{Peer, Process},
 };
-use crate::sys::{ProcessHandle, StartCommand};
+use crate::sys::{ProcessHandle, StartCommand, within};
 
 /// A successor that does not serve yet, or is in its probation.
 #[derive(Debug)]
@@ -84,7 +85,8 @@ pub(crate) const LONGEST_PROBATION: Duration = Duration::from_secs(24 * 60 * 60)
 impl Successor {
     /// Prepares to start `command`. Every step up to the commit may take `limit`.
     pub(crate) fn start(command: &StartCommand, limit: Duration) -> Result<Self, RestartError> {
-        let failed = |source| RestartError::Spawn { command: command.to_string(), source };
+        let failed =
+            |source: io::Error| RestartError::Spawn { command: command.to_string(), source: source.into() };
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
         let channel = Channel::without_descriptors(ours).map_err(failed)?;
         let nonce = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
@@ -148,10 +150,13 @@ impl Successor {
                 fault_point!(Spawning);
                 *process = Process::start(command, socket, nonce);
             }
-            let started = timeout(*limit, process.started()).await;
-            let timed_out = |_| RestartError::TimedOut { step: Step::Hello, limit: *limit };
-            let failed = |source| RestartError::Spawn { command: command.to_string(), source };
-            started.map_err(timed_out)?.map_err(failed)?;
+            let started = within(*limit, process.started()).await;
+            let timed_out = RestartError::TimedOut { step: Step::Hello, limit: *limit };
+            let failed = |source: io::Error| RestartError::Spawn {
+                command: command.to_string(),
+                source: source.into(),
+            };
+            started.ok_or(timed_out)?.map_err(failed)?;
             fault_point!(Spawned);
             greet(receiver, *limit, process, nonce).await
         };
@@ -159,13 +164,18 @@ impl Successor {
         tokio::try_join!(biased; sending, greeting).map(|((), ())| ())
     }
 
-    /// Tells the successor to serve and waits until it does.
-    pub(crate) async fn commit(&mut self, took: Duration) -> Result<Committed, RestartError> {
+    /// Sends `commit`: the successor shall serve. Does not wait.
+    pub(crate) fn commit(&mut self, took: Duration) {
+        let commit = Message::Commit(Commit { took_seconds: took.as_secs_f64() });
+        // An error is found by reading.
+        _ = self.channel.queue(&commit);
+    }
+
+    /// Waits until the successor serves, after [`commit`](Self::commit).
+    pub(crate) async fn serving(&mut self) -> Result<Committed, RestartError> {
         let step = Step::Commit;
         let limit = self.limit.min(COMMIT_LIMIT);
-        let commit = Message::Commit(Commit { took_seconds: took.as_secs_f64() });
-        fault_point!(Committing);
-        if let Err(failure) = in_step(step, limit, self.channel.send(&commit)).await {
+        if let Err(failure) = in_step(step, limit, self.channel.flush()).await {
             return Err(self.explain(failure).await);
         }
         fault_point!(Committed);
@@ -194,12 +204,12 @@ impl Successor {
     }
 
     /// Calls the restart off: the successor must not serve. It is killed and, if it is our child, reaped.
-    pub(crate) async fn abandon(self, reason: &RestartError) {
+    pub(crate) async fn abandon(self, reason: String) {
         let Self { process, mut channel, .. } = self;
         let pid = process.pid();
         // It is told, so that it does not mistake the closed socket for our death and promote itself before the signal
         // reaches it. A process that does not read must not hold us up.
-        let abort = Message::Abort { reason: reason.to_string() };
+        let abort = Message::Abort { reason };
         let mut telling = tokio::spawn(async move {
             _ = channel.send(&abort).await;
             // Until it has closed its end: then it has read the word, or is dead.
@@ -221,6 +231,13 @@ impl Successor {
     pub(crate) async fn dismiss(mut self, reason: String) {
         _ = timeout(TO_BE_TOLD, self.channel.send(&Message::Abort { reason })).await;
         self.let_go();
+    }
+
+    /// Agrees to `settled` and leaves the successor to itself, with a restart that was requested
+    /// meanwhile.
+    pub(crate) async fn pass_on_restart(mut self) {
+        // It is what the end of the channel would mean as well: one that does not read it settles.
+        _ = timeout(TO_BE_TOLD, self.channel.send(&Message::Restart)).await;
     }
 
     /// Leaves the successor to itself: it serves. If it is a child, it is reaped should it exit before we do.
@@ -277,9 +294,9 @@ async fn in_step<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, ChannelError>>,
 ) -> Result<T, Failure> {
-    match timeout(limit, work).await {
-        Ok(done) => done.map_err(|error| Failure::Channel(step, error)),
-        Err(_) => Err(Failure::Over(RestartError::TimedOut { step, limit })),
+    match within(limit, work).await {
+        Some(done) => done.map_err(|error| Failure::Channel(step, error)),
+        None => Err(Failure::Over(RestartError::TimedOut { step, limit })),
     }
 }
 

@@ -2,15 +2,13 @@
 
 use std::{os::unix::net::UnixStream, time::Duration};
 
-use tokio::time::timeout;
-
 use super::{
     channel::{Channel, ChannelError},
     error::{HandoffError, Step},
     estate::Inheritance,
     message::{Claim, Commit, Hello, Message, Serving, Versions},
 };
-use crate::sys::{self, Inherited};
+use crate::sys::{self, Inherited, within};
 
 /// The conversation with the predecessor, after it has handed over its sockets.
 #[derive(Debug)]
@@ -26,6 +24,8 @@ pub(crate) enum Verdict {
     Commit(Commit),
     /// It called the restart off: do not serve.
     Abort(String),
+    /// It agrees to `settled`, and was asked for another restart meanwhile.
+    Restart,
     /// It died, or leaves: nobody else accepts any more.
     Gone,
 }
@@ -74,8 +74,7 @@ impl Succession {
             Inheritance::receive(channel.split().1).await
         };
         let step = Step::Manifest;
-        let inheritance =
-            timeout(limit, receiving).await.map_err(|_| HandoffError::TimedOut { step, limit })??;
+        let inheritance = within(limit, receiving).await.ok_or(HandoffError::TimedOut { step, limit })??;
         fault_point!(Inherited);
         Ok((Self { channel, generation: inheritance.generation }, inheritance))
     }
@@ -85,64 +84,82 @@ impl Succession {
         self.generation
     }
 
-    /// Says that this process could serve.
-    pub(crate) async fn ready(&mut self, claim: Claim) -> Result<(), HandoffError> {
-        fault_point!(Initialised);
-        self.tell(Step::Ready, Message::Claim(claim)).await?;
-        fault_point!(Claimed);
-        self.tell(Step::Ready, Message::Ready).await
+    /// Sends `claim`: what this process makes of the manifest.
+    pub(crate) fn claim(&mut self, claim: Claim) -> Result<(), HandoffError> {
+        self.queue(Step::Ready, &Message::Claim(claim))
     }
 
-    /// Says that this process accepts, and how long its probation may take.
-    pub(crate) async fn serving(&mut self, probation: Duration) -> Result<(), HandoffError> {
+    /// Sends `ready`: this process could serve.
+    pub(crate) fn ready(&mut self) -> Result<(), HandoffError> {
+        self.queue(Step::Ready, &Message::Ready)
+    }
+
+    /// Sends `serving`: this process accepts, and knows within `probation` whether it stays.
+    pub(crate) fn serving(&mut self, probation: Duration) -> Result<(), HandoffError> {
         let probation_seconds = probation.as_secs_f64();
-        self.tell(Step::Commit, Message::Serving(Serving { probation_seconds })).await
+        self.queue(Step::Commit, &Message::Serving(Serving { probation_seconds }))
     }
 
-    /// Says that this process goes on: the predecessor is not needed any more. It has the last word on it, see
-    /// [`verdict`](Self::verdict): gone, it agrees.
-    pub(crate) async fn settled(&mut self) {
-        if let Err(error) = self.tell(Step::Probation, Message::Settled).await {
-            tracing::warn!(%error, "the predecessor could not be told that this generation has settled");
-        }
+    /// Sends `settled`: this process goes on, the predecessor is not needed any more. The predecessor
+    /// decides, see [`verdict`](Self::verdict): when it is gone, it agrees.
+    pub(crate) fn settled(&mut self) -> Result<(), HandoffError> {
+        self.queue(Step::Probation, &Message::Settled)
     }
 
-    /// Says that this process has stopped accepting, for this reason. What becomes of it, `verdict` says.
-    pub(crate) async fn sick(&mut self, reason: String) {
-        if let Err(error) = self.tell(Step::Probation, Message::Sick { reason }).await {
-            tracing::warn!(%error, "the predecessor could not be told that this generation is sick");
-        }
+    /// Sends `sick`: this process has stopped accepting, for this reason.
+    pub(crate) fn sick(&mut self, reason: String) -> Result<(), HandoffError> {
+        self.queue(Step::Probation, &Message::Sick { reason })
+    }
+
+    /// A predecessor that is gone is no error here: `verdict` says what it means.
+    fn queue(&mut self, step: Step, message: &Message) -> Result<(), HandoffError> {
+        self.channel.queue(message).map_err(|error| HandoffError::channel(step, error))
+    }
+
+    /// Whether a part of what was sent has not left this process.
+    pub(crate) const fn has_queued(&self) -> bool {
+        self.channel.has_queued()
+    }
+
+    /// Waits until all that was sent has left this process, or cannot any more. Cancel safe.
+    pub(crate) async fn flush(&mut self) {
+        // What cannot be sent is not missed: the other side is gone.
+        _ = self.channel.flush().await;
     }
 
     /// Waits for the predecessor's decision. Cancel safe.
     pub(crate) async fn verdict(&mut self) -> Result<Verdict, HandoffError> {
-        Self::understand(self.channel.receive().await)
+        let received = self.channel.exchange().await;
+        self.understand(received)
     }
 
-    /// As [`verdict`](Self::verdict), for `limit` at most.
-    pub(crate) async fn verdict_within(&mut self, limit: Duration) -> Result<Verdict, HandoffError> {
-        let received = self.channel.receive_within(limit).await.transpose();
-        received.map_or(Err(HandoffError::TimedOut { step: Step::Commit, limit }), Self::understand)
+    /// The predecessor's decision, if it lies in the socket.
+    pub(crate) fn try_verdict(&mut self) -> Option<Result<Verdict, HandoffError>> {
+        let received = self.channel.try_receive().transpose()?;
+        Some(self.understand(received))
     }
 
-    fn understand(received: Result<Message, ChannelError>) -> Result<Verdict, HandoffError> {
+    fn understand(&mut self, received: Result<Message, ChannelError>) -> Result<Verdict, HandoffError> {
         match received {
-            Ok(Message::Commit(commit)) => Ok(Verdict::Commit(commit)),
+            // A process that was stopped wakes late: an abort that was sent meanwhile lies behind the
+            // commit, and counts.
+            Ok(Message::Commit(commit)) => match self.channel.try_receive() {
+                Ok(Some(Message::Abort { reason })) => Ok(Verdict::Abort(reason)),
+                // The end of the channel, and an error of it, are found again.
+                Ok(None) | Err(ChannelError::Closed) => Ok(Verdict::Commit(commit)),
+                Ok(Some(other)) => Err(unexpected(&other)),
+                Err(error) => Err(HandoffError::channel(Step::Commit, error)),
+            },
             Ok(Message::Abort { reason }) => Ok(Verdict::Abort(reason)),
-            Ok(other) => {
-                let reason = format!("it said `{}`, which is not for a successor to hear now", other.name());
-                Err(HandoffError::Protocol { step: Step::Commit, reason })
-            }
+            Ok(Message::Restart) => Ok(Verdict::Restart),
+            Ok(other) => Err(unexpected(&other)),
             Err(ChannelError::Closed) => Ok(Verdict::Gone),
             Err(error) => Err(HandoffError::channel(Step::Commit, error)),
         }
     }
+}
 
-    /// A predecessor that is gone is no error here: `verdict` says what it means.
-    async fn tell(&mut self, step: Step, message: Message) -> Result<(), HandoffError> {
-        match self.channel.send(&message).await {
-            Ok(()) | Err(ChannelError::Closed) => Ok(()),
-            Err(error) => Err(HandoffError::channel(step, error)),
-        }
-    }
+fn unexpected(message: &Message) -> HandoffError {
+    let reason = format!("it sent `{}`, which is not for a successor to receive now", message.name());
+    HandoffError::Protocol { step: Step::Commit, reason }
 }

@@ -2,9 +2,13 @@
 //! closes them.
 
 mod forced;
+mod machine;
+#[cfg(test)]
+mod model;
 mod open;
 mod phase;
 
 pub(crate) use forced::ForcedBegun;
+pub(crate) use machine::{Effect, Event, Machine, State};
 pub(crate) use open::{Counted, Open};
 pub use phase::Phase;

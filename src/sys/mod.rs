@@ -12,6 +12,7 @@ mod inherit;
 mod numbers;
 mod process;
 mod rights;
+mod running_time;
 mod shared_memory;
 mod start_command;
 
@@ -25,6 +26,7 @@ pub(crate) use inherit::{Inherited, inherit};
 pub(crate) use process::{ProcessHandle, reap_any};
 pub(crate) use rights::MAX_DESCRIPTORS;
 pub(crate) use rights::{Received, Sender, receive, send};
+pub(crate) use running_time::{Deadline, within};
 pub(crate) use shared_memory::{
     SharedMemory, SharedMemoryError, create_shared_memory, reserve_shared_memory,
 };

@@ -11,7 +11,7 @@ async fn the_pid_file_names_the_serving_process_during_and_after_a_rollback() {
     let mut line = Line::start(Line::echo()).await;
     let predecessor = line.server.serving().pid();
     for (point, names_the_successor) in
-        [(Point::Told, false), (Point::Accepting, true), (Point::Passed, true)]
+        [(Point::Told, false), (Point::Accepting, false), (Point::Passed, true)]
     {
         let start = line.server.log().len();
         let successor = line.stop(point).await;

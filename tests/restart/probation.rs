@@ -95,14 +95,17 @@ async fn a_check_lengthens_the_probation() {
     let successor = on_probation(&server).await;
     assert_eq!(visit(&server).await, 1, "it serves meanwhile");
 
-    // The predecessor stands by, and neither of them restarts.
+    // The predecessor stands by, and a second deploy waits for the end of the probation.
     successor.signal(Signal::USR1);
-    let refused = |line: &str| line.contains("refused") && line.contains("on probation");
-    server.log().wait_from(start, "refused, on probation", refused).await;
+    let remembered = |line: &str| line.contains("a restart is requested, and follows the one under way");
+    server.log().wait_from(start, "a restart is remembered", remembered).await;
     assert!(!server.serving().is_over());
     moods.is("well");
     say("healthy", &gate).await;
     let predecessor = server.follow().await;
     assert_eq!(predecessor.ended().await, Exit::Code(0));
+    let second = server.follow().await;
+    assert_eq!(second.pid(), successor.pid(), "it ran the restart that was requested of it");
+    assert_eq!(second.ended().await, Exit::Code(0));
     server.restart().await;
 }

@@ -2,18 +2,20 @@
 
 use std::collections::VecDeque;
 
-/// What the predecessor says.
+/// What the predecessor sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Down {
+pub(super) enum Down {
     /// With the descriptors.
     Manifest,
     Commit,
     Abort,
+    /// `settled` is confirmed, and a restart was requested.
+    Restart,
 }
 
-/// What the successor says.
+/// What the successor sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Up {
+pub(super) enum Up {
     Hello,
     /// And the claim before it.
     Ready,
@@ -24,45 +26,45 @@ pub(crate) enum Up {
 
 /// Messages in order; what was sent before the sender's end stays readable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Pipe<M> {
+pub(super) struct Pipe<M> {
     messages: VecDeque<M>,
     writer_open: bool,
     reader_open: bool,
 }
 
 impl<M: PartialEq> Pipe<M> {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { messages: VecDeque::new(), writer_open: true, reader_open: true }
     }
 
     /// Nothing comes of it if one of the ends is closed (`EPIPE`).
-    pub(crate) fn send(&mut self, message: M) {
+    pub(super) fn send(&mut self, message: M) {
         if self.writer_open && self.reader_open {
             self.messages.push_back(message);
         }
     }
 
     /// Whether there is a message, or the end.
-    pub(crate) fn is_readable(&self) -> bool {
+    pub(super) fn is_readable(&self) -> bool {
         self.reader_open && (!self.messages.is_empty() || !self.writer_open)
     }
 
     /// The next message; `None` is the end.
-    pub(crate) fn read(&mut self) -> Option<M> {
+    pub(super) fn read(&mut self) -> Option<M> {
         self.messages.pop_front()
     }
 
     /// Whether this message is in it, unread.
-    pub(crate) fn holds(&self, message: &M) -> bool {
+    pub(super) fn holds(&self, message: &M) -> bool {
         self.messages.contains(message)
     }
 
-    pub(crate) fn close_writer(&mut self) {
+    pub(super) fn close_writer(&mut self) {
         self.writer_open = false;
     }
 
     /// What was not read is lost, with the descriptors in it.
-    pub(crate) fn close_reader(&mut self) {
+    pub(super) fn close_reader(&mut self) {
         self.reader_open = false;
         self.messages.clear();
     }

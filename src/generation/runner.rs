@@ -1,0 +1,867 @@
+//! The task of a generation: it waits for events, asks the [`Machine`] what follows, and does that.
+//!
+//! Nothing is decided here. Three rules hold for every wait:
+//!
+//! - What lies in the socket of the predecessor is read before anything else counts: a message that
+//!   was sent must not lose against a timer or a signal.
+//! - Effects are performed without waiting. What takes time is a future that is polled with all
+//!   other events, or a task of its own.
+//! - The phase is published before effects are performed, and log lines come last. A log line that
+//!   panics does not end the task ([`crate::log`]).
+
+use std::{
+    future::{Future, pending, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use portcullis_layers::ErrorChain;
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+
+use super::{
+    Restarted,
+    drain::{self, drain},
+    metrics::LineMetrics,
+    probation::Trial,
+    restart::{Candidate, Done, Outcome, Restart, RestartRequest, not_stopped, unlink},
+    roster::Roster,
+    shared::{End, Shared},
+};
+use crate::{
+    handoff::{
+        Committed, HandoffError, Probation, Refusal, RestartError, RestartResult, Step, Succession, Verdict,
+    },
+    lifecycle::{Effect, Event, Machine, Phase, State},
+    sys::{Deadline, StartCommand},
+};
+
+/// How this generation restarts and drains.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(super) start_command: StartCommand,
+    pub(super) ready_timeout: Duration,
+    pub(super) drain_timeout: Duration,
+    pub(super) trial: Trial,
+    /// How many older generations may drain when a restart begins.
+    pub(super) draining_limit: usize,
+}
+
+/// Requests for a restart.
+pub(super) type Requests = mpsc::Receiver<RestartRequest>;
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// From the commit until the accept loops of the successor accept, nothing does: that must not last.
+/// The accept loops stop as soon as they are polled.
+const SWITCH_LIMIT: Duration = Duration::from_secs(5);
+
+/// A predecessor has this long to confirm `settled` before a restart goes on without it.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
+
+/// A generation that takes so long to be ready logs what it waits for.
+const READY_REPORT: Duration = Duration::from_secs(5);
+
+/// What could not be sent before has this long to leave the process at its end.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct Runner {
+    shared: Arc<Shared>,
+    settings: Settings,
+    requests: Requests,
+    machine: Machine,
+    /// The conversation with the predecessor, as long as it can say anything.
+    predecessor: Option<Succession>,
+    /// The probation and the health check.
+    trial: Option<BoxFuture<Result<(), String>>>,
+    /// The restart that is under way.
+    restart: Option<Restart>,
+    /// A request that has just come.
+    asked: Option<RestartRequest>,
+    /// Those who wait for the restart that is remembered.
+    remembered: Vec<Outcome>,
+    /// An event that has to wait for what lies in the socket.
+    waiting: Option<Event>,
+    /// The limit of the state.
+    deadline: Option<Deadline>,
+    drain: Option<BoxFuture<usize>>,
+    drained: bool,
+    /// Connections that were closed at the deadline of the drain.
+    forced: usize,
+    /// Why this generation does not serve, or not any more.
+    failure: Option<HandoffError>,
+    /// Why it is unhealthy.
+    unhealthy: String,
+    /// From the request to the commit that this process obeys.
+    took: Option<Duration>,
+    /// How many listeners were served when it was ready.
+    served: usize,
+    /// The task that publishes the pid file.
+    publishing: Option<JoinHandle<()>>,
+    claimed: bool,
+    has_settled: bool,
+    /// Registered when they are first needed: by then the program has installed its recorder.
+    metrics: OnceLock<LineMetrics>,
+    /// Restarts that were refused before there were metrics to count them.
+    refused_early: AtomicU64,
+}
+
+impl Runner {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        settings: Settings,
+        requests: Requests,
+        predecessor: Option<Succession>,
+    ) -> Self {
+        let machine = if predecessor.is_some() { Machine::successor() } else { Machine::first() };
+        Self {
+            shared,
+            settings,
+            requests,
+            machine,
+            predecessor,
+            trial: None,
+            restart: None,
+            asked: None,
+            remembered: Vec::new(),
+            waiting: None,
+            deadline: None,
+            drain: None,
+            drained: false,
+            forced: 0,
+            failure: None,
+            unhealthy: String::new(),
+            took: None,
+            served: 0,
+            publishing: None,
+            claimed: false,
+            has_settled: false,
+            metrics: OnceLock::new(),
+            refused_early: AtomicU64::new(0),
+        }
+    }
+
+    /// Runs until this generation has ended.
+    pub(super) async fn run(mut self) {
+        if catch_panic(self.drive()).await.is_none() {
+            self.stop_after_a_panic().await;
+        }
+    }
+
+    async fn drive(&mut self) {
+        if self.predecessor.is_some() {
+            fault_point!(Initialising);
+        }
+        while self.machine.state() != State::Exited {
+            let event = self.next_event().await;
+            self.on(event).await;
+        }
+    }
+
+    /// What decides has panicked. Its channels are closed only when this generation does not accept
+    /// any more, and nothing is sent: a successor, or a predecessor that stands by, then goes on
+    /// alone, as after a death.
+    async fn stop_after_a_panic(self) {
+        self.shared.drain_requested.cancel();
+        self.shared.tracker.start_drain();
+        self.shared.phase.send_replace(Phase::Draining);
+        _ = timeout(SWITCH_LIMIT, self.shared.accept_loops(|accepting| accepting == 0)).await;
+        let shared = self.shared.clone();
+        drop(self);
+        shared.end(End::Panicked);
+    }
+
+    /// The next thing that happens.
+    async fn next_event(&mut self) -> Event {
+        if let Some(event) = self.unread() {
+            return event;
+        }
+        if let Some(event) = self.waiting.take() {
+            return event;
+        }
+        let event = self.wait().await;
+        if event.is_from_predecessor() {
+            return event;
+        }
+        let Some(message) = self.unread() else { return event };
+        // The others are found again: they are conditions.
+        if matches!(event, Event::RestartRequested | Event::Healthy | Event::Unhealthy) {
+            self.waiting = Some(event);
+        }
+        message
+    }
+
+    /// What the predecessor has sent, if that lies in the socket.
+    fn unread(&mut self) -> Option<Event> {
+        let verdict = self.listens().then(|| self.predecessor.as_mut()?.try_verdict()).flatten()?;
+        Some(self.heard(verdict))
+    }
+
+    /// Whether the predecessor can say anything that matters.
+    const fn listens(&self) -> bool {
+        matches!(
+            self.machine.state(),
+            State::Initializing
+                | State::AwaitingCommit
+                | State::TakingOver
+                | State::Probation
+                | State::Settled
+                | State::SteppingBack
+                | State::SteppedBack
+        )
+    }
+
+    fn heard(&mut self, verdict: Result<Verdict, HandoffError>) -> Event {
+        match verdict {
+            Ok(Verdict::Commit(commit)) if self.machine.state() == State::AwaitingCommit => {
+                self.took = Duration::try_from_secs_f64(commit.took_seconds).ok();
+                Event::Committed
+            }
+            Ok(Verdict::Commit(_)) => {
+                let reason = "it sent `commit` to a successor that was not ready for it".to_owned();
+                self.failure = Some(HandoffError::Protocol { step: Step::Commit, reason });
+                Event::PredecessorFailed
+            }
+            Ok(Verdict::Abort(reason)) => {
+                self.failure = Some(if self.machine.state() == State::SteppedBack {
+                    HandoffError::Sick { reason: self.unhealthy.clone() }
+                } else {
+                    HandoffError::Aborted { reason }
+                });
+                Event::Aborted
+            }
+            Ok(Verdict::Restart) => Event::RestartPassedOn,
+            Ok(Verdict::Gone) => {
+                self.report_gone();
+                self.predecessor = None;
+                Event::PredecessorGone
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Event::PredecessorFailed
+            }
+        }
+    }
+
+    fn report_gone(&self) {
+        let (generation, state) = (self.shared.number, self.machine.state());
+        let predecessor = self.predecessor.as_ref().map_or(0, Succession::predecessor);
+        match state {
+            State::Initializing | State::AwaitingCommit | State::TakingOver => log!(
+                warn,
+                predecessor,
+                "the predecessor died during the handoff; this generation serves alone"
+            ),
+            State::SteppingBack | State::SteppedBack => log!(
+                error,
+                generation,
+                "the predecessor is gone; better an unfit generation than none: this one serves"
+            ),
+            _ => log!(debug, predecessor, "the predecessor has let go"),
+        }
+    }
+
+    async fn wait(&mut self) -> Event {
+        let (state, listens) = (self.machine.state(), self.listens());
+        let drain_requested = self.machine.drain_requested();
+        let shared = self.shared.clone();
+        let Self { predecessor, restart, requests, trial, deadline, drain, served, publishing, .. } = self;
+        tokio::select! {
+            biased;
+            verdict = verdict(predecessor, listens) => self.heard(verdict),
+            done = wait(restart) => self.done(done),
+            () = shared.drain_requested.cancelled(), if !drain_requested => Event::DrainRequested,
+            Some(request) = requests.recv() => {
+                self.asked = Some(request);
+                Event::RestartRequested
+            }
+            () = ready(&shared, state) => Event::Ready,
+            () = loops(&shared, state, *served, publishing) => match state {
+                State::TakingOver => Event::LoopsAccept,
+                _ => Event::LoopsStopped,
+            },
+            verdict = optional(trial), if state == State::Probation => {
+                self.trial = None;
+                match verdict {
+                    Ok(()) => Event::Healthy,
+                    Err(reason) => {
+                        self.unhealthy = reason;
+                        Event::Unhealthy
+                    }
+                }
+            }
+            () = expired(deadline) => self.timed_out(),
+            forced = optional(drain) => {
+                (self.drain, self.drained) = (None, true);
+                self.forced = forced;
+                Event::Drained
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done) -> Event {
+        let Some(restart) = &mut self.restart else { return Event::SuccessorGone };
+        match done {
+            Done::Prepared(Ok(states)) => {
+                restart.prepared(states);
+                Event::Prepared
+            }
+            Done::Prepared(Err(error)) => {
+                restart.error = Some(error);
+                Event::PrepareFailed
+            }
+            Done::Ready(Ok(claim)) => {
+                restart.claimed(claim);
+                Event::SuccessorReady
+            }
+            Done::Committed(Ok(Committed::OnProbation(probation))) => {
+                restart.serves(probation);
+                Event::SuccessorServing
+            }
+            Done::Committed(Ok(Committed::Settled)) | Done::Proved(Ok(Probation::Passed)) => {
+                Event::SuccessorSettled
+            }
+            Done::Proved(Ok(Probation::Sick(reason))) => {
+                restart.error = Some(RestartError::Sick { reason });
+                Event::SuccessorSick
+            }
+            Done::Ready(Err(error)) | Done::Committed(Err(error)) | Done::Proved(Err(error)) => {
+                restart.error = Some(error);
+                Event::SuccessorFailed
+            }
+            Done::CalledOff => Event::SuccessorGone,
+        }
+    }
+
+    fn timed_out(&mut self) -> Event {
+        match self.machine.state() {
+            State::AwaitingCommit => {
+                let limit = self.settings.ready_timeout;
+                self.failure = Some(HandoffError::TimedOut { step: Step::Commit, limit });
+            }
+            State::TakingOver => {
+                "the listeners do not accept: is `serve` polled?".clone_into(&mut self.unhealthy);
+            }
+            State::Stopping => {
+                if let Some(restart) = &mut self.restart {
+                    restart.error = Some(not_stopped());
+                }
+            }
+            _ => {}
+        }
+        Event::TimedOut
+    }
+
+    /// Lets the machine decide, and does what it says.
+    async fn on(&mut self, event: Event) {
+        let before = self.machine.state();
+        if event == Event::RestartRequested && self.refuses_arrival() {
+            return;
+        }
+        pass_points(before, event).await;
+        let effects = self.machine.on(event);
+        let state = self.machine.state();
+        if before == State::Starting && effects.contains(&Effect::PublishPidFile) {
+            // Nothing waits for a first generation to accept, and the file is there when it does.
+            publish_pid_file(self.shared.clone()).await;
+        }
+        if state != before {
+            self.deadline = self.limit().map(Deadline::new);
+            if let State::Draining { last } = state {
+                self.enter_draining(last, &effects);
+            }
+            let phase = self.machine.phase();
+            self.shared.phase.send_if_modified(|now| std::mem::replace(now, phase) != phase);
+        } else if state == State::Settled && self.deadline.is_none() {
+            self.deadline = self.limit().map(Deadline::new);
+        }
+        for effect in effects {
+            self.perform(effect).await;
+        }
+        if state != before {
+            self.entered(state).await;
+        }
+    }
+
+    /// The limit of the state, if it has one that is kept here.
+    fn limit(&self) -> Option<Duration> {
+        match self.machine.state() {
+            State::AwaitingCommit => Some(self.settings.ready_timeout),
+            State::TakingOver | State::Stopping | State::SteppingBack | State::Withdrawing => {
+                Some(SWITCH_LIMIT)
+            }
+            State::Settled if self.machine.restart_remembered() => Some(CONFIRM_LIMIT),
+            _ => None,
+        }
+    }
+
+    /// Before the phase says so: a listener that sees the phase must find the rest.
+    fn enter_draining(&mut self, last: bool, effects: &[Effect]) {
+        self.metrics().drain_begun();
+        if last {
+            self.shared.set_last();
+            // It was told to finish in its probation.
+            self.count_success();
+        }
+        let handed_over = effects.iter().any(|effect| matches!(effect, Effect::Release { .. }));
+        if let Some(restart) = self.restart.as_ref().filter(|_| handed_over) {
+            let unclaimed = restart.unclaimed(&self.shared);
+            // Nothing has accepted there since the commit, and nothing else will.
+            unclaimed.iter().for_each(|listener| listener.set_unclaimed());
+            // It may wait for a lock. What could not be removed is in the log.
+            tokio::task::spawn_blocking(move || unlink(&unclaimed));
+        }
+        self.shared.with_roster(|roster| roster.freeze(true));
+        // Before the listeners stop, so that no connection starts something new in between.
+        self.shared.tracker.start_drain();
+    }
+
+    /// What follows from being in a state, after its effects.
+    async fn entered(&mut self, state: State) {
+        match state {
+            State::TakingOver => self.shared.notifier.on_probation(self.shared.number),
+            State::Probation => {
+                fault_point!(Probation);
+                self.trial = Some(Box::pin(self.settings.trial.clone().verdict()));
+            }
+            State::SteppingBack => log!(
+                error,
+                generation = self.shared.number,
+                reason = self.unhealthy,
+                "not fit to serve; the predecessor is asked to go on"
+            ),
+            State::Draining { last } => {
+                fault_point!(Draining);
+                let (shared, limit) = (self.shared.clone(), self.settings.drain_timeout);
+                drain::report_begin(&shared, limit, last);
+                self.refuse_remembered();
+                let metrics = self.metrics().clone();
+                self.drain = Some(Box::pin(async move { drain(&shared, limit, &metrics, last).await }));
+            }
+            _ => {}
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::SendReady => {
+                fault_point!(Initialised);
+                let claim = self.claim();
+                self.send(|predecessor| predecessor.claim(claim));
+                fault_point!(Claimed);
+                self.send(Succession::ready);
+                fault_point!(Waiting);
+            }
+            Effect::SendServing => {
+                let lasts = self.settings.trial.lasts();
+                self.send(|predecessor| predecessor.serving(lasts));
+            }
+            Effect::SendSettled => {
+                self.send(Succession::settled);
+                if self.machine.state() == State::Settled {
+                    self.settled();
+                }
+                fault_point!(Settled);
+            }
+            Effect::SendSick => {
+                let reason = self.unhealthy.clone();
+                self.send(|predecessor| predecessor.sick(reason));
+                fault_point!(SteppedBack);
+            }
+            Effect::ClosePredecessor => self.predecessor = None,
+            Effect::Confirmed => self.confirmed(),
+            Effect::Prepare => self.prepare(),
+            Effect::StartSuccessor => {
+                if let Some(restart) = &mut self.restart {
+                    restart.start(&self.shared, &self.settings);
+                }
+            }
+            Effect::SendCommit => {
+                fault_point!(Committing);
+                if let Some(restart) = &mut self.restart {
+                    restart.commit(self.shared.number);
+                }
+            }
+            Effect::CallOff => {
+                let cancelled = self.machine.drain_requested();
+                if let Some(restart) = &mut self.restart {
+                    restart.call_off(cancelled);
+                }
+            }
+            Effect::Dismiss => {
+                let reason = self.restart.as_ref().and_then(|restart| restart.error.as_ref());
+                let reason = reason.map_or_else(String::new, ToString::to_string);
+                if let Some(restart) = &mut self.restart {
+                    restart.dismiss(reason);
+                }
+            }
+            Effect::Release { pass_on } => {
+                if let Some(restart) = &mut self.restart {
+                    restart.release(pass_on);
+                }
+                if pass_on {
+                    answer(std::mem::take(&mut self.remembered), &Err(RestartError::PassedOn));
+                }
+            }
+            Effect::ReportSuccess => self.report_success(),
+            Effect::ReportFailure => self.report_failure(),
+            Effect::Refuse => self.refuse(),
+            Effect::Remember => self.remember(),
+            Effect::PublishPidFile => self.publish_pid_file(),
+            Effect::Exit => self.exit().await,
+        }
+    }
+
+    fn send(&mut self, send: impl FnOnce(&mut Succession) -> Result<(), HandoffError>) {
+        if let Some(Err(error)) = self.predecessor.as_mut().map(send) {
+            // What it means is found by reading.
+            log!(warn, error = %ErrorChain(&error), "the predecessor cannot be reached");
+        }
+    }
+
+    /// What has become of the inherited sockets. Those that no listener asked for are closed.
+    fn claim(&mut self) -> crate::handoff::Claim {
+        self.claimed = true;
+        let (claim, served) = self.shared.with_roster(|roster| (roster.claim(), roster.served()));
+        self.served = served;
+        // Metrics before the switch, and not within it.
+        self.metrics();
+        log!(debug, ?claim, "ready");
+        claim
+    }
+
+    /// This generation serves, and no other one could.
+    fn confirmed(&mut self) {
+        if !self.claimed {
+            self.claim();
+        }
+        if self.predecessor.take().is_some() {
+            log!(debug, "the conversation with the predecessor is over");
+        }
+        self.shared.metrics.settled();
+        self.failure = None;
+        if !self.machine.drain_requested() {
+            self.settled();
+        }
+    }
+
+    /// This generation stays. Told once.
+    fn settled(&mut self) {
+        self.count_success();
+        if !std::mem::replace(&mut self.has_settled, true) {
+            let (sockets, gone) = self.shared.with_roster(|roster| (roster.acceptors(), roster.gone()));
+            self.shared.notifier.serves(self.shared.number, sockets, &gone);
+        }
+    }
+
+    /// Counts the restart that made this generation serve.
+    fn count_success(&mut self) {
+        if let Some(took) = self.took.take() {
+            self.metrics().committed(took);
+            self.metrics().restarted(RestartResult::Succeeded);
+            log!(info, generation = self.shared.number, "settled");
+        }
+    }
+
+    fn prepare(&mut self) {
+        let (candidate, outcomes) = match self.asked.take() {
+            Some(RestartRequest { candidate, outcome }) => (candidate, vec![outcome]),
+            // It was remembered, or passed on by the predecessor.
+            None => (Candidate::Start, std::mem::take(&mut self.remembered)),
+        };
+        self.shared.notifier.restarting(self.shared.number);
+        self.restart = Some(Restart::prepare(&self.shared, &self.settings, candidate, outcomes));
+    }
+
+    fn report_success(&mut self) {
+        let Some(restart) = self.restart.take() else { return };
+        let restarted = restart.restarted;
+        self.shared.notifier.succeeded();
+        let (outcomes, _, _) = restart.end();
+        let Some(restarted) = restarted else { return };
+        let Restarted { pid, generation, took } = restarted;
+        answer(outcomes, &Ok(restarted));
+        log!(info, successor = pid, generation, ?took, result = "succeeded", "restart succeeded");
+    }
+
+    fn report_failure(&mut self) {
+        let Some(mut restart) = self.restart.take() else { return };
+        if self.machine.drain_requested() && restart.restarted.is_none() {
+            restart.error = Some(RestartError::Cancelled);
+        }
+        if !matches!(self.machine.state(), State::Draining { .. }) {
+            self.shared.with_roster(|roster| roster.freeze(false));
+        }
+        let (outcomes, candidate, error) = restart.end();
+        let error = error.unwrap_or(RestartError::Cancelled);
+        if let Some(candidate) = candidate {
+            // It may take a moment.
+            tokio::spawn(candidate.turn_away(error.to_string()));
+        }
+        self.shared.notifier.restart_failed(self.shared.number, &error);
+        let (metrics, publishing) = (self.metrics().clone(), self.publishing.take());
+        tokio::spawn(async move {
+            // What is reported is true by then: the pid file names this process again.
+            if let Some(publishing) = publishing {
+                _ = publishing.await;
+            }
+            count(&metrics, &error);
+            answer(outcomes, &Err(error));
+        });
+    }
+
+    fn refuse(&mut self) {
+        let Some(RestartRequest { candidate, outcome }) = self.asked.take() else { return };
+        self.refuse_candidate(candidate, outcome, Refusal::NotServing);
+    }
+
+    /// A process that has connected does not wait for the end of another restart. Refuses one that
+    /// comes during such.
+    fn refuses_arrival(&mut self) -> bool {
+        use State::{Probation, Serving, Settled, SteppedBack, SteppingBack, TakingOver};
+        let refusal = match self.machine.state() {
+            Serving => return false,
+            TakingOver | Probation | Settled | SteppingBack | SteppedBack => Refusal::OnProbation,
+            _ if self.restart.is_some() => Refusal::AlreadyRestarting,
+            _ => Refusal::NotServing,
+        };
+        match self.asked.take() {
+            Some(RestartRequest { candidate: candidate @ Candidate::Arrived(_), outcome }) => {
+                self.refuse_candidate(candidate, outcome, refusal);
+                true
+            }
+            other => {
+                self.asked = other;
+                false
+            }
+        }
+    }
+
+    fn refuse_candidate(&self, candidate: Candidate, outcome: Outcome, refusal: Refusal) {
+        let error = RestartError::Refused(refusal);
+        self.count_refused(&error);
+        // It may take a moment.
+        tokio::spawn(candidate.turn_away(error.to_string()));
+        _ = outcome.send(Err(error));
+    }
+
+    fn remember(&mut self) {
+        let Some(RestartRequest { outcome, .. }) = self.asked.take() else { return };
+        self.shared.notifier.restart_under_way();
+        self.remembered.push(outcome);
+        log!(info, generation = self.shared.number, "a restart is requested, and follows the one under way");
+    }
+
+    fn refuse_remembered(&mut self) {
+        for outcome in std::mem::take(&mut self.remembered) {
+            let error = RestartError::Refused(Refusal::NotServing);
+            self.count_refused(&error);
+            _ = outcome.send(Err(error));
+        }
+    }
+
+    /// Makes the pid file name this process as soon as it accepts, and logs that it does. A blocked
+    /// file system holds up nothing else.
+    fn publish_pid_file(&mut self) {
+        self.shared.own_pid_file();
+        let (shared, served) = (self.shared.clone(), self.served);
+        // A generation that is rolled back has served before.
+        let rolled_back = self.restart.is_some();
+        self.publishing = Some(tokio::spawn(async move {
+            let mut phase = shared.phase();
+            tokio::select! {
+                () = shared.accept_loops(|accepting| accepting >= served) => {}
+                _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+            }
+            publish_pid_file(shared.clone()).await;
+            let (generation, pid) = (shared.number, std::process::id());
+            if *phase.borrow() != Phase::Serving {
+                return;
+            }
+            if rolled_back {
+                log!(warn, generation, pid, "rolled back: this generation accepts again");
+            } else {
+                log!(info, generation, pid, "serving");
+            }
+        }));
+    }
+
+    async fn exit(&mut self) {
+        if let Some(predecessor) = self.predecessor.as_mut().filter(|predecessor| predecessor.has_queued()) {
+            _ = timeout(LAST_MOMENT, predecessor.flush()).await;
+        }
+        self.predecessor = None;
+        self.refuse_remembered();
+        self.shared.end(match self.failure.take() {
+            Some(error) => {
+                // One that has served has logged why it stopped.
+                if !self.drained {
+                    log!(error, error = %ErrorChain(&error), "this process may not serve; its predecessor does");
+                }
+                End::Handoff(Arc::new(error))
+            }
+            None => End::Drained { forced: self.forced },
+        });
+    }
+
+    fn metrics(&self) -> &LineMetrics {
+        self.metrics.get_or_init(|| {
+            let Shared { metrics_prefix, number, metrics, .. } = &*self.shared;
+            let metrics = LineMetrics::register(metrics_prefix, *number, metrics);
+            metrics.refused(self.refused_early.load(Ordering::Relaxed));
+            metrics
+        })
+    }
+
+    /// Counts and logs a restart that is refused.
+    fn count_refused(&self, error: &RestartError) {
+        match self.metrics.get() {
+            Some(metrics) => count(metrics, error),
+            None => {
+                // It still starts: a recorder that is installed later must not miss the handles.
+                self.refused_early.fetch_add(1, Ordering::Relaxed);
+                log!(warn, result = error.result().as_str(), reason = %ErrorChain(error), "restart failed");
+            }
+        }
+    }
+}
+
+/// Counts and logs a restart that has failed.
+fn count(metrics: &LineMetrics, error: &RestartError) {
+    let result = error.result();
+    metrics.restarted(result);
+    if matches!(error, RestartError::Refused(_)) {
+        log!(warn, result = result.as_str(), reason = %ErrorChain(error), "restart failed");
+    } else {
+        log!(error, result = result.as_str(), reason = %ErrorChain(error), "restart failed");
+    }
+}
+
+/// Points at which tests order faults, before anything is done about an event.
+async fn pass_points(state: State, event: Event) {
+    match (state, event) {
+        (State::AwaitingReady, Event::SuccessorReady) => {
+            fault_point!(Ready);
+        }
+        (State::AwaitingServing | State::Standby, Event::SuccessorSettled) => {
+            fault_point!(Over);
+        }
+        (State::AwaitingServing | State::Standby, Event::SuccessorSick) => {
+            fault_point!(RollingBack);
+        }
+        (State::CallingOff { committed: true, .. }, Event::SuccessorGone) => {
+            fault_point!(RollingBack);
+        }
+        (State::AwaitingCommit, Event::Committed) => {
+            fault_point!(Told);
+        }
+        (State::AwaitingCommit, Event::PredecessorGone) | (State::InitializingAlone, Event::Ready) => {
+            fault_point!(Alone);
+        }
+        (State::TakingOver, Event::LoopsAccept) => {
+            fault_point!(Accepting);
+        }
+        (State::Probation, Event::Healthy) => {
+            fault_point!(Passed);
+        }
+        (State::SteppingBack, Event::LoopsStopped) => {
+            fault_point!(Sick);
+        }
+        _ => {}
+    }
+}
+
+/// Makes the pid file name this process, and does not wait for long.
+async fn publish_pid_file(shared: Arc<Shared>) {
+    let published = tokio::task::spawn_blocking(move || shared.publish_pid_file());
+    _ = timeout(LAST_MOMENT, published).await;
+}
+
+/// Reports to all that wait; some may wait no more.
+fn answer(outcomes: Vec<Outcome>, outcome: &Result<Restarted, RestartError>) {
+    for waiting in outcomes {
+        _ = waiting.send(outcome.clone());
+    }
+}
+
+/// Polls the future to its end; `None` if it panics.
+async fn catch_panic<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
+async fn verdict(predecessor: &mut Option<Succession>, listens: bool) -> Result<Verdict, HandoffError> {
+    match predecessor {
+        Some(predecessor) if listens => predecessor.verdict().await,
+        // What it is sent still leaves this process.
+        Some(predecessor) => {
+            predecessor.flush().await;
+            pending().await
+        }
+        None => pending().await,
+    }
+}
+
+async fn wait(restart: &mut Option<Restart>) -> Done {
+    match restart {
+        Some(restart) => restart.wait().await,
+        None => pending().await,
+    }
+}
+
+async fn optional<T>(future: &mut Option<BoxFuture<T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+async fn expired(deadline: &mut Option<Deadline>) {
+    match deadline {
+        Some(deadline) => deadline.expired().await,
+        None => pending().await,
+    }
+}
+
+/// Waits until all listeners are served, and logs which are not if that takes long.
+async fn ready(shared: &Shared, state: State) {
+    if !matches!(state, State::Starting | State::Initializing | State::InitializingAlone) {
+        return pending().await;
+    }
+    if timeout(READY_REPORT, shared.ready()).await.is_err() {
+        let unserved = shared.with_roster(|roster: &mut Roster| roster.unserved().join(", "));
+        log!(
+            warn,
+            unserved,
+            "not ready: every listener must be served at the same time, and nobody may hold the generation"
+        );
+        shared.ready().await;
+    }
+}
+
+/// Waits until the accept loops do what the state waits for.
+async fn loops(shared: &Shared, state: State, served: usize, publishing: &mut Option<JoinHandle<()>>) {
+    match state {
+        State::TakingOver => shared.accept_loops(|accepting| accepting >= served).await,
+        State::Stopping => shared.accept_loops(|accepting| accepting == 0).await,
+        State::SteppingBack | State::Withdrawing => {
+            shared.accept_loops(|accepting| accepting == 0).await;
+            // The predecessor writes the pid file next: it must not be overwritten.
+            if let Some(publishing) = publishing {
+                _ = publishing.await;
+            }
+            *publishing = None;
+        }
+        _ => pending().await,
+    }
+}

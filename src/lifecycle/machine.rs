@@ -1,0 +1,482 @@
+//! The lifecycle of a generation: one state, one transition function.
+//!
+//! The function decides and does nothing else. What happens is an [`Event`], what is to be done is
+//! an [`Effect`]; the phase that the accept loops follow is derived from the state. The task of a
+//! generation ([`crate::generation`]) waits for events and performs effects. The model in the
+//! tests runs two of these machines against each other, through every order of events.
+//!
+//! ```text
+//! first generation   Starting ─────────────────────────────▶ Serving
+//! successor          Initializing ▶ AwaitingCommit ▶ TakingOver ▶ Probation ▶ Settled ▶ Serving
+//! predecessor        Serving ▶ Preparing ▶ AwaitingReady ▶ Stopping ▶ AwaitingServing ▶ Standby ▶ Draining
+//! ```
+
+use super::Phase;
+
+/// Where a generation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum State {
+    /// A first generation that is not ready.
+    Starting,
+    /// A successor that is not ready; its predecessor serves.
+    Initializing,
+    /// A successor that is not ready, and whose predecessor is gone: nobody accepts.
+    InitializingAlone,
+    /// A successor that is ready and waits for the commit.
+    AwaitingCommit,
+    /// The commit was received: the accept loops start.
+    TakingOver,
+    /// It serves on probation; the predecessor stands by.
+    Probation,
+    /// It is unhealthy: the accept loops stop.
+    SteppingBack,
+    /// It has sent `sick` and waits for the predecessor to accept again.
+    SteppedBack,
+    /// It serves and has sent `settled`; the predecessor has not confirmed it.
+    Settled,
+    /// It serves, and no other generation could.
+    Serving,
+    /// It serves, and collects what a successor is given.
+    Preparing,
+    /// It serves; a successor starts and initializes.
+    AwaitingReady,
+    /// The successor is ready: the accept loops stop.
+    Stopping,
+    /// It has sent `commit` and waits for `serving`.
+    AwaitingServing,
+    /// It keeps the sockets during the successor's probation.
+    Standby,
+    /// The restart has failed: the successor is told, killed and waited for.
+    CallingOff {
+        /// This generation has not stopped accepting.
+        accepts: bool,
+        /// The successor had been told to serve.
+        committed: bool,
+    },
+    /// The predecessor has called it off after the commit: the accept loops stop.
+    Withdrawing,
+    /// It accepts no more and finishes its connections.
+    Draining {
+        /// No other generation has the sockets.
+        last: bool,
+    },
+    /// It has finished.
+    Exited,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    /// Every listener is served, and nothing delays readiness.
+    Ready,
+    /// All accept loops accept.
+    LoopsAccept,
+    /// No accept loop accepts.
+    LoopsStopped,
+    /// The operator, or the program, asks this generation to finish.
+    DrainRequested,
+    /// A restart was requested.
+    RestartRequested,
+    /// The state's limit is over.
+    TimedOut,
+
+    /// The predecessor has stopped accepting: serve.
+    Committed,
+    /// The predecessor has called the restart off: do not serve.
+    Aborted,
+    /// The predecessor has closed the channel: it is dead, or has let go.
+    PredecessorGone,
+    /// The predecessor is not understood.
+    PredecessorFailed,
+    /// The predecessor has confirmed `settled`, with a restart that was requested of it.
+    RestartPassedOn,
+    /// The probation and the health check are over.
+    Healthy,
+    /// The health check has failed.
+    Unhealthy,
+
+    /// What a successor is given is collected.
+    Prepared,
+    /// It cannot be had.
+    PrepareFailed,
+    /// The successor could serve.
+    SuccessorReady,
+    /// The successor accepts; its probation begins.
+    SuccessorServing,
+    /// The successor needs no predecessor any more.
+    SuccessorSettled,
+    /// The successor is unhealthy and has stopped accepting.
+    SuccessorSick,
+    /// The successor is dead, hangs, or is not understood.
+    SuccessorFailed,
+    /// A successor that was called off is gone, or has been waited for as long as it is worth.
+    SuccessorGone,
+
+    /// The connections are finished, or were closed at the deadline.
+    Drained,
+}
+
+impl Event {
+    /// Whether it is a message of the predecessor, or the end of its channel.
+    pub(crate) const fn is_from_predecessor(self) -> bool {
+        matches!(
+            self,
+            Self::Committed
+                | Self::Aborted
+                | Self::PredecessorGone
+                | Self::PredecessorFailed
+                | Self::RestartPassedOn
+        )
+    }
+}
+
+/// What is to be done, in the order given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Effect {
+    /// Send `claim` and `ready` to the predecessor.
+    SendReady,
+    /// Send `serving` to the predecessor.
+    SendServing,
+    /// Send `settled` to the predecessor.
+    SendSettled,
+    /// Send `sick` to the predecessor.
+    SendSick,
+    /// Close the channel to the predecessor.
+    ClosePredecessor,
+    /// The predecessor is not needed, or not there, any more.
+    Confirmed,
+
+    /// Collect what a successor is given.
+    Prepare,
+    /// Start the successor and give it the sockets.
+    StartSuccessor,
+    /// Send `commit` to the successor.
+    SendCommit,
+    /// Tell the successor that it must not serve, kill it, wait for its end.
+    CallOff,
+    /// Confirm to a successor that has stopped accepting that this generation accepts.
+    Dismiss,
+    /// Close the channel to the successor, which serves.
+    Release {
+        /// A restart was requested meanwhile: the successor shall run it.
+        pass_on: bool,
+    },
+    /// The restart has succeeded: tell those who wait for it.
+    ReportSuccess,
+    /// The restart has failed: tell those who wait for it.
+    ReportFailure,
+    /// A restart that was just requested does not happen.
+    Refuse,
+    /// A restart that was just requested is remembered.
+    Remember,
+    /// The pid file shall name this process, once it accepts.
+    PublishPidFile,
+    /// End: nothing happens any more.
+    Exit,
+}
+
+/// A generation's state, and what was asked of it and has not happened yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Machine {
+    state: State,
+    drain_requested: bool,
+    restart_remembered: bool,
+}
+
+impl Machine {
+    pub(crate) const fn first() -> Self {
+        Self::new(State::Starting)
+    }
+
+    /// The machine of a process that was given sockets.
+    pub(crate) const fn successor() -> Self {
+        Self::new(State::Initializing)
+    }
+
+    pub(crate) const fn new(state: State) -> Self {
+        Self { state, drain_requested: false, restart_remembered: false }
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) const fn drain_requested(&self) -> bool {
+        self.drain_requested
+    }
+
+    pub(crate) const fn restart_remembered(&self) -> bool {
+        self.restart_remembered
+    }
+
+    /// What the accept loops follow.
+    pub(crate) const fn phase(&self) -> Phase {
+        use State::{
+            AwaitingCommit, AwaitingReady, AwaitingServing, CallingOff, Draining, Exited, Initializing,
+            InitializingAlone, Preparing, Probation, Serving, Settled, Standby, Starting, SteppedBack,
+            SteppingBack, Stopping, TakingOver, Withdrawing,
+        };
+        match self.state {
+            Starting | Initializing | InitializingAlone | AwaitingCommit => Phase::Starting,
+            TakingOver
+            | Probation
+            | Settled
+            | Serving
+            | Preparing
+            | AwaitingReady
+            | CallingOff { accepts: true, .. } => Phase::Serving,
+            Stopping
+            | AwaitingServing
+            | Standby
+            | CallingOff { accepts: false, .. }
+            | SteppingBack
+            | SteppedBack
+            | Withdrawing => Phase::Standby,
+            Draining { .. } | Exited => Phase::Draining,
+        }
+    }
+
+    /// The transition: from the state and an event to the next state and what is to be done. An
+    /// event that means nothing in a state changes nothing.
+    pub(crate) fn on(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match event {
+            Event::DrainRequested => self.on_drain(&mut effects),
+            Event::RestartRequested => self.on_restart(&mut effects),
+            Event::Prepared
+            | Event::PrepareFailed
+            | Event::SuccessorReady
+            | Event::SuccessorServing
+            | Event::SuccessorSettled
+            | Event::SuccessorSick
+            | Event::SuccessorFailed
+            | Event::SuccessorGone => self.on_successor(event, &mut effects),
+            _ => self.on_own(event, &mut effects),
+        }
+        effects
+    }
+
+    /// What concerns this process and its predecessor.
+    fn on_own(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        use State::{
+            AwaitingCommit, AwaitingReady, AwaitingServing, Draining, Exited, Initializing,
+            InitializingAlone, Probation, Serving, Settled, Standby, Starting, SteppedBack, SteppingBack,
+            Stopping, TakingOver, Withdrawing,
+        };
+        match (self.state, event) {
+            (Starting | InitializingAlone, Event::Ready) => {
+                effects.push(Effect::PublishPidFile);
+                self.confirm(effects);
+            }
+            (Initializing, Event::Ready) => {
+                effects.push(Effect::SendReady);
+                self.state = AwaitingCommit;
+            }
+            (Initializing, Event::PredecessorGone) => self.state = InitializingAlone,
+            (AwaitingCommit, Event::PredecessorGone) => {
+                effects.push(Effect::PublishPidFile);
+                self.confirm(effects);
+            }
+            (AwaitingCommit, Event::Committed) => {
+                effects.push(Effect::PublishPidFile);
+                self.state = TakingOver;
+            }
+            // It has never accepted, and closes the channel by its end.
+            (
+                Initializing | AwaitingCommit,
+                Event::Committed | Event::Aborted | Event::PredecessorFailed | Event::TimedOut,
+            ) => {
+                effects.push(Effect::Exit);
+                self.state = Exited;
+            }
+
+            (TakingOver, Event::LoopsAccept) => {
+                effects.push(Effect::SendServing);
+                self.state = Probation;
+            }
+            (Probation, Event::Healthy) => {
+                effects.push(Effect::SendSettled);
+                self.state = Settled;
+            }
+            (TakingOver, Event::TimedOut | Event::Unhealthy) | (Probation, Event::Unhealthy) => {
+                self.state = SteppingBack;
+            }
+            (TakingOver | Probation | Settled, Event::PredecessorGone) => self.confirm(effects),
+            // The predecessor decides. It waits for the end of the channel if it cannot kill this
+            // process, so the channel stays open until no loop accepts.
+            (
+                TakingOver | Probation | Settled,
+                Event::Aborted | Event::PredecessorFailed | Event::Committed,
+            )
+            | (SteppingBack, Event::Aborted | Event::PredecessorFailed | Event::Committed) => {
+                self.state = Withdrawing;
+            }
+            (Settled, Event::RestartPassedOn) => {
+                self.restart_remembered = true;
+                self.confirm(effects);
+            }
+            // A predecessor that hangs had its time to take `settled` back; a restart waits for it.
+            (Settled, Event::TimedOut) if self.restart_remembered => self.confirm(effects),
+
+            (SteppingBack, Event::LoopsStopped | Event::TimedOut) => {
+                effects.push(Effect::SendSick);
+                if self.drain_requested {
+                    self.drain(false);
+                } else {
+                    self.state = SteppedBack;
+                }
+            }
+            // Better an unhealthy generation than none.
+            (SteppingBack | SteppedBack, Event::PredecessorGone) => {
+                if self.drain_requested {
+                    self.drain(true);
+                } else {
+                    effects.push(Effect::PublishPidFile);
+                    self.confirm(effects);
+                }
+            }
+            (SteppedBack, Event::Aborted | Event::PredecessorFailed | Event::Committed) => self.drain(false),
+            (Withdrawing, Event::LoopsStopped | Event::TimedOut) => {
+                effects.push(Effect::ClosePredecessor);
+                self.drain(false);
+            }
+
+            (Stopping, Event::LoopsStopped) => {
+                effects.push(Effect::SendCommit);
+                self.state = AwaitingServing;
+            }
+            (AwaitingReady | Stopping | AwaitingServing | Standby, Event::TimedOut) => {
+                self.call_off(effects);
+            }
+
+            (Draining { .. }, Event::Drained) => {
+                effects.push(Effect::Exit);
+                self.state = Exited;
+            }
+            _ => {}
+        }
+        debug_assert!(self.state != Serving || !self.restart_remembered, "a request is lost");
+    }
+
+    /// What concerns a successor of this one.
+    fn on_successor(&mut self, event: Event, effects: &mut Vec<Effect>) {
+        use State::{AwaitingReady, AwaitingServing, CallingOff, Preparing, Standby, Stopping};
+        match (self.state, event) {
+            (Preparing, Event::Prepared) => {
+                effects.push(Effect::StartSuccessor);
+                self.state = AwaitingReady;
+            }
+            (Preparing, Event::PrepareFailed) => {
+                effects.push(Effect::ReportFailure);
+                self.serve_again(effects);
+            }
+            (AwaitingReady, Event::SuccessorReady) => self.state = Stopping,
+            (AwaitingServing, Event::SuccessorServing) => self.state = Standby,
+            // Also before it has sent `serving`: it was told to finish.
+            (AwaitingServing | Standby, Event::SuccessorSettled) => self.hand_over(effects),
+            (AwaitingServing | Standby, Event::SuccessorSick) => {
+                effects.extend([Effect::Dismiss, Effect::PublishPidFile, Effect::ReportFailure]);
+                self.serve_again(effects);
+            }
+            (CallingOff { committed, .. }, Event::SuccessorGone) => {
+                if committed && !self.drain_requested {
+                    effects.push(Effect::PublishPidFile);
+                }
+                effects.push(Effect::ReportFailure);
+                self.serve_again(effects);
+            }
+            (AwaitingReady | Stopping | AwaitingServing | Standby, _) => self.call_off(effects),
+            _ => {}
+        }
+    }
+
+    fn on_drain(&mut self, effects: &mut Vec<Effect>) {
+        use State::{
+            AwaitingCommit, AwaitingReady, AwaitingServing, CallingOff, Draining, Exited, Initializing,
+            InitializingAlone, Preparing, Probation, Serving, Settled, Standby, Starting, SteppedBack,
+            SteppingBack, Stopping, TakingOver, Withdrawing,
+        };
+        self.drain_requested = true;
+        match self.state {
+            Starting | InitializingAlone | Serving | Settled => self.drain(true),
+            // The predecessor serves on.
+            Initializing | AwaitingCommit | SteppedBack => self.drain(false),
+            // The operator means the service: the predecessor must not go on with it.
+            TakingOver | Probation => {
+                effects.push(Effect::SendSettled);
+                self.drain(true);
+            }
+            Preparing => {
+                effects.push(Effect::ReportFailure);
+                self.drain(true);
+            }
+            AwaitingReady | Stopping => self.call_off(effects),
+            // The successor serves, so this generation is not needed.
+            AwaitingServing | Standby => self.hand_over(effects),
+            // It drains when the loops have stopped, or the successor is gone; or does so already.
+            SteppingBack | Withdrawing | CallingOff { .. } | Draining { .. } | Exited => {}
+        }
+    }
+
+    fn on_restart(&mut self, effects: &mut Vec<Effect>) {
+        use State::{
+            AwaitingCommit, Draining, Exited, Initializing, InitializingAlone, Serving, Starting, Withdrawing,
+        };
+        match self.state {
+            Serving => {
+                effects.push(Effect::Prepare);
+                self.state = State::Preparing;
+            }
+            Starting
+            | Initializing
+            | InitializingAlone
+            | AwaitingCommit
+            | Withdrawing
+            | Draining { .. }
+            | Exited => effects.push(Effect::Refuse),
+            _ if self.drain_requested => effects.push(Effect::Refuse),
+            _ => {
+                effects.push(Effect::Remember);
+                self.restart_remembered = true;
+            }
+        }
+    }
+
+    /// The successor must not serve.
+    fn call_off(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::CallOff);
+        let accepts = self.state == State::AwaitingReady;
+        let committed = matches!(self.state, State::AwaitingServing | State::Standby);
+        self.state = State::CallingOff { accepts, committed };
+    }
+
+    /// The sockets are the successor's.
+    fn hand_over(&mut self, effects: &mut Vec<Effect>) {
+        let pass_on = std::mem::take(&mut self.restart_remembered);
+        effects.extend([Effect::Release { pass_on }, Effect::ReportSuccess]);
+        self.drain(false);
+    }
+
+    /// This generation serves, and no other one could.
+    fn confirm(&mut self, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Confirmed);
+        self.serve_again(effects);
+    }
+
+    /// Serves, unless something else was asked for meanwhile.
+    fn serve_again(&mut self, effects: &mut Vec<Effect>) {
+        if self.drain_requested {
+            self.drain(true);
+        } else if std::mem::take(&mut self.restart_remembered) {
+            effects.push(Effect::Prepare);
+            self.state = State::Preparing;
+        } else {
+            self.state = State::Serving;
+        }
+    }
+
+    const fn drain(&mut self, last: bool) {
+        self.restart_remembered = false;
+        self.state = State::Draining { last };
+    }
+}
