@@ -73,16 +73,16 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 
     let file = |name| directory.join(name);
     let clients = ClientRoots::from_pem_file(file("ca.pem")).crl_file(file("ca.crl"));
-    let tls = TlsLayer::builder()
+    let (tls, reloader) = TlsLayer::builder()
         .certificate_files(file("localhost.pem"), file("localhost.key"))
         .client_auth(ClientAuth::Required(clients))
         .allow_identities(IdentityRules::any(allowed))
         .end_revoked(true)
-        .build()?;
+        .build_reloadable()?;
 
     let generation = Generation::builder().start().await?;
-    // From here on the files are read again when they change.
-    generation.attach_tls("mtls", &tls)?;
+    // While the guard lives, the files are read again when they change.
+    let _tls = generation.manage_tls("mtls", reloader)?;
     let listener = generation.listen("mtls", "tcp://127.0.0.1:6790")?;
     let stack = ServiceBuilder::new()
         .layer(TrackLayer::new(generation.tracker()).listener("mtls"))

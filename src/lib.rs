@@ -116,7 +116,7 @@ pub use portcullis_layers as layers;
 pub use supervisor::{Supervisor, SupervisorError};
 pub use sys::{StartCommand, StartCommandError};
 pub use systemd::ActivationError;
-pub use tls::AttachError;
+pub use tls::{ManageTlsError, TlsGuard};
 
 /// The code in the README compiles.
 #[cfg(doctest)]

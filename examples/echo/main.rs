@@ -18,7 +18,7 @@ use portcullis::{
         LocalAddress,
         allowlist::{AllowlistLayer, Networks},
         metrics::MetricsLayer,
-        tls::{MaybeTlsLayer, TlsLayer},
+        tls::{MaybeTlsLayer, TlsLayer, TlsReloader},
         track::TrackLayer,
     },
 };
@@ -70,13 +70,12 @@ fn serve_all(options: &Options, config: &Config) -> Result<(), AnyError> {
     runtime.enable_all().build()?.block_on(run(config, tls))
 }
 
-async fn run(config: &Config, tls: Option<TlsLayer>) -> Result<(), AnyError> {
+async fn run(config: &Config, tls: Option<(TlsLayer, TlsReloader)>) -> Result<(), AnyError> {
     let exporter = Exporter::install()?;
     let generation = Generation::builder().config(config).start().await?;
 
-    if let Some(tls) = &tls {
-        generation.attach_tls("echo", tls)?;
-    }
+    let (tls, reloader) = tls.unzip();
+    let _tls = reloader.map(|reloader| generation.manage_tls("echo", reloader)).transpose()?;
 
     // All of them before the first is served: when all are, this generation is ready.
     let mut listeners = Vec::new();

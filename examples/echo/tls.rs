@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use portcullis::{
     Config,
-    layers::tls::{TlsConfigError, TlsLayer},
+    layers::tls::{TlsConfigError, TlsLayer, TlsReloader},
 };
 
 use crate::{
@@ -38,8 +38,8 @@ impl FromStr for SniCertificate {
     }
 }
 
-/// The layer, or `None` for plain text. The files are read here.
-pub(crate) fn layer(options: &Options, config: &Config) -> Result<Option<TlsLayer>, AnyError> {
+/// The layer and its reloader, or `None` for plain text. The files are read here.
+pub(crate) fn layer(options: &Options, config: &Config) -> Result<Option<(TlsLayer, TlsReloader)>, AnyError> {
     let Some(mut builder) = config.tls_builder() else {
         // Who gives one of these does not want plain text.
         return match options.needs_tls() {
@@ -60,7 +60,7 @@ pub(crate) fn layer(options: &Options, config: &Config) -> Result<Option<TlsLaye
     for SniCertificate { name, certificate, key } in &options.sni_cert {
         builder = builder.sni_certificate_files(name, certificate, key);
     }
-    let layer = builder.alpn(&options.alpn).end_revoked(options.end_revoked).build();
+    let layer = builder.alpn(&options.alpn).end_revoked(options.end_revoked).build_reloadable();
     Ok(Some(layer.map_err(|error| match error {
         TlsConfigError::ServerName(_) | TlsConfigError::TwiceTheName(_) | TlsConfigError::ForName { .. } => {
             AnyError::from(format!("wrong `--sni-cert`: {}", in_one_line(&error)))

@@ -22,7 +22,7 @@ use portcullis_layers::{
     allowlist::{AllowlistLayer, Networks},
     tls::{
         ClientAuth, ClientRoots, IdentityRule, IdentityRules, TlsBuilder, TlsConfigError, TlsLayer,
-        TlsVersion,
+        TlsReloader, TlsVersion,
     },
 };
 use tracing::Level;
@@ -218,6 +218,18 @@ impl Config {
     /// [`MaybeTlsLayer`]: portcullis_layers::tls::MaybeTlsLayer
     pub fn tls_layer(&self) -> Result<Option<TlsLayer>, ConfigError> {
         self.tls_builder().map(TlsBuilder::build).transpose().map_err(|error| self.tls_error(error))
+    }
+
+    /// As [`tls_layer`](Self::tls_layer), and the reloader for [`Generation::manage_tls`](crate::Generation::manage_tls).
+    ///
+    /// # Errors
+    ///
+    /// As for [`tls_layer`](Self::tls_layer).
+    pub fn reloadable_tls_layer(&self) -> Result<Option<(TlsLayer, TlsReloader)>, ConfigError> {
+        self.tls_builder()
+            .map(TlsBuilder::build_reloadable)
+            .transpose()
+            .map_err(|error| self.tls_error(error))
     }
 
     /// What is wrong with a layer of [`tls_builder`](Self::tls_builder), with the settings that its files come from.

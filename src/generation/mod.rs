@@ -5,6 +5,7 @@
 //! change hands is [`crate::handoff`]'s affair.
 
 mod builder;
+mod claims;
 mod drain;
 mod metrics;
 mod probation;
@@ -23,6 +24,7 @@ use tokio::sync::{oneshot, watch};
 
 pub(crate) use builder::{DRAIN_TIMEOUT, DRAINING_LIMIT, READY_TIMEOUT};
 pub use builder::{GenerationBuilder, StartError};
+pub(crate) use claims::Claim;
 pub(crate) use probation::PROBATION;
 pub(crate) use roster::Seat;
 pub(crate) use shared::{End, Shared};
@@ -339,5 +341,23 @@ impl Drop for Hold {
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hold").finish_non_exhaustive()
+    }
+}
+
+/// For what stands on a generation and is no part of its life.
+impl Generation {
+    /// Whether the signals of an operator are obeyed.
+    pub(crate) fn obeys_signals(&self) -> bool {
+        self.shared.obeys_signals()
+    }
+
+    /// What the names of metrics begin with.
+    pub(crate) fn metrics_prefix(&self) -> &str {
+        self.shared.metrics_prefix()
+    }
+
+    /// Takes a name until the claim is dropped; `None` while another claim has it.
+    pub(crate) fn claim(&self, name: impl Into<String>) -> Option<Claim> {
+        self.shared.claims.claim(name.into())
     }
 }

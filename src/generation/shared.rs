@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    claims::Claims,
     restart::{RestartRequest, unlink},
     roster::Roster,
     state::State,
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     /// Nobody goes on with the sockets after this generation.
     last: AtomicBool,
     end: watch::Sender<Option<End>>,
+    pub(super) claims: Claims,
 }
 
 /// What a generation starts with.
@@ -108,6 +110,7 @@ impl Shared {
             drained: watch::Sender::new(None),
             last: AtomicBool::new(false),
             end: watch::Sender::new(None),
+            claims: Claims::default(),
         }
     }
 

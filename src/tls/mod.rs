@@ -1,21 +1,22 @@
-//! A [`TlsLayer`] in a line of processes: reloaded when its files change or `HUP` says so, its session tickets handed on, its
-//! expiries told.
+//! Manages a TLS layer over the generations: reloads it when its files change or on `HUP`, hands its session tickets on, reports its
+//! expiries.
 //!
-//! TLS itself is [`layers::tls`](crate::layers::tls)'s; what was read from which file, and checked how, is known there.
+//! The layer itself is in [`layers::tls`](crate::layers::tls), and so is the [`TlsReloader`] that reads and checks its files.
 
 mod metrics;
 mod watch;
 
 use std::{
-    io,
+    fmt, io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use portcullis_layers::tls::{Expiry, ExpiryKind, FileStamps, Reloaded, TlsConfigError, TlsLayer};
+use portcullis_layers::tls::{Expiry, ExpiryKind, FileStamps, Reloaded, TlsConfigError, TlsReloader};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
+    task::JoinHandle,
     time::MissedTickBehavior,
 };
 use zeroize::Zeroizing;
@@ -23,7 +24,7 @@ use zeroize::Zeroizing;
 use self::{metrics::TlsMetrics, watch::Watcher};
 use portcullis_layers::ErrorChain;
 
-use crate::generation::Generation;
+use crate::generation::{Claim, Generation};
 
 /// Files of one certificate are often replaced one after the other: they are read when nothing has changed for so long.
 const QUIET: Duration = Duration::from_millis(200);
@@ -34,15 +35,23 @@ const AT_THE_LATEST: Duration = Duration::from_secs(5);
 /// Whatever was missed, or could not be read, is found at the next of these looks.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Why a TLS layer cannot be attached.
+/// Why a TLS layer cannot be managed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AttachError {
+pub enum ManageTlsError {
+    /// The generation manages a layer of this name already.
+    #[error("a TLS layer named {name:?} is managed already")]
+    #[non_exhaustive]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
     /// `HUP` cannot be handled.
     #[error("cannot handle HUP")]
     Signal(#[source] io::Error),
     /// The ticket keys that the predecessor handed on cannot be read.
     #[error("cannot take over the session tickets of {name:?}")]
+    #[non_exhaustive]
     Tickets {
         /// The name of the layer.
         name: String,
@@ -53,57 +62,78 @@ pub enum AttachError {
 }
 
 impl Generation {
-    /// Lets this generation look after a TLS layer, known by `name` in metrics, logs and to the next generation.
+    /// Reloads a TLS layer when its files change, hands its session tickets on, and reports its expiries. `name` stands for it in
+    /// logs and to the next generation.
     ///
-    /// - Its files are read again when one of them changes (also by a rename, or where a symbolic link on the way is switched, as
-    ///   Kubernetes does), at the latest 10 s after it has changed; what cannot be read or used is tried again then. And, where the generation obeys [signals](crate::GenerationBuilder::signals), on `HUP`. They are checked as a whole: a
-    ///   broken, half-written or mismatched file leaves all as it was, and the log and `reloads_total` say so.
+    /// - The files are read again when one of them changes (also by a rename, or where a symbolic link on the way is switched, as
+    ///   Kubernetes does), at the latest 10 s after the change; a file that cannot be read or used is tried again then. Where the
+    ///   generation obeys [signals](crate::GenerationBuilder::signals), they are also read on `HUP`. They are checked as a whole: a
+    ///   broken, half-written or mismatched file changes nothing; the log and `reloads_total` report it.
     /// - The keys of its session tickets are handed to the successor in memory, so that a client that returns after a restart
     ///   resumes its session; where the successor trusts other CAs, revocation lists or identities, it does not.
-    /// - `tls_certificate_not_after_timestamp_seconds` and `tls_crl_next_update_timestamp_seconds` say when what was read from which file ends.
-    /// - What is past its end is told in the log, once.
+    /// - `tls_certificate_not_after_timestamp_seconds` and `tls_crl_next_update_timestamp_seconds` say when what was read from which
+    ///   file expires.
+    /// - The log has one warning for each certificate or list that has expired.
+    ///
+    /// All of this lasts until the [`TlsGuard`] is dropped.
     ///
     /// Replace files by a rename: one that is read while it is being written may be whole without being complete, as a
     /// bundle of CAs or of revocation lists whose second half is missing.
     ///
-    /// Call it before the layer's listener is served, once for each layer that is built. Blocks, briefly. Where files cannot be watched (the system's limits
-    /// of inotify(7)), a change is found by the look every 10 s, and the log says so.
+    /// Call it before the layer's listener is served. Blocks, briefly. Where files cannot be watched (the system's limits
+    /// of inotify(7)), a change is found within 10 s, and the log says so.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// use portcullis::{Generation, layers::tls::TlsLayer};
     ///
     /// let generation = Generation::builder().start().await?;
-    /// let tls = TlsLayer::from_pem_files("cert.pem", "key.pem")?;
-    /// generation.attach_tls("public", &tls)?;
+    /// let (layer, reloader) = TlsLayer::builder().certificate_files("cert.pem", "key.pem").build_reloadable()?;
+    /// let _tls = generation.manage_tls("public", reloader)?;
     /// # Ok(()) }
     /// ```
     ///
     /// # Errors
     ///
-    /// If `HUP` cannot be handled, or what the predecessor handed on cannot be read. The layer serves all the same.
+    /// [`Duplicate`](ManageTlsError::Duplicate) while the guard of another layer of this name lives; others if `HUP` cannot be
+    /// handled, or if the keys of the predecessor cannot be read. The layer serves in any case.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub fn attach_tls(&self, name: &str, tls: &TlsLayer) -> Result<(), AttachError> {
-        self.hand_on_tickets(name, tls)?;
-        let hangups = self.shared().obeys_signals().then(|| signal(SignalKind::hangup())).transpose();
-        let hangups = hangups.map_err(AttachError::Signal)?;
-        let (watcher, changes) = Watcher::new(&tls.files());
-        let metrics = TlsMetrics::new(self.shared().metrics_prefix());
-        metrics.tell(&tls.expiries());
-        let (name, tls, tried) = (name.into(), tls.clone(), tls.stamps_read());
-        let attached = Attached { name, tls, watcher, tried, metrics, failure: None, ended: Vec::new() };
-        tokio::spawn(attached.reload(changes, hangups));
-        Ok(())
+    pub fn manage_tls(&self, name: &str, reloader: TlsReloader) -> Result<TlsGuard, ManageTlsError> {
+        let state = format!("portcullis.tickets.{name}");
+        let claim = self.claim(&state).ok_or_else(|| ManageTlsError::Duplicate { name: name.to_owned() })?;
+        self.hand_on_tickets(name, state, &reloader)?;
+        let hangups = self.obeys_signals().then(|| signal(SignalKind::hangup())).transpose();
+        let hangups = hangups.map_err(ManageTlsError::Signal)?;
+        let (watcher, changes) = Watcher::new(&reloader.files());
+        let metrics = TlsMetrics::new(self.metrics_prefix());
+        metrics.tell(&reloader.expiries());
+        let (name, tried) = (Arc::from(name), reloader.stamps_read());
+        let managed = Managed {
+            name: Arc::clone(&name),
+            reloader,
+            watcher,
+            tried,
+            metrics,
+            failure: None,
+            ended: Vec::new(),
+        };
+        let task = tokio::spawn(managed.reload(changes, hangups));
+        Ok(TlsGuard { name, task, _claim: claim })
     }
 
-    fn hand_on_tickets(&self, name: &str, tls: &TlsLayer) -> Result<(), AttachError> {
-        let Some(keys) = tls.ticket_keys() else { return Ok(()) };
-        let state = format!("portcullis.tickets.{name}");
+    fn hand_on_tickets(
+        &self,
+        name: &str,
+        state: String,
+        reloader: &TlsReloader,
+    ) -> Result<(), ManageTlsError> {
+        let Some(keys) = reloader.ticket_keys() else { return Ok(()) };
         let inherited = self.take_state(&state);
-        let inherited = inherited.map_err(|source| AttachError::Tickets { name: name.to_owned(), source })?;
+        let inherited =
+            inherited.map_err(|source| ManageTlsError::Tickets { name: name.to_owned(), source })?;
         if let Some(Err(error)) = inherited.map(Zeroizing::new).map(|bytes| keys.import(&bytes)) {
             // Of a newer version perhaps. Clients make a full handshake.
             tracing::warn!(name, error = %ErrorChain(&error), "the predecessor's sessions cannot be resumed");
@@ -114,24 +144,47 @@ impl Generation {
     }
 }
 
-/// A layer that is looked after.
-struct Attached {
+/// Keeps a TLS layer managed by [`Generation::manage_tls`].
+///
+/// Dropping it stops watching and reloading; a reload that has begun completes. The layer serves what was read last, and the
+/// successor still inherits the keys of its session tickets.
+#[must_use = "dropping it stops reloading"]
+pub struct TlsGuard {
     name: Arc<str>,
-    tls: TlsLayer,
+    task: JoinHandle<()>,
+    _claim: Claim,
+}
+
+impl Drop for TlsGuard {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl fmt::Debug for TlsGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsGuard").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A layer that is managed.
+struct Managed {
+    name: Arc<str>,
+    reloader: TlsReloader,
     watcher: Watcher,
     /// The files as they were before they were tried last.
     tried: FileStamps,
     metrics: TlsMetrics,
     /// What the last reload said, if it failed.
     failure: Option<String>,
-    /// What has ended, and was told.
+    /// What has expired, and was reported.
     ended: Vec<Expiry>,
 }
 
 /// What came of a look at the files.
 type Look = (Watcher, FileStamps, Option<Result<Reloaded, TlsConfigError>>);
 
-impl Attached {
+impl Managed {
     /// Reloads whenever there is a reason to.
     async fn reload(mut self, mut changes: mpsc::Receiver<()>, mut hangups: Option<Signal>) {
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -146,11 +199,11 @@ impl Attached {
                 }
                 Some(()) = hangup(&mut hangups) => Reason::Hangup,
             };
-            let (tls, tried, watcher) = (self.tls.clone(), self.tried.clone(), self.watcher);
+            let (reloader, tried, watcher) = (self.reloader.clone(), self.tried.clone(), self.watcher);
             // It looks at files and reads them, and does not panic.
-            let looking = tokio::task::spawn_blocking(move || look(&tls, &tried, watcher, reason));
+            let looking = tokio::task::spawn_blocking(move || look(&reloader, &tried, watcher, reason));
             let Ok((watcher, tried, result)) = looking.await else {
-                return tracing::error!(name = &*self.name, "TLS is not reloaded any more");
+                return tracing::error!(name = &*self.name, "TLS is no longer reloaded");
             };
             (self.watcher, self.tried) = (watcher, tried);
             if let Some(result) = result {
@@ -166,7 +219,7 @@ impl Attached {
             Ok(Reloaded { trust_changed, .. }) => {
                 self.failure = None;
                 self.metrics.reloaded(true);
-                self.metrics.tell(&self.tls.expiries());
+                self.metrics.tell(&self.reloader.expiries());
                 tracing::info!(name, reason = why, trust_changed, "TLS reloaded");
             }
             Err(error) => {
@@ -190,7 +243,7 @@ impl Attached {
     /// Each once; nobody but clients would find out otherwise.
     fn tell_what_has_ended(&mut self) {
         let now = SystemTime::now();
-        let mut ended = self.tls.expiries();
+        let mut ended = self.reloader.expiries();
         ended.retain(|expiry| expiry.at <= now);
         for expiry in ended.iter().filter(|expiry| !self.ended.contains(expiry)) {
             let (name, file) = (&*self.name, expiry.file.display());
@@ -228,22 +281,22 @@ impl Reason {
 }
 
 /// Reloads, if there is a reason to, and forgets ticket keys whose life is over. Blocks.
-fn look(tls: &TlsLayer, tried: &FileStamps, mut watcher: Watcher, reason: Reason) -> Look {
-    let now = tls.stamps_now();
-    if let Some(keys) = tls.ticket_keys() {
+fn look(reloader: &TlsReloader, tried: &FileStamps, mut watcher: Watcher, reason: Reason) -> Look {
+    let now = reloader.stamps_now();
+    if let Some(keys) = reloader.ticket_keys() {
         keys.retire();
     }
     let wanted = match reason {
         // Also what could not be read before.
-        Reason::Look => now != tls.stamps_read(),
+        Reason::Look => now != reloader.stamps_read(),
         // Not for something else in their directories: the log file, where each failure is told.
         Reason::Change => now != *tried,
         Reason::Hangup => true,
     };
-    let result = wanted.then(|| tls.reload());
+    let result = wanted.then(|| reloader.reload());
     if wanted {
         // A symbolic link may lead elsewhere now, and a directory be another one.
-        watcher.watch(&tls.files());
+        watcher.watch(&reloader.files());
     }
     (watcher, now, result)
 }
@@ -260,3 +313,6 @@ async fn hangup(hangups: &mut Option<Signal>) -> Option<()> {
         None => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio_rustls::rustls::{KeyLog, time_provider::TimeProvider};
 
 use super::{
-    ClientAuth, HandshakeCap, IdentityRules, TicketKeys, TlsConfigError, TlsLayer, TlsVersion,
+    ClientAuth, HandshakeCap, IdentityRules, TicketKeys, TlsConfigError, TlsLayer, TlsReloader, TlsVersion,
     layer::HANDSHAKE_TIMEOUT,
     live::Live,
     pem::Pem,
@@ -149,7 +149,7 @@ impl TlsBuilder {
     }
 
     /// Whether open connections are ended (`revoked`) whose client would not be let in any more after a reload that changed
-    /// CAs or revocation lists. By default they go on.
+    /// CAs or revocation lists. By default they go on. Without a [reloader](Self::build_reloadable) it has no effect.
     ///
     /// Every connection with a client certificate is then judged again after such a reload, in its own task; also one whose
     /// stream was moved out of its service, when it is read from or written to next, or at once if somebody waits in it.
@@ -237,19 +237,30 @@ impl TlsBuilder {
         self
     }
 
-    /// Reads the files and builds the layer.
+    /// Reads the files and builds the layer, which serves them as long as it lives.
     ///
     /// # Errors
     ///
-    /// [`TlsConfigError`] says which file or setting is wrong, and what to do.
+    /// [`TlsConfigError`] names the file or setting that cannot be used.
     pub fn build(self) -> Result<TlsLayer, TlsConfigError> {
+        self.build_reloadable().map(|(layer, _)| layer)
+    }
+
+    /// As [`build`](Self::build), and returns the handle that reads the files again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`build`](Self::build).
+    pub fn build_reloadable(self) -> Result<(TlsLayer, TlsReloader), TlsConfigError> {
         let keys = match &self.recipe.resumption {
             Resumption::Own => Some(TicketKeys::generate()?),
             Resumption::With(keys) => Some(keys.clone()),
             Resumption::Off => None,
         };
-        let live = Live::prepare(self.recipe, keys)?;
-        let layer = TlsLayer::new(live, self.handshake_cap.unwrap_or_default());
-        Ok(layer.handshake_timeout(self.handshake_timeout).end_revoked(self.end_revoked))
+        let live = Arc::new(Live::new(self.recipe.prepare(keys.as_ref())?));
+        let layer = TlsLayer::new(live.clone(), self.handshake_cap.unwrap_or_default())
+            .handshake_timeout(self.handshake_timeout)
+            .end_revoked(self.end_revoked);
+        Ok((layer, TlsReloader::new(live, self.recipe, keys)))
     }
 }

@@ -5,10 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use tokio_rustls::rustls::ServerConfig;
 use tower_layer::Layer;
 
-use super::{
-    Expiry, FileStamps, HandshakeCap, Reloaded, TicketKeys, Tls, TlsBuilder, TlsConfigError, cap::Handshakes,
-    live::Live,
-};
+use super::{HandshakeCap, Tls, TlsBuilder, TlsConfigError, cap::Handshakes, live::Live};
 
 /// How long a handshake may take, unless told otherwise.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,7 +24,8 @@ pub struct TlsLayer {
 
 impl TlsLayer {
     /// TLS 1.2 and 1.3 with the certificate and private key of two PEM files, and the defaults of
-    /// [`TlsBuilder`]: no client certificates, no ALPN, 10 seconds for a handshake.
+    /// [`TlsBuilder`]: no client certificates, no ALPN, 10 seconds for a handshake. It has no reloader; see
+    /// [`TlsBuilder::build_reloadable`].
     ///
     /// # Errors
     ///
@@ -44,7 +42,7 @@ impl TlsLayer {
         TlsBuilder::new()
     }
 
-    /// Uses a configuration of your own, exactly as it is; 10 seconds for a handshake. It cannot be reloaded.
+    /// Uses a configuration of your own, exactly as it is; 10 seconds for a handshake. It has no reloader.
     ///
     /// Two things are then yours to see to. **Resumption:** rustls does not run the client verifier again
     /// when a session is resumed, so a configuration that asks for client certificates should keep no
@@ -53,12 +51,12 @@ impl TlsLayer {
     /// one. **0-RTT:** early data is not delivered to the service; leave `max_early_data_size` at 0.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
-        Self::new(Live::fixed(config), HandshakeCap::default())
+        Self::new(Arc::new(Live::fixed(config)), HandshakeCap::default())
     }
 
-    pub(super) fn new(live: Live, cap: HandshakeCap) -> Self {
+    pub(super) fn new(live: Arc<Live>, cap: HandshakeCap) -> Self {
         Self {
-            live: Arc::new(live),
+            live,
             handshakes: Arc::new(Handshakes::new(cap)),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             ends_revoked: false,
@@ -84,73 +82,6 @@ impl TlsLayer {
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         self.live.current().config.clone()
-    }
-
-    /// Reads all files again, checks everything as a whole, and serves what was read from the next handshake on. Connections that are
-    /// open go on; see [`TlsBuilder::end_revoked`] for those of clients that are not let in any more.
-    ///
-    /// Blocks: it reads files. For a configuration of your own ([`from_config`](Self::from_config)) it does nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsConfigError`] says which file is wrong. What was served before is served on, all of it.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// # use portcullis_layers::tls::TlsLayer;
-    /// # let directory = tempfile::tempdir()?;
-    /// # let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
-    /// # let renew = || {
-    /// #     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    /// #     std::fs::write(&cert, pair.cert.pem())?;
-    /// #     std::fs::write(&key, pair.signing_key.serialize_pem())?;
-    /// #     Ok::<_, Box<dyn std::error::Error>>(())
-    /// # };
-    /// # renew()?;
-    /// let tls = TlsLayer::from_pem_files(&cert, &key)?;
-    ///
-    /// renew()?;
-    /// assert!(!tls.reload()?.trust_changed); // nothing about clients has changed
-    ///
-    /// std::fs::write(&cert, "not written yet")?;
-    /// let error = tls.reload().unwrap_err(); // the renewed one is served on
-    /// assert!(error.to_string().starts_with("there is no certificate in"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn reload(&self) -> Result<Reloaded, TlsConfigError> {
-        self.live.reload()
-    }
-
-    /// The files that a reload reads; whoever watches them knows when it is time for one.
-    #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
-        self.live.files()
-    }
-
-    /// The state of these files now. Where it is not [`stamps_read`](Self::stamps_read), it is time for a reload. Blocks, briefly.
-    #[must_use]
-    pub fn stamps_now(&self) -> FileStamps {
-        FileStamps::of(&self.files())
-    }
-
-    /// The state in which they were read that are served now.
-    #[must_use]
-    pub fn stamps_read(&self) -> FileStamps {
-        self.live.current().read.clone()
-    }
-
-    /// When the certificates that are served end, and the revocation lists should be replaced: those that were read from files.
-    #[must_use]
-    pub fn expiries(&self) -> Vec<Expiry> {
-        self.live.current().expiries.clone()
-    }
-
-    /// The keys that session tickets are sealed with, or `None` where sessions are not resumed or the configuration is
-    /// your own.
-    #[must_use]
-    pub fn ticket_keys(&self) -> Option<&TicketKeys> {
-        self.live.keys()
     }
 
     pub(super) const fn live(&self) -> &Arc<Live> {

@@ -1,49 +1,25 @@
 //! What a layer serves now, and its replacement while it serves.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
-};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer, server::ClientHello};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    FileStamps, TicketKeys, TlsConfigError, error,
-    recipe::{Material, Recipe},
-};
+use super::{FileStamps, error, recipe::Material};
 
 /// See the module.
 pub(super) struct Live {
     current: RwLock<Arc<Material>>,
-    /// `None` for a configuration of the user's.
-    source: Option<Source>,
-}
-
-struct Source {
-    recipe: Recipe,
-    keys: Option<TicketKeys>,
-    /// One reload at a time: what was read last is what is served.
-    reloading: Mutex<()>,
-}
-
-/// What a reload has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Reloaded {
-    /// Whether clients are now judged by other CAs or revocation lists. Sessions from before are then not resumed.
-    pub trust_changed: bool,
 }
 
 impl Live {
-    pub(super) fn prepare(recipe: Recipe, keys: Option<TicketKeys>) -> Result<Self, TlsConfigError> {
-        let material = recipe.prepare(keys.as_ref())?;
-        let source = Some(Source { recipe, keys, reloading: Mutex::new(()) });
-        Ok(Self { current: RwLock::new(Arc::new(material)), source })
+    pub(super) fn new(material: Material) -> Self {
+        Self { current: RwLock::new(Arc::new(material)) }
     }
 
+    /// A configuration of the user's.
     pub(super) fn fixed(config: Arc<ServerConfig>) -> Self {
-        let material = Material {
+        Self::new(Material {
             config,
             names: None,
             judge: None,
@@ -52,18 +28,15 @@ impl Live {
             expiries: Vec::new(),
             read: FileStamps::default(),
             superseded: CancellationToken::new(),
-        };
-        Self { current: RwLock::new(Arc::new(material)), source: None }
+        })
     }
 
     pub(super) fn current(&self) -> Arc<Material> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn reload(&self) -> Result<Reloaded, TlsConfigError> {
-        let Some(source) = &self.source else { return Ok(Reloaded { trust_changed: false }) };
-        let _one = source.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut material = source.recipe.prepare(source.keys.as_ref())?;
+    /// Serves `material` from now on. Returns whether clients are verified by something else than before. One call at a time.
+    pub(super) fn replace(&self, mut material: Material) -> bool {
         let before = self.current();
         let trust_changed = before.trust != material.trust;
         if !trust_changed {
@@ -73,15 +46,7 @@ impl Live {
         if trust_changed {
             before.superseded.cancel();
         }
-        Ok(Reloaded { trust_changed })
-    }
-
-    pub(super) fn files(&self) -> Vec<PathBuf> {
-        self.source.as_ref().map_or_else(Vec::new, |source| source.recipe.files(source.keys.as_ref()))
-    }
-
-    pub(super) fn keys(&self) -> Option<&TicketKeys> {
-        self.source.as_ref()?.keys.as_ref()
+        trust_changed
     }
 }
 

@@ -5,9 +5,9 @@
 //! to rustls in words: no process-wide default provider is read or set.
 //!
 //! What lives here: configuration from PEM files ([`TlsBuilder`]) and its replacement while it is served
-//! ([`TlsLayer::reload`]), the handshake and why it failed ([`HandshakeError`], [`HandshakeFailure`]), who may come in
+//! ([`TlsReloader`]), the handshake and why it failed ([`HandshakeError`], [`HandshakeFailure`]), who may come in
 //! ([`ClientAuth`], [`IdentityRules`]), tickets ([`TicketKeys`]), the stream, and what was agreed ([`TlsInfo`](crate::TlsInfo)).
-//! What does not: when to reload. A program does that, on a signal or when [`TlsLayer::files`] have changed.
+//! What does not: when to reload. A program does that, on a signal or when [`TlsReloader::files`] have changed.
 //!
 //! # What is checked, and by whom
 //!
@@ -42,7 +42,7 @@
 //! - **How old a session is** that is resumed ([`TicketKeys`]): by this layer, at most 6 hours.
 //! - **What a reload has read**: all of it, by this layer, rustls and webpki, before any of it is served: that every file can be
 //!   read, each key belongs to its certificate, each CA and list can be used. What cannot be used is named, and everything stays
-//!   as it was. Not whether a server certificate is in its dates ([`TlsLayer::expiries`] tells) or fits its name.
+//!   as it was. Not whether a server certificate is in its dates ([`TlsReloader::expiries`] tells) or fits its name.
 //!
 //! Where client certificates are asked for, sessions are sealed and resumed by a `TlsLayer` alone: whoever takes the configuration
 //! ([`TlsLayer::config`]) and makes handshakes without the layer gives no tickets, and resumes by none.
@@ -100,6 +100,7 @@ mod negotiation;
 mod pem;
 mod policy;
 mod recipe;
+mod reloader;
 mod revocable;
 mod revoked;
 mod scope;
@@ -123,8 +124,8 @@ pub use error::{HandshakeCause, HandshakeError};
 pub use expiry::{Expiry, ExpiryKind};
 pub use future::TlsFuture;
 pub use layer::TlsLayer;
-pub use live::Reloaded;
 pub use maybe::{MaybeTls, MaybeTlsFuture, MaybeTlsLayer, MaybeTlsStream};
+pub use reloader::{Reloaded, TlsReloader};
 pub use revoked::Revoked;
 pub use service::Tls;
 pub use stamp::FileStamps;

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt, path::PathBuf};
 
-/// The state of all files of a [`TlsLayer`](super::TlsLayer) at one moment, to be compared with that at another.
+/// The state of all files of a [`TlsReloader`](super::TlsReloader) at one moment, to be compared with that at another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileStamps(Vec<Option<Stamp>>);
 

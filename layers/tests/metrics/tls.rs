@@ -326,11 +326,11 @@ async fn a_connection_whose_client_was_revoked_is_counted_as_that() {
     let revoke = |serials: &[_]| std::fs::write(&list, authority.crl(serials)).unwrap();
     revoke(&[]);
     let roots = ClientRoots::from_pem(authority.pem.clone()).crl_file(&list);
-    let layer = TlsLayer::builder()
+    let (layer, reloader) = TlsLayer::builder()
         .certificate_pem(pair.pem, pair.key_pem)
         .client_auth(ClientAuth::Required(roots))
         .end_revoked(true)
-        .build()
+        .build_reloadable()
         .unwrap();
     let provider = layer.config().crypto_provider().clone();
     let mut roots = RootCertStore::empty();
@@ -363,7 +363,7 @@ async fn a_connection_whose_client_was_revoked_is_counted_as_that() {
     let mut stream = receive.recv().await.unwrap();
 
     revoke(std::slice::from_ref(&bob.serial));
-    assert!(layer.reload().unwrap().trust_changed);
+    assert!(reloader.reload().unwrap().trust_changed);
     assert!(within(served).await.unwrap().is_err());
     assert!(within(stream.read_u8()).await.is_err());
     drop(stream);

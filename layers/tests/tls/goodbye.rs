@@ -139,8 +139,8 @@ async fn a_client_that_is_let_in_no_more_is_told_so_in_order() {
     for version in VERSIONS {
         let (authority, files) = (Authority::new("a CA"), Files::new());
         let roots = ClientRoots::from_pem_file(files.write("ca.pem", &authority.pem));
-        let layer =
-            server(&authority).client_auth(ClientAuth::Required(roots)).end_revoked(true).build().unwrap();
+        let builder = server(&authority).client_auth(ClientAuth::Required(roots)).end_revoked(true);
+        let (layer, reloader) = builder.build_reloadable().unwrap();
         let site = Site { authority, layer };
         let (io, accepted) = tcp().await;
         let stack = site.layer.layer(service_fn(|mut stream: TlsStream<TcpStream>| async move {
@@ -153,7 +153,7 @@ async fn a_client_that_is_let_in_no_more_is_told_so_in_order() {
         let mut client = site.connect_as(version, Some(&alice), io).await;
         soon(client.read_exact(&mut [0; 5])).await.unwrap();
         files.write("ca.pem", Authority::new("another CA").pem);
-        assert!(site.layer.reload().unwrap().trust_changed);
+        assert!(reloader.reload().unwrap().trust_changed);
         assert_eq!(hears(&mut client).await, b"");
         let error = soon(served).await.unwrap().unwrap_err();
         assert!(error.is::<Revoked>(), "{error:?}");

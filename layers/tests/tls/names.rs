@@ -304,7 +304,8 @@ fn strictness_that_refuses_everybody_is_refused() {
 #[tokio::test]
 async fn where_a_protocol_is_required_a_client_without_one_in_common_is_refused() {
     let names = Names::new();
-    let layer = names.with_default().alpn(["h2", "http/1.1"]).require_alpn(true).build().unwrap();
+    let (layer, reloader) =
+        names.with_default().alpn(["h2", "http/1.1"]).require_alpn(true).build_reloadable().unwrap();
     let with = |version, protocols: &[&str]| {
         let mut config = names.client(version);
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -324,7 +325,7 @@ async fn where_a_protocol_is_required_a_client_without_one_in_common_is_refused(
         assert!(visit(&layer, "localhost", &config).await.1, "resumed, it needs one too, and has it");
 
         // A session that was begun without one is no way past.
-        let lenient = names.with_default().alpn(["h2"]).ticket_keys(layer.ticket_keys().unwrap().clone());
+        let lenient = names.with_default().alpn(["h2"]).ticket_keys(reloader.ticket_keys().unwrap().clone());
         let config = names.client(version);
         visit(&lenient.build().unwrap(), "localhost", &Arc::new(config.clone())).await;
         let (failure, _) = turned_away(&layer, "localhost", config).await;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use portcullis_layers::tls::{
-    ClientAuth, ClientRoots, TlsLayer, TlsVersion,
+    ClientAuth, ClientRoots, TlsLayer, TlsReloader, TlsVersion,
     rustls::{ClientConfig, version::TLS13},
 };
 
@@ -27,6 +27,7 @@ struct Site {
     authority: Authority,
     files: Files,
     layer: TlsLayer,
+    reloader: TlsReloader,
     alice: Pair,
 }
 
@@ -47,15 +48,15 @@ impl Site {
             files.write(name, text);
         }
         let roots = ClientRoots::from_pem_file(files.path("ca.pem")).crl_file(files.path("crl.pem"));
-        let layer = TlsLayer::builder()
+        let (layer, reloader) = TlsLayer::builder()
             .certificate_files(files.path("cert.pem"), files.path("key.pem"))
             .sni_certificate_files("named.example", files.path("named.pem"), files.path("named.key"))
             .client_auth(ClientAuth::Required(roots))
             .min_version(TlsVersion::V1_2)
-            .build()
+            .build_reloadable()
             .unwrap();
         let alice = authority.client();
-        Self { authority, files, layer, alice }
+        Self { authority, files, layer, reloader, alice }
     }
 
     fn write_server(&self, pair: &Pair) {
@@ -73,7 +74,7 @@ fn the_files_that_are_read_can_be_watched() {
     let site = Site::new();
     let mut files: Vec<PathBuf> = FILES.iter().map(|name| site.files.path(name)).collect();
     files.sort();
-    assert_eq!(site.layer.files(), files);
+    assert_eq!(site.reloader.files(), files);
 }
 
 /// How a file is broken.
@@ -100,7 +101,7 @@ async fn what_is_broken_is_named_and_everything_stays_as_it_was() {
     for config in &clients {
         seen.push(visit(&site.layer, config).await.unwrap().server);
     }
-    let expiries = site.layer.expiries();
+    let expiries = site.reloader.expiries();
 
     // All others are new and good, which must not matter.
     site.write_server(&site.authority.server());
@@ -119,7 +120,7 @@ async fn what_is_broken_is_named_and_everything_stays_as_it_was() {
                 Some(text) => fs::write(&path, text).unwrap(),
                 None => fs::remove_file(&path).unwrap(),
             }
-            let error = told(&site.layer.reload().unwrap_err());
+            let error = told(&site.reloader.reload().unwrap_err());
             assert!(error.contains(path.to_str().unwrap()), "{name}: {error}");
             for (config, seen) in clients.iter().zip(&seen) {
                 let visit = visit(&site.layer, config).await.unwrap();
@@ -128,13 +129,13 @@ async fn what_is_broken_is_named_and_everything_stays_as_it_was() {
             }
             let afresh = Arc::new(client(&site.authority, &TLS13, Some(&site.alice)));
             assert_eq!(visit(&site.layer, &afresh).await.unwrap().server, seen[0], "{name}: {error}");
-            assert_eq!(site.layer.expiries(), expiries);
+            assert_eq!(site.reloader.expiries(), expiries);
         }
         fs::write(&path, good).unwrap();
     }
 
     // Repaired, all of it is taken.
-    assert!(site.layer.reload().unwrap().trust_changed);
+    assert!(site.reloader.reload().unwrap().trust_changed);
     for config in &clients {
         visit(&site.layer, config).await.unwrap_err();
     }
@@ -146,23 +147,23 @@ async fn a_good_certificate_is_served_from_the_next_handshake_on() {
     for _ in 0..3 {
         let new = site.authority.server();
         site.write_server(&new);
-        assert!(!site.layer.reload().unwrap().trust_changed);
+        assert!(!site.reloader.reload().unwrap().trust_changed);
         for config in site.clients() {
             assert_eq!(visit(&site.layer, &config).await.unwrap().server, new.der);
         }
     }
 }
 
-/// What every clone of the layer serves, and every service that was made of it.
+/// What every clone of the layer serves, and every service that was made of it; whichever clone of the reloader reads it.
 #[tokio::test]
 async fn a_reload_is_for_all_clones() {
     let site = Site::new();
-    let clone = site.layer.clone();
+    let (layer, reloader) = (site.layer.clone(), site.reloader.clone());
     let new = site.authority.server();
     site.write_server(&new);
-    clone.reload().unwrap();
+    reloader.reload().unwrap();
     for config in site.clients() {
-        assert_eq!(visit(&site.layer, &config).await.unwrap().server, new.der);
+        assert_eq!(visit(&layer, &config).await.unwrap().server, new.der);
     }
 }
 
@@ -198,7 +199,7 @@ async fn twenty_reloads_under_load_are_noticed_by_nobody() {
         let revoked = [&stranger.serial].into_iter().take(round / 2 % 2);
         site.files.write("crl.pem", site.authority.crl(revoked));
         let site = Arc::clone(&site);
-        let reloaded = tokio::task::spawn_blocking(move || site.layer.reload());
+        let reloaded = tokio::task::spawn_blocking(move || site.reloader.reload());
         reloaded.await.unwrap().unwrap();
     }
     over.store(true, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use portcullis_layers::tls::{
-    ClientAuth, ClientRoots, HandshakeFailure, IdentityRules, TicketKeys, TlsBuilder, TlsLayer,
+    ClientAuth, ClientRoots, HandshakeFailure, IdentityRules, TicketKeys, TlsBuilder, TlsLayer, TlsReloader,
     rustls::{ServerConfig, server::ProducesTickets},
 };
 
@@ -18,6 +18,7 @@ use crate::{
 struct Site {
     files: Files,
     layer: TlsLayer,
+    reloader: TlsReloader,
 }
 
 impl Site {
@@ -27,12 +28,12 @@ impl Site {
         let roots = ClientRoots::from_pem_file(files.write("ca.pem", &authority.pem))
             .crl_file(files.write("crl.pem", authority.crl([])));
         let pair = authority.server();
-        let layer = TlsLayer::builder()
+        let (layer, reloader) = TlsLayer::builder()
             .certificate_files(files.write("cert.pem", pair.pem), files.write("key.pem", pair.key_pem))
             .client_auth(ClientAuth::Required(roots))
-            .build()
+            .build_reloadable()
             .unwrap();
-        Self { files, layer }
+        Self { files, layer, reloader }
     }
 }
 
@@ -50,7 +51,7 @@ async fn a_client_that_was_revoked_since_is_refused_and_the_others_make_one_full
         }
 
         site.files.write("crl.pem", authority.crl([&bob.serial]));
-        assert!(site.layer.reload().unwrap().trust_changed);
+        assert!(site.reloader.reload().unwrap().trust_changed);
         for _ in 0..3 {
             assert_eq!(visit(&site.layer, &bobs).await.unwrap_err(), HandshakeFailure::CertRevoked);
         }
@@ -66,7 +67,7 @@ async fn a_client_whose_ca_was_removed_since_is_refused() {
         let site = Site::new(&authority);
         site.files.write("ca.pem", format!("{}{}", authority.pem, other.pem));
         site.files.write("crl.pem", format!("{}{}", authority.crl([]), other.crl([])));
-        assert!(site.layer.reload().unwrap().trust_changed);
+        assert!(site.reloader.reload().unwrap().trust_changed);
         let (alice, bob) = (authority.client(), other.client());
         let alices = Arc::new(client(&authority, version, Some(&alice)));
         let bobs = Arc::new(client(&authority, version, Some(&bob)));
@@ -75,7 +76,7 @@ async fn a_client_whose_ca_was_removed_since_is_refused() {
         }
 
         site.files.write("ca.pem", &authority.pem);
-        assert!(site.layer.reload().unwrap().trust_changed);
+        assert!(site.reloader.reload().unwrap().trust_changed);
         assert_eq!(visit(&site.layer, &bobs).await.unwrap_err(), HandshakeFailure::CertUnknownCa);
         assert!(!resumed(visit(&site.layer, &alices).await));
         assert!(resumed(visit(&site.layer, &alices).await));
@@ -94,7 +95,7 @@ async fn a_reload_that_trusts_the_same_keeps_the_sessions() {
         let pair = authority.server();
         site.files.write("cert.pem", pair.pem);
         site.files.write("key.pem", pair.key_pem);
-        assert!(!site.layer.reload().unwrap().trust_changed);
+        assert!(!site.reloader.reload().unwrap().trust_changed);
         assert!(resumed(visit(&site.layer, &config).await));
 
         // It was read all the same.

@@ -10,7 +10,8 @@ use std::{
 use portcullis_layers::{
     BoxError, CloseReason, Outcome,
     tls::{
-        ClientAuth, ClientRoots, HandshakeError, HandshakeFailure, Revoked, TlsBuilder, TlsLayer, TlsStream,
+        ClientAuth, ClientRoots, HandshakeError, HandshakeFailure, Revoked, TlsBuilder, TlsLayer,
+        TlsReloader, TlsStream,
         rustls::{ClientConfig, SupportedProtocolVersion, version::TLS13},
     },
 };
@@ -34,6 +35,7 @@ struct Site {
     authority: Authority,
     files: Files,
     layer: TlsLayer,
+    reloader: TlsReloader,
 }
 
 impl Site {
@@ -45,8 +47,9 @@ impl Site {
         let (authority, files) = (Authority::new("a CA"), Files::new());
         let roots =
             ClientRoots::from_pem(authority.pem.clone()).crl_file(files.write("crl.pem", authority.crl([])));
-        let layer = build(server(&authority).client_auth(auth(roots))).build().unwrap();
-        Self { authority, files, layer }
+        let builder = build(server(&authority).client_auth(auth(roots)));
+        let (layer, reloader) = builder.build_reloadable().unwrap();
+        Self { authority, files, layer, reloader }
     }
 
     fn ending() -> Self {
@@ -55,7 +58,7 @@ impl Site {
 
     fn revoke(&self, pairs: &[&Pair]) {
         self.files.write("crl.pem", self.authority.crl(pairs.iter().map(|pair| &pair.serial)));
-        assert!(self.layer.reload().unwrap().trust_changed);
+        assert!(self.reloader.reload().unwrap().trust_changed);
     }
 
     fn client(&self, version: &'static SupportedProtocolVersion, pair: Option<&Pair>) -> Arc<ClientConfig> {
@@ -177,7 +180,7 @@ async fn a_reload_that_trusts_the_same_ends_nobody() {
         let site = Site::ending();
         let bob = site.authority.client();
         let mut bobs = Open::new(&site, version, Some(&bob)).await;
-        assert!(!site.layer.reload().unwrap().trust_changed);
+        assert!(!site.reloader.reload().unwrap().trust_changed);
         bobs.answers().await;
         site.revoke(&[&bob]);
         assert_eq!(reason(&bobs.ended().await), REVOKED);
@@ -376,7 +379,7 @@ async fn a_connection_that_opens_while_its_client_is_revoked_does_not_stay() {
     let config = site.client(&TLS13, Some(&bob));
     for _ in 0..50 {
         site.files.write("crl.pem", site.authority.crl([]));
-        site.layer.reload().unwrap();
+        site.reloader.reload().unwrap();
         let (io, accepted) = tcp().await;
         let served = serve(
             site.layer.layer(service_fn(|mut stream: TlsStream<TcpStream>| async move {
@@ -388,7 +391,7 @@ async fn a_connection_that_opens_while_its_client_is_revoked_does_not_stay() {
         site.files.write("crl.pem", site.authority.crl([&bob.serial]));
         let reload = tokio::task::spawn_blocking({
             let site = Arc::clone(&site);
-            move || site.layer.reload().unwrap()
+            move || site.reloader.reload().unwrap()
         });
         let client = connect(&config, io).await;
         assert!(soon(reload).await.unwrap().trust_changed);

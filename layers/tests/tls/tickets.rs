@@ -56,30 +56,30 @@ async fn keys_of_a_file_are_shared_and_change_with_a_reload() {
         let path = files.write("tickets.keys", line("a"));
         let layer = || {
             let keys = TicketKeys::from_file(&path).unwrap();
-            server(&authority).ticket_keys(keys).build().unwrap()
+            server(&authority).ticket_keys(keys).build_reloadable().unwrap()
         };
-        let (one, other) = (layer(), layer());
-        assert_eq!(one.files(), std::slice::from_ref(&path));
+        let ((one, one_reloader), (other, other_reloader)) = (layer(), layer());
+        assert_eq!(one_reloader.files(), std::slice::from_ref(&path));
         let config = Arc::new(client(&authority, version, None));
         assert!(!resumed(visit(&one, &config).await));
         assert!(resumed(visit(&other, &config).await));
 
         files.write("tickets.keys", line("b") + &line("a"));
-        for layer in [&one, &other] {
-            assert!(!layer.reload().unwrap().trust_changed);
+        for reloader in [&one_reloader, &other_reloader] {
+            assert!(!reloader.reload().unwrap().trust_changed);
         }
         assert!(resumed(visit(&other, &config).await), "the old key still opens");
         assert!(resumed(visit(&one, &config).await));
         files.write("tickets.keys", line("b"));
-        one.reload().unwrap();
+        one_reloader.reload().unwrap();
         assert!(resumed(visit(&one, &config).await), "the new key seals");
         files.write("tickets.keys", line("c"));
-        one.reload().unwrap();
+        one_reloader.reload().unwrap();
         assert!(!resumed(visit(&one, &config).await), "a key that is gone opens nothing");
 
         // A file that is broken changes nothing.
         files.write("tickets.keys", line("c") + "half a k");
-        assert!(one.reload().is_err());
+        assert!(one_reloader.reload().is_err());
         assert!(resumed(visit(&one, &config).await));
     }
 }

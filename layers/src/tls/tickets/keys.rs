@@ -80,7 +80,7 @@ impl TicketKeys {
     /// them open.
     ///
     /// They do not rotate by themselves: put a new line on top at least once a day, delete those that are older than 6 hours beyond
-    /// that, and reload ([`TlsLayer::reload`](super::super::TlsLayer::reload)). Where a process may reload later than another one, add the new line below the first at
+    /// that, and reload ([`TlsReloader::reload`](super::super::TlsReloader::reload)). Where a process may reload later than another one, add the new line below the first at
     /// first, and move it up when all have read it. The file must be readable by nobody else.
     ///
     /// # Errors

@@ -1,0 +1,116 @@
+//! Replaces what a layer serves by what its files contain now.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{Expiry, FileStamps, TicketKeys, TlsConfigError, live::Live, recipe::Recipe};
+
+/// Reads the files of a [`TlsLayer`](super::TlsLayer) again, and replaces the configuration that the layer serves.
+///
+/// [`TlsBuilder::build_reloadable`](super::TlsBuilder::build_reloadable) returns it beside its layer. It does not decide when to
+/// reload: the program calls [`reload`](Self::reload), on a signal or when [`stamps_now`](Self::stamps_now) is not
+/// [`stamps_read`](Self::stamps_read). Clones are handles of the same reloader.
+///
+/// ```
+/// # use portcullis_layers::tls::TlsLayer;
+/// # let directory = tempfile::tempdir()?;
+/// # let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+/// # let renew = || {
+/// #     let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+/// #     std::fs::write(&cert, pair.cert.pem())?;
+/// #     std::fs::write(&key, pair.signing_key.serialize_pem())?;
+/// #     Ok::<_, Box<dyn std::error::Error>>(())
+/// # };
+/// # renew()?;
+/// let (layer, reloader) = TlsLayer::builder().certificate_files(&cert, &key).build_reloadable()?;
+///
+/// renew()?;
+/// assert_ne!(reloader.stamps_now(), reloader.stamps_read());
+/// assert!(!reloader.reload()?.trust_changed, "the CAs and revocation lists are the same");
+///
+/// std::fs::write(&cert, "not written yet")?;
+/// reloader.reload().unwrap_err(); // the layer serves the renewed certificate
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct TlsReloader {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    live: Arc<Live>,
+    recipe: Recipe,
+    keys: Option<TicketKeys>,
+    /// Held during a reload: the layer serves what was read last.
+    reloading: Mutex<()>,
+}
+
+/// What a reload has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// Whether clients are now verified by other CAs, revocation lists or rules. Sessions from before are then not resumed.
+    pub trust_changed: bool,
+}
+
+impl TlsReloader {
+    pub(super) fn new(live: Arc<Live>, recipe: Recipe, keys: Option<TicketKeys>) -> Self {
+        Self { shared: Arc::new(Shared { live, recipe, keys, reloading: Mutex::new(()) }) }
+    }
+
+    /// Reads all files again, checks them as a whole, and serves them from the next handshake on. Open connections continue;
+    /// see [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked) for those whose client is no longer allowed.
+    ///
+    /// Blocks: it reads files.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsConfigError`] names the file that cannot be used. The layer then serves what it served before, all of it.
+    pub fn reload(&self) -> Result<Reloaded, TlsConfigError> {
+        let Shared { live, recipe, keys, reloading } = &*self.shared;
+        let _guard = reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let trust_changed = live.replace(recipe.prepare(keys.as_ref())?);
+        Ok(Reloaded { trust_changed })
+    }
+
+    /// The files that a reload reads, each once.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.shared.recipe.files(self.shared.keys.as_ref())
+    }
+
+    /// The state of the files now. Blocks, briefly.
+    #[must_use]
+    pub fn stamps_now(&self) -> FileStamps {
+        FileStamps::of(&self.files())
+    }
+
+    /// The state of the files when the configuration that is served was read.
+    #[must_use]
+    pub fn stamps_read(&self) -> FileStamps {
+        self.shared.live.current().read.clone()
+    }
+
+    /// When the certificates that are served expire, and when the revocation lists should be replaced. Only what was read from
+    /// files is in it.
+    #[must_use]
+    pub fn expiries(&self) -> Vec<Expiry> {
+        self.shared.live.current().expiries.clone()
+    }
+
+    /// The keys that seal session tickets, or `None` where sessions are not resumed.
+    #[must_use]
+    pub fn ticket_keys(&self) -> Option<&TicketKeys> {
+        self.shared.keys.as_ref()
+    }
+}
+
+/// The names of the files; nothing of their contents.
+impl fmt::Debug for TlsReloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsReloader").field("files", &self.files()).finish_non_exhaustive()
+    }
+}
