@@ -38,6 +38,27 @@ pub struct TlsBuilder {
     end_revoked: bool,
 }
 
+impl TlsLayer {
+    /// TLS 1.2 and 1.3 with the certificate and private key of two PEM files, and the defaults of
+    /// [`TlsBuilder`]: no client certificates, no ALPN, 10 seconds for a handshake. It has no reloader; see
+    /// [`TlsBuilder::build_reloadable`].
+    ///
+    /// # Errors
+    ///
+    /// [`TlsConfigError`] says which file is wrong, and what to do.
+    pub fn from_pem_files(
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Result<Self, TlsConfigError> {
+        Self::builder().certificate_files(certificate, key).build()
+    }
+
+    /// Configures the layer step by step.
+    pub const fn builder() -> TlsBuilder {
+        TlsBuilder::new()
+    }
+}
+
 impl TlsBuilder {
     pub(super) const fn new() -> Self {
         Self {

@@ -4,12 +4,11 @@ use std::{error::Error, fmt, io, time::Duration};
 
 use tokio_rustls::rustls::{
     AlertDescription as Alert, CertificateError as Certificate, Error as Rustls, InvalidMessage,
-    PeerMisbehaved,
+    PeerMisbehaved, pki_types::CertificateDer,
 };
 
 use super::{
     ClientIdentity,
-    negotiation::Seen,
     wire::{Opening, Wire},
 };
 use crate::outcome::{Explained, HandshakeFailure, Outcome};
@@ -33,6 +32,14 @@ pub struct HandshakeError {
     // A `HandshakeCause`, with its failure for who walks the sources.
     explained: Explained,
     seen: Seen,
+}
+
+/// What is known of a client by what it has sent.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) server_name: Option<Box<str>>,
+    /// The client's certificate, if it was refused.
+    pub(super) refused: Option<CertificateDer<'static>>,
 }
 
 /// How a handshake failed.

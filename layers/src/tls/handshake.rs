@@ -17,10 +17,10 @@ use tokio_rustls::rustls::{self, AlertDescription};
 use super::{
     HandshakeCause, HandshakeError, HandshakeFailure, TlsLayer, TlsStream,
     cap::InProgress,
-    error::is_unknown_name,
+    error::{Seen, is_unknown_name},
     farewell::Farewell,
     live::Live,
-    negotiation::{Negotiation, Seen},
+    negotiation::Negotiation,
     recipe::Material,
     wire::Wire,
 };

@@ -1,11 +1,10 @@
 //! The layer.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_rustls::rustls::ServerConfig;
-use tower_layer::Layer;
 
-use super::{HandshakeCap, Tls, TlsBuilder, TlsConfigError, cap::Handshakes, live::Live};
+use super::{HandshakeCap, cap::Handshakes, live::Live};
 
 /// How long a handshake may take, unless told otherwise.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,25 +22,6 @@ pub struct TlsLayer {
 }
 
 impl TlsLayer {
-    /// TLS 1.2 and 1.3 with the certificate and private key of two PEM files, and the defaults of
-    /// [`TlsBuilder`]: no client certificates, no ALPN, 10 seconds for a handshake. It has no reloader; see
-    /// [`TlsBuilder::build_reloadable`].
-    ///
-    /// # Errors
-    ///
-    /// [`TlsConfigError`] says which file is wrong, and what to do.
-    pub fn from_pem_files(
-        certificate: impl Into<PathBuf>,
-        key: impl Into<PathBuf>,
-    ) -> Result<Self, TlsConfigError> {
-        Self::builder().certificate_files(certificate, key).build()
-    }
-
-    /// Configures the layer step by step.
-    pub const fn builder() -> TlsBuilder {
-        TlsBuilder::new()
-    }
-
     /// Uses a configuration of your own, exactly as it is; 10 seconds for a handshake. It has no reloader.
     ///
     /// Two things are then yours to see to. **Resumption:** rustls does not run the client verifier again
@@ -98,14 +78,6 @@ impl TlsLayer {
 
     pub(super) const fn ends_revoked(&self) -> bool {
         self.ends_revoked
-    }
-}
-
-impl<S> Layer<S> for TlsLayer {
-    type Service = Tls<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        Tls::new(inner, self.clone())
     }
 }
 

@@ -107,6 +107,7 @@ mod scope;
 mod service;
 mod stamp;
 mod stream;
+mod ticket_keys_error;
 mod tickets;
 mod version;
 mod wire;
@@ -130,7 +131,8 @@ pub use revoked::Revoked;
 pub use service::Tls;
 pub use stamp::FileStamps;
 pub use stream::TlsStream;
-pub use tickets::{TicketKeys, TicketKeysError};
+pub use ticket_keys_error::TicketKeysError;
+pub use tickets::TicketKeys;
 
 /// The rustls that this layer is built on: for a [`rustls::ServerConfig`] of your own, and for the
 /// certificates of [`TlsStream::client_certificates`].

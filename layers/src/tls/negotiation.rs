@@ -10,11 +10,11 @@ use std::{
 
 use tokio_rustls::{
     LazyConfigAcceptor,
-    rustls::{pki_types::CertificateDer, server::Acceptor},
+    rustls::server::Acceptor,
     server::{FallibleAccept, TlsStream},
 };
 
-use super::{live::Live, recipe::Material, scope::handshaking, wire::Wire};
+use super::{error::Seen, live::Live, recipe::Material, scope::handshaking, wire::Wire};
 use crate::connection::Connection;
 
 /// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a
@@ -23,14 +23,6 @@ pub(super) struct Negotiation<C> {
     live: Arc<Live>,
     stage: Stage<C>,
     seen: Seen,
-}
-
-/// What is known of a client by what it has sent.
-#[derive(Debug, Default)]
-pub(super) struct Seen {
-    pub(super) server_name: Option<Box<str>>,
-    /// The client's certificate, if it was refused.
-    pub(super) refused: Option<CertificateDer<'static>>,
 }
 
 enum Stage<C> {

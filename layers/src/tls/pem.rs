@@ -4,7 +4,7 @@ use std::{
     fmt, fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use tokio_rustls::rustls::{
@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{
 };
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
-use super::{Expiry, ExpiryKind, PemSource, TlsConfigError, client::moment};
+use super::{Expiry, ExpiryKind, PemSource, TlsConfigError};
 
 /// How a block of PEM begins.
 const BEGIN: &[u8] = b"-----BEGIN";
@@ -161,6 +161,11 @@ pub(super) fn first_end(chain: &[CertificateDer<'_>]) -> Option<SystemTime> {
         Some(moment(parsed.validity().not_after.timestamp()))
     });
     ends.min()
+}
+
+/// The moment that an X.509 time means; before 1970 it is 1970.
+fn moment(seconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
 fn is_encrypted(text: &[u8]) -> bool {

@@ -1,13 +1,12 @@
 //! What the parts of a handshake tell each other that rustls calls one by one: the verifier, and the ticketer.
 
 use std::{
+    any::Any,
     cell::{Cell, RefCell},
     sync::Arc,
 };
 
-use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
-
-use super::client::Judge;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 
 tokio::task_local! {
     static CALL: Call;
@@ -26,7 +25,8 @@ struct Call {
 }
 
 struct Returning {
-    judge: Arc<Judge>,
+    /// Who decided; another one may decide otherwise.
+    verifier: Arc<dyn Any + Send + Sync>,
     chain: Vec<CertificateDer<'static>>,
     allowed: bool,
 }
@@ -49,27 +49,29 @@ pub(super) fn refuse(certificate: &CertificateDer<'_>) {
     _ = CALL.try_with(|call| call.refused.set(told));
 }
 
-/// Whether the client with this chain may return, as of now: by the judge, if it is the first that comes back in this call.
-/// One that comes with another chain after that may not.
+/// Whether the client with this chain may return: what `decide` says of the first client that comes back in this call, by what
+/// `verifier` stands for. One that comes with another chain after that may not.
 ///
-/// A ClientHello has room for more than a hundred tickets, and whoever has seen some pass by can send them again; so they are not
-/// each worth a judgement. rustls looks at all of them in one call.
-pub(super) fn may_return(judge: &Arc<Judge>, chain: &[CertificateDer<'_>], now: UnixTime) -> bool {
+/// A ClientHello has room for more than a hundred tickets, and whoever has seen some pass by can send them again; so the chain of
+/// each is not worth a verification. rustls looks at all of them in one call.
+pub(super) fn may_return(
+    verifier: Arc<dyn Any + Send + Sync>,
+    chain: &[CertificateDer<'_>],
+    decide: impl FnOnce() -> bool,
+) -> bool {
     let known = CALL.try_with(|call| {
         let returning = call.returning.borrow();
         returning
             .as_ref()
-            .map(|known| known.allowed && known.chain == chain && Arc::ptr_eq(&known.judge, judge))
+            .map(|known| known.allowed && known.chain == chain && Arc::ptr_eq(&known.verifier, &verifier))
     });
     match known {
         Err(_) => false,
         Ok(Some(verdict)) => verdict,
         Ok(None) => {
-            let allowed = judge.judge(chain, now).is_ok();
+            let allowed = decide();
             let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-            _ = CALL.try_with(|call| {
-                call.returning.replace(Some(Returning { judge: judge.clone(), chain, allowed }))
-            });
+            _ = CALL.try_with(|call| call.returning.replace(Some(Returning { verifier, chain, allowed })));
             allowed
         }
     }

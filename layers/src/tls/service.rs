@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{TlsFuture, TlsLayer, TlsStream};
@@ -45,8 +46,36 @@ pub struct Tls<S> {
 }
 
 impl<S> Tls<S> {
-    pub(super) const fn new(inner: S, layer: TlsLayer) -> Self {
+    /// Makes the handshakes that `layer` describes.
+    #[must_use]
+    pub const fn new(inner: S, layer: TlsLayer) -> Self {
         Self { inner, layer }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Gives back the inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+// Here and not beside `TlsLayer`, which the service and its future import.
+impl<S> Layer<S> for TlsLayer {
+    type Service = Tls<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Tls::new(inner, self.clone())
     }
 }
 

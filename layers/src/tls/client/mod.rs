@@ -15,5 +15,4 @@ pub use auth::ClientAuth;
 pub(super) use judge::Judge;
 pub use revocation::{ExpiredCrl, UnknownRevocation};
 pub use roots::ClientRoots;
-pub(super) use roots::moment;
 pub use rules::{IdentityRule, IdentityRules, ParseIdentityRuleError};

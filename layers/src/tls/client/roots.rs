@@ -1,6 +1,6 @@
 //! The CAs that vouch for clients, and what they have revoked.
 
-use std::{cmp::Reverse, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{cmp::Reverse, path::PathBuf, sync::Arc};
 
 use tokio_rustls::rustls::{
     CertRevocationListError, Error, RootCertStore,
@@ -181,9 +181,4 @@ fn unusable(
         }
         None => TlsConfigError::Rustls(error.into()),
     }
-}
-
-/// The moment that an X.509 time means; before 1970 it is 1970.
-pub(in super::super) fn moment(seconds: i64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }

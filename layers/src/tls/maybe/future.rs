@@ -10,7 +10,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{MaybeTlsStream, service::Above};
+use super::{MaybeTlsStream, above::Above};
 use crate::{connection::Connection, error::BoxError, tls::TlsFuture};
 
 pin_project! {

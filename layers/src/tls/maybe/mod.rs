@@ -3,6 +3,7 @@
 //! A stack whose TLS is a matter of configuration has one type this way. `tower::util::option_layer` does
 //! not do it: its two services take streams of two types.
 
+mod above;
 mod future;
 mod layer;
 mod service;

@@ -7,11 +7,11 @@ use std::{
 
 use tower_service::Service;
 
-use super::{MaybeTlsFuture, MaybeTlsStream};
+use super::{MaybeTlsFuture, MaybeTlsStream, above::Above};
 use crate::{
     connection::Connection,
     error::BoxError,
-    tls::{TlsFuture, TlsLayer, TlsStream},
+    tls::{TlsFuture, TlsLayer},
 };
 
 /// The service of a [`MaybeTlsLayer`](super::MaybeTlsLayer).
@@ -25,8 +25,27 @@ pub struct MaybeTls<S> {
 }
 
 impl<S> MaybeTls<S> {
-    pub(super) const fn new(inner: S, tls: Option<TlsLayer>) -> Self {
+    /// Makes the handshakes that `tls` describes; without one, connections are plain.
+    #[must_use]
+    pub const fn new(inner: S, tls: Option<TlsLayer>) -> Self {
         Self { inner, tls }
+    }
+
+    /// The inner service.
+    #[must_use]
+    pub const fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub const fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Gives back the inner service.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 }
 
@@ -50,27 +69,9 @@ where
                 // The clone is not ready; the one that is goes with the connection.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                MaybeTlsFuture::tls(TlsFuture::new(layer, connection, Above(ready)))
+                MaybeTlsFuture::tls(TlsFuture::new(layer, connection, Above::new(ready)))
             }
             None => MaybeTlsFuture::plain(self.inner.call(MaybeTlsStream::plain(connection))),
         }
-    }
-}
-
-/// A service for [`MaybeTlsStream`] as one for [`TlsStream`].
-#[derive(Clone, Debug)]
-pub(super) struct Above<S>(S);
-
-impl<C, S: Service<MaybeTlsStream<C>>> Service<TlsStream<C>> for Above<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, stream: TlsStream<C>) -> Self::Future {
-        self.0.call(MaybeTlsStream::over_tls(stream))
     }
 }

@@ -4,7 +4,6 @@ use std::{fmt, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::{ROTATION, TICKET_LIFETIME};
 use crate::tls::{
     crypto::{
         aead::{AES_256_GCM, Aad, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, UnboundKey},
@@ -12,6 +11,12 @@ use crate::tls::{
     },
     digest,
 };
+
+/// How long a key seals tickets before the next one does.
+pub(super) const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
+/// How long a ticket is good for; a key opens tickets for so long after it has sealed its last. No more than the 7 days of
+/// RFC 8446, 4.6.1.
+pub(super) const TICKET_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Its name says which key sealed a ticket, and tells nothing of the secret.
 pub(super) type Name = [u8; 16];

@@ -9,10 +9,8 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{
-    TicketKeysError,
-    key::{EXPORTED, Key, Name},
-};
+use super::key::{EXPORTED, Key, Name};
+use crate::tls::TicketKeysError;
 use crate::tls::digest;
 
 /// Keys that are kept, at most: two are enough for the rotation, and processes that share a file may be in the middle of theirs.

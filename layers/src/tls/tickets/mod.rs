@@ -6,7 +6,6 @@
 //! that is not let in any more: it is judged before its session is resumed. What else a session is bound to is rustls's
 //! part: the version, the cipher suite and the server name. The application protocol is agreed on anew each time.
 
-mod error;
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
 mod key;
@@ -16,14 +15,5 @@ mod session;
 mod tests;
 mod ticketer;
 
-use std::time::Duration;
-
-pub use error::TicketKeysError;
 pub use keys::TicketKeys;
 pub(super) use ticketer::Ticketer;
-
-/// How long a key seals tickets before the next one does.
-const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
-/// How long a ticket is good for; a key opens tickets for so long after it has sealed its last. No more than the 7 days of
-/// RFC 8446, 4.6.1.
-const TICKET_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);

@@ -13,7 +13,11 @@ use std::{
 use tempfile::TempDir;
 use tokio_rustls::rustls::{pki_types::UnixTime, server::ProducesTickets, time_provider::TimeProvider};
 
-use super::{ROTATION, TICKET_LIFETIME, TicketKeys, TicketKeysError, Ticketer};
+use super::{
+    TicketKeys, Ticketer,
+    key::{ROTATION, TICKET_LIFETIME},
+};
+use crate::tls::TicketKeysError;
 
 mod judged;
 

@@ -8,8 +8,8 @@ use std::{
 use tokio_rustls::rustls::{pki_types::UnixTime, server::ProducesTickets, time_provider::TimeProvider};
 
 use super::{
-    TICKET_LIFETIME, TicketKeys,
-    key::{NAME, Name},
+    TicketKeys,
+    key::{NAME, Name, TICKET_LIFETIME},
     session::client_chain,
 };
 use crate::tls::{
@@ -70,7 +70,7 @@ impl Ticketer {
     fn is_allowed(&self, session: &[u8], now: UnixTime) -> bool {
         let Some(judge) = &self.judge else { return true };
         let Some(chain) = client_chain(session) else { return false };
-        scope::may_return(judge, &chain, now)
+        scope::may_return(judge.clone(), &chain, || judge.judge(&chain, now).is_ok())
     }
 }
 

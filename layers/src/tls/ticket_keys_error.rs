@@ -66,7 +66,7 @@ pub enum TicketKeysError {
 
 impl TicketKeysError {
     /// The file, where it is about one.
-    pub(in super::super) fn file(&self) -> Option<&Path> {
+    pub(super) fn file(&self) -> Option<&Path> {
         match self {
             Self::Random | Self::Form | Self::KeyForPath => None,
             Self::Read { path, .. }
