@@ -30,7 +30,7 @@ pin_project! {
     /// # Panics
     ///
     /// When it is polled after it has resolved.
-    pub struct TlsFuture<C, S>
+    pub struct ResponseFuture<C, S>
     where
         S: Service<TlsStream<C>>,
     {
@@ -65,7 +65,7 @@ pin_project! {
     }
 }
 
-impl<C, S> TlsFuture<C, S>
+impl<C, S> ResponseFuture<C, S>
 where
     C: Connection,
     S: Service<TlsStream<C>>,
@@ -82,7 +82,7 @@ where
     }
 }
 
-impl<C, S> Future for TlsFuture<C, S>
+impl<C, S> Future for ResponseFuture<C, S>
 where
     C: Connection,
     S: Service<TlsStream<C>, Response = ()>,
@@ -169,7 +169,7 @@ fn watch<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &Material) -> O
     Some(Watched(revocable))
 }
 
-impl<C, S> fmt::Debug for TlsFuture<C, S>
+impl<C, S> fmt::Debug for ResponseFuture<C, S>
 where
     S: Service<TlsStream<C>>,
 {
@@ -180,6 +180,6 @@ where
             State::Service { .. } => "service",
             State::Over => "over",
         };
-        f.debug_struct("TlsFuture").field("state", &state).finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").field("state", &state).finish_non_exhaustive()
     }
 }

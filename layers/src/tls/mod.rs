@@ -94,7 +94,7 @@ mod handshake;
 mod info;
 mod layer;
 mod live;
-mod maybe;
+pub mod maybe;
 mod names;
 mod negotiation;
 mod pem;
@@ -123,9 +123,10 @@ pub use client::{
 pub use config_error::{PemSource, TlsConfigError};
 pub use error::{HandshakeCause, HandshakeError};
 pub use expiry::{Expiry, ExpiryKind};
-pub use future::TlsFuture;
+pub use future::ResponseFuture;
 pub use layer::TlsLayer;
-pub use maybe::{MaybeTls, MaybeTlsFuture, MaybeTlsLayer, MaybeTlsStream};
+#[doc(no_inline)]
+pub use maybe::{MaybeTls, MaybeTlsLayer, MaybeTlsStream};
 pub use reloader::{Reloaded, TlsReloader};
 pub use revoked::Revoked;
 pub use service::Tls;

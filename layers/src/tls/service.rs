@@ -8,7 +8,7 @@ use std::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{TlsFuture, TlsLayer, TlsStream};
+use super::{ResponseFuture, TlsLayer, TlsStream};
 use crate::{connection::Connection, error::BoxError};
 
 /// The service of a [`TlsLayer`]: a TLS handshake, then the inner service with the [`TlsStream`].
@@ -87,7 +87,7 @@ where
 {
     type Response = ();
     type Error = BoxError;
-    type Future = TlsFuture<C, S>;
+    type Future = ResponseFuture<C, S>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -97,6 +97,6 @@ where
         // The clone is not ready; the one that is goes with the connection.
         let clone = self.inner.clone();
         let ready = mem::replace(&mut self.inner, clone);
-        TlsFuture::new(&self.layer, connection, ready)
+        ResponseFuture::new(&self.layer, connection, ready)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::outcome::CloseReason;
+use crate::{delegate_connection, outcome::CloseReason};
 
 /// The content types of TLS records: change_cipher_spec to heartbeat (RFC 8446, 5.1; RFC 6520, 6).
 const CONTENT_TYPES: std::ops::RangeInclusive<u8> = 20..=24;
@@ -123,17 +123,11 @@ impl<C: AsyncRead + Unpin> AsyncRead for Wire<C> {
 
 #[deny(clippy::missing_trait_methods)]
 impl<C: AsyncWrite + Unpin> AsyncWrite for Wire<C> {
+    delegate_connection!(io: is_write_vectored, poll_flush, poll_shutdown);
+
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.answered = true;
         Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -143,9 +137,5 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Wire<C> {
     ) -> Poll<io::Result<usize>> {
         self.answered = true;
         Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }

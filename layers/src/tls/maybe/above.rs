@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use tokio_util::either::Either;
 use tower_service::Service;
 
 use super::MaybeTlsStream;
@@ -27,6 +28,6 @@ impl<C, S: Service<MaybeTlsStream<C>>> Service<TlsStream<C>> for Above<S> {
     }
 
     fn call(&mut self, stream: TlsStream<C>) -> Self::Future {
-        self.0.call(MaybeTlsStream::over_tls(stream))
+        self.0.call(Either::Left(stream))
     }
 }

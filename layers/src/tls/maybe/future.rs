@@ -11,16 +11,16 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{MaybeTlsStream, above::Above};
-use crate::{connection::Connection, error::BoxError, tls::TlsFuture};
+use crate::{connection::Connection, error::BoxError, tls};
 
 pin_project! {
     /// The future of [`MaybeTls`](super::MaybeTls).
-    pub struct MaybeTlsFuture<C, S>
+    pub struct ResponseFuture<C, S>
     where
         S: Service<MaybeTlsStream<C>>,
     {
         #[pin]
-        kind: Kind<TlsFuture<C, Above<S>>, S::Future>,
+        kind: Kind<tls::ResponseFuture<C, Above<S>>, S::Future>,
     }
 }
 
@@ -32,11 +32,11 @@ pin_project! {
     }
 }
 
-impl<C, S> MaybeTlsFuture<C, S>
+impl<C, S> ResponseFuture<C, S>
 where
     S: Service<MaybeTlsStream<C>>,
 {
-    pub(super) const fn tls(future: TlsFuture<C, Above<S>>) -> Self {
+    pub(super) const fn tls(future: tls::ResponseFuture<C, Above<S>>) -> Self {
         Self { kind: Kind::Tls { future } }
     }
 
@@ -45,7 +45,7 @@ where
     }
 }
 
-impl<C, S> Future for MaybeTlsFuture<C, S>
+impl<C, S> Future for ResponseFuture<C, S>
 where
     C: Connection,
     S: Service<MaybeTlsStream<C>, Response = ()>,
@@ -61,14 +61,14 @@ where
     }
 }
 
-impl<C, S> fmt::Debug for MaybeTlsFuture<C, S>
+impl<C, S> fmt::Debug for ResponseFuture<C, S>
 where
     S: Service<MaybeTlsStream<C>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::Tls { future } => future.fmt(f),
-            Kind::Plain { .. } => f.debug_struct("MaybeTlsFuture").finish_non_exhaustive(),
+            Kind::Plain { .. } => f.debug_struct("ResponseFuture").finish_non_exhaustive(),
         }
     }
 }

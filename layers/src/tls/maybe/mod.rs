@@ -7,9 +7,15 @@ mod above;
 mod future;
 mod layer;
 mod service;
-mod stream;
 
-pub use future::MaybeTlsFuture;
+pub use future::ResponseFuture;
 pub use layer::MaybeTlsLayer;
 pub use service::MaybeTls;
-pub use stream::MaybeTlsStream;
+
+use tokio_util::either::Either;
+
+use super::TlsStream;
+
+/// What the inner service of [`MaybeTls`] gets: a connection with TLS (left) or a plain one (right).
+/// [`Connection::tls`](crate::Connection::tls) tells one from the other.
+pub type MaybeTlsStream<C> = Either<TlsStream<C>, C>;

@@ -5,13 +5,14 @@ use std::{
     task::{Context, Poll},
 };
 
+use tokio_util::either::Either;
 use tower_service::Service;
 
-use super::{MaybeTlsFuture, MaybeTlsStream, above::Above};
+use super::{MaybeTlsStream, ResponseFuture, above::Above};
 use crate::{
     connection::Connection,
     error::BoxError,
-    tls::{TlsFuture, TlsLayer},
+    tls::{self, TlsLayer},
 };
 
 /// The service of a [`MaybeTlsLayer`](super::MaybeTlsLayer).
@@ -57,7 +58,7 @@ where
 {
     type Response = ();
     type Error = BoxError;
-    type Future = MaybeTlsFuture<C, S>;
+    type Future = ResponseFuture<C, S>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -69,9 +70,9 @@ where
                 // The clone is not ready; the one that is goes with the connection.
                 let clone = self.inner.clone();
                 let ready = mem::replace(&mut self.inner, clone);
-                MaybeTlsFuture::tls(TlsFuture::new(layer, connection, Above::new(ready)))
+                ResponseFuture::tls(tls::ResponseFuture::new(layer, connection, Above::new(ready)))
             }
-            None => MaybeTlsFuture::plain(self.inner.call(MaybeTlsStream::plain(connection))),
+            None => ResponseFuture::plain(self.inner.call(Either::Right(connection))),
         }
     }
 }
