@@ -193,6 +193,21 @@ pub struct Closed {
     waiter: Waiter,
 }
 
+impl Closed {
+    /// The reason, if the signal was fired. Does not wait.
+    #[must_use]
+    pub fn fired(&self) -> Option<CloseReason> {
+        self.signal.fired()
+    }
+}
+
+/// Waits for the same signal, by itself.
+impl Clone for Closed {
+    fn clone(&self) -> Self {
+        self.signal.wait()
+    }
+}
+
 impl Future for Closed {
     type Output = CloseReason;
 
@@ -248,6 +263,8 @@ mod tests {
             assert_eq!(task.woken(), 1);
             assert_eq!(task.poll(closed), Poll::Ready(CloseReason::Killed));
         }
+        let late = Arc::<Task>::default().poll(&mut signal.wait());
+        assert_eq!(late, Poll::Ready(CloseReason::Killed), "also a task that waits later");
     }
 
     #[test]

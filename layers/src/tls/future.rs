@@ -11,13 +11,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{
-    TlsLayer, TlsStream,
-    handshake::Handshake,
-    live::Live,
-    recipe::Material,
-    revocable::{Revocable, Waits},
-};
+use super::{TlsLayer, TlsStream, handshake::Handshake, live::Live, recipe::Material, revocable::Revocable};
 use crate::{
     connection::Connection,
     error::BoxError,
@@ -58,7 +52,7 @@ pin_project! {
             #[pin]
             future: F,
             // Only for a client with a certificate, and if asked for.
-            watched: Option<Watched>,
+            revocable: Option<Revocable>,
         },
         // What either held is gone, also where this one is kept for a while.
         Over,
@@ -98,10 +92,10 @@ where
                 StateProj::Handshake { mut handshake, service, revoking } => {
                     match handshake.as_mut().poll(cx) {
                         Poll::Ready(Ok((mut stream, judged))) => {
-                            let watched =
-                                revoking.as_ref().and_then(|live| watch(&mut stream, live, &judged));
+                            let revocable =
+                                revoking.as_ref().and_then(|live| revocable(&mut stream, live, &judged));
                             let future = service.take().expect("a handshake completes once").call(stream);
-                            state.set(State::Service { future, watched });
+                            state.set(State::Service { future, revocable });
                             continue;
                         }
                         Poll::Ready(Err(error)) => Err(error),
@@ -113,13 +107,13 @@ where
                         }
                     }
                 }
-                StateProj::Service { future, watched } => {
-                    let watched = watched.as_ref();
-                    if let Some(revoked) = watched.and_then(Watched::revoked) {
+                StateProj::Service { future, revocable } => {
+                    let mut revocable = revocable.as_mut();
+                    if let Some(revoked) = revocable.as_deref_mut().and_then(Revocable::revoked) {
                         Err(revoked)
                     } else if let Poll::Ready(result) = future.poll(cx) {
-                        result.map_err(|error| told(error.into(), watched))
-                    } else if let Some(revoked) = watched.and_then(|watched| watched.revoked_or_waits(cx)) {
+                        result.map_err(|error| attribute(error.into(), revocable))
+                    } else if let Some(revoked) = revocable.and_then(|revocable| revocable.poll_revoked(cx)) {
                         Err(revoked)
                     } else {
                         return Poll::Pending;
@@ -134,39 +128,19 @@ where
 }
 
 /// A service that failed because its stream did does not know whose that was.
-fn told(error: BoxError, watched: Option<&Watched>) -> BoxError {
+fn attribute(error: BoxError, revocable: Option<&mut Revocable>) -> BoxError {
     match Outcome::of(Err(&*error)) {
-        Outcome::Closed(CloseReason::Revoked) => watched.and_then(Watched::revoked).unwrap_or(error),
+        Outcome::Closed(CloseReason::Revoked) => revocable.and_then(Revocable::revoked).unwrap_or(error),
         _ => error,
     }
 }
 
-/// What ends the connection if its client is let in no more, as long as the future waits for it.
-struct Watched(Arc<Revocable>);
-
-impl Watched {
-    fn revoked(&self) -> Option<BoxError> {
-        self.0.is_revoked().then(|| self.0.reason())
-    }
-
-    fn revoked_or_waits(&self, cx: &Context<'_>) -> Option<BoxError> {
-        self.0.is_revoked_or_waits(Waits::Future, cx).then(|| self.0.reason())
-    }
-}
-
-/// A stream that was moved elsewhere goes on being watched, by itself.
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.0.forget(Waits::Future);
-    }
-}
-
-/// Watches whether the client of this stream is let in no more.
-fn watch<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &Material) -> Option<Watched> {
+/// Lets this stream end when its client is revoked, if it has a certificate; and returns the same for the future.
+fn revocable<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &Material) -> Option<Revocable> {
     let chain = stream.client_certificates()?.to_vec();
-    let revocable = Arc::new(Revocable::new(live.clone(), judged, chain));
-    stream.end_with(revocable.clone());
-    Some(Watched(revocable))
+    let revocable = Revocable::new(live.clone(), judged, chain);
+    stream.end_with(&revocable);
+    Some(revocable)
 }
 
 impl<C, S> fmt::Debug for ResponseFuture<C, S>

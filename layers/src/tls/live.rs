@@ -3,9 +3,9 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer, server::ClientHello};
-use tokio_util::sync::CancellationToken;
 
 use super::{FileStamps, error, recipe::Material};
+use crate::outcome::CloseReason;
 
 /// See the module.
 pub(super) struct Live {
@@ -27,7 +27,7 @@ impl Live {
             alpn_required: false,
             expiries: Vec::new(),
             read: FileStamps::default(),
-            superseded: CancellationToken::new(),
+            superseded: Arc::default(),
         })
     }
 
@@ -44,7 +44,7 @@ impl Live {
         }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(material);
         if trust_changed {
-            before.superseded.cancel();
+            before.superseded.fire(CloseReason::Revoked);
         }
         trust_changed
     }

@@ -7,7 +7,6 @@ use tokio_rustls::rustls::{
     self, KeyLog, ServerConfig, crypto::CryptoProvider, server::NoServerSessionStorage, sign::CertifiedKey,
     time_provider::TimeProvider,
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     ClientAuth, Expiry, ExpiryKind, FileStamps, IdentityRules, TicketKeys, TlsConfigError, TlsVersion,
@@ -19,6 +18,7 @@ use super::{
     policy,
     tickets::Ticketer,
 };
+use crate::close_signal::CloseSignal;
 
 /// The settings of a [`TlsBuilder`](super::TlsBuilder).
 #[derive(Clone, Debug)]
@@ -68,8 +68,8 @@ pub(super) struct Material {
     pub(super) expiries: Vec<Expiry>,
     /// The files as they were before they were read: what changed meanwhile is a change.
     pub(super) read: FileStamps,
-    /// Comes when others are trusted.
-    pub(super) superseded: CancellationToken,
+    /// Fires when something else verifies clients, for every task that asks whether its client is still allowed.
+    pub(super) superseded: Arc<CloseSignal>,
 }
 
 impl Recipe {
@@ -138,7 +138,7 @@ impl Recipe {
             alpn_required: self.alpn_required,
             expiries,
             read,
-            superseded: CancellationToken::new(),
+            superseded: Arc::default(),
         })
     }
 

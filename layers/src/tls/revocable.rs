@@ -1,137 +1,114 @@
-//! Connections whose client may be let in no more while they are open.
+//! Connections whose client may lose its permission while they are open.
 
 use std::{
+    future::Future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Wake, Waker},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    task::Context,
 };
 
-use atomic_waker::AtomicWaker;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{ClientIdentity, HandshakeFailure, Revoked, live::Live, recipe::Material};
-use crate::{error::BoxError, outcome::CloseReason};
+use crate::{
+    close_signal::{CloseSignal, Closed},
+    error::BoxError,
+    outcome::CloseReason,
+};
 
-/// Shared by the future and the stream of a connection, which may be polled by several tasks, and either may outlive the
-/// other. When others are trusted, all of them are woken, and the first to come judges the client again.
+/// Whether the client of one connection is still allowed, as one task asks: the one that polls the future, reads, or writes.
+///
+/// A reload that changes CAs or lists wakes every task that waits, of every connection. The first task of a connection to run
+/// verifies the client again, for all of them.
 pub(super) struct Revocable {
-    bell: Arc<Bell>,
-    /// Once it is.
+    client: Arc<Client>,
+    /// Fires when something else verifies clients than what has accepted this one.
+    superseded: Closed,
+}
+
+/// Shared by the tasks of one connection, whose future and stream may outlive each other.
+struct Client {
+    /// Set when it is revoked.
     revoked: OnceLock<Option<Revoked>>,
-    watch: Mutex<Watch>,
-}
-
-/// Who waits.
-#[derive(Clone, Copy)]
-pub(super) enum Waits {
-    Future,
-    Reader,
-    Writer,
-}
-
-struct Watch {
     live: Arc<Live>,
     /// The client's own certificate first.
     chain: Vec<CertificateDer<'static>>,
-    /// Comes when others are trusted than those who judged the client last.
-    superseded: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-/// Rings when others are trusted. Apart from the rest, because `Watch::superseded` holds it.
-#[derive(Default)]
-struct Bell {
-    /// It has rung, and the client was not judged again yet.
-    rung: AtomicBool,
-    future: AtomicWaker,
-    reader: AtomicWaker,
-    writer: AtomicWaker,
+    /// Of what has accepted the client last.
+    superseded: Mutex<Arc<CloseSignal>>,
 }
 
 impl Revocable {
-    /// For a client with this chain, that was let in by `judged`.
+    /// For a client with this chain, which `judged` has accepted.
     pub(super) fn new(live: Arc<Live>, judged: &Material, chain: Vec<CertificateDer<'static>>) -> Self {
-        let superseded = Box::pin(judged.superseded.clone().cancelled_owned());
-        let watch = Mutex::new(Watch { live, chain, superseded });
-        let this = Self { bell: Arc::default(), revoked: OnceLock::new(), watch };
-        // Hangs up the bell.
-        this.judge_again();
-        this
+        let superseded = judged.superseded.wait();
+        let revoked = OnceLock::new();
+        let client = Client { revoked, live, chain, superseded: Mutex::new(judged.superseded.clone()) };
+        Self { client: Arc::new(client), superseded }
     }
 
-    /// Whether the client is let in no more.
-    pub(super) fn is_revoked(&self) -> bool {
-        self.revoked.get().is_some() || (self.bell.rung.load(Ordering::Acquire) && self.judge_again())
+    /// For another task of the same connection.
+    pub(super) fn for_another_task(&self) -> Self {
+        Self { client: self.client.clone(), superseded: self.superseded.clone() }
     }
 
-    /// What to say of it, once it is.
-    pub(super) fn reason(&self) -> BoxError {
-        match self.revoked.get() {
+    /// How the connection ends, if the client is no longer allowed.
+    pub(super) fn revoked(&mut self) -> Option<BoxError> {
+        (self.superseded.fired().is_some() && self.verify_again()).then(|| self.reason())
+    }
+
+    /// As [`revoked`](Self::revoked); if the client is allowed, this task is woken when that is to be asked again.
+    pub(super) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Option<BoxError> {
+        // Each round begins to wait for the signal that the round before has learned of.
+        while Pin::new(&mut self.superseded).poll(cx).is_ready() {
+            if self.verify_again() {
+                return Some(self.reason());
+            }
+        }
+        None
+    }
+
+    fn reason(&self) -> BoxError {
+        match self.client.revoked.get() {
             Some(Some(revoked)) => revoked.clone().into(),
-            // What cannot be read any more was no client.
+            // A certificate that cannot be read any more names no client.
             _ => CloseReason::Revoked.into(),
         }
     }
 
-    /// As [`is_revoked`](Self::is_revoked); if it is let in, this task is woken when that is to be asked again.
-    pub(super) fn is_revoked_or_waits(&self, who: Waits, cx: &Context<'_>) -> bool {
-        self.bell.waker(who).register(cx.waker());
-        // After the registration: otherwise the bell could ring in between, and nobody would be woken.
-        self.is_revoked()
-    }
-
-    /// Nobody waits for it any more: a waker holds the memory of its task.
-    pub(super) fn forget(&self, who: Waits) {
-        self.bell.waker(who).take();
-    }
-
-    fn judge_again(&self) -> bool {
-        // Who comes second waits for the judgement of the first.
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.revoked.get().is_some() {
-            return true;
-        }
-        // Before the poll, from which on it may ring again.
-        self.bell.rung.store(false, Ordering::Release);
-        let waker = Waker::from(self.bell.clone());
-        while watch.superseded.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-            let current = watch.live.current();
-            if let Err(error) = current.judge(&watch.chain) {
-                let client = watch.chain.first().and_then(ClientIdentity::of);
-                let failure = HandshakeFailure::of_session(&error);
-                // Nobody else sets it: the lock is ours.
-                _ = self.revoked.set(client.map(|client| Revoked::new(client, failure)));
-                self.bell.wake_all();
-                return true;
+    /// Returns whether the client is revoked.
+    fn verify_again(&mut self) -> bool {
+        match self.client.verify_again() {
+            Some(superseded) => {
+                self.superseded = superseded;
+                false
             }
-            watch.superseded.set(current.superseded.clone().cancelled_owned());
+            None => true,
         }
-        false
     }
 }
 
-impl Bell {
-    const fn waker(&self, who: Waits) -> &AtomicWaker {
-        match who {
-            Waits::Future => &self.future,
-            Waits::Reader => &self.reader,
-            Waits::Writer => &self.writer,
+impl Client {
+    /// Verifies the client by what is served now, unless another task has done so. Returns what to wait for, or `None` if the
+    /// client is revoked.
+    fn verify_again(&self) -> Option<Closed> {
+        // The task that comes second waits here for the result of the first.
+        let mut superseded = self.superseded.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.revoked.get().is_some() {
+            return None;
         }
-    }
-
-    fn wake_all(&self) {
-        self.future.wake();
-        self.reader.wake();
-        self.writer.wake();
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
-        self.wake_all();
+        // The race: another reload may come during the verification. It replaces what is served before it fires the signal, so that
+        // either the next round sees the signal, or this one has seen what is new.
+        while superseded.fired().is_some() {
+            let current = self.live.current();
+            if let Err(error) = current.judge(&self.chain) {
+                let client = self.chain.first().and_then(ClientIdentity::of);
+                let failure = HandshakeFailure::of_session(&error);
+                // Set once: the lock is held.
+                _ = self.revoked.set(client.map(|client| Revoked::new(client, failure)));
+                return None;
+            }
+            *superseded = current.superseded.clone();
+        }
+        Some(superseded.wait())
     }
 }

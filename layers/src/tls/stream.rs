@@ -5,7 +5,6 @@ use std::{
     fmt,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,12 +14,7 @@ use tokio_rustls::{
     server,
 };
 
-use super::{
-    goodbye::Goodbye,
-    info,
-    revocable::{Revocable, Waits},
-    wire::Wire,
-};
+use super::{goodbye::Goodbye, info, revocable::Revocable, wire::Wire};
 use crate::{
     address::{LocalAddress, Peer},
     connection::{Connection, ConnectionEvent},
@@ -56,8 +50,20 @@ pub struct TlsStream<C> {
 struct Inner<C> {
     tls: Goodbye<C>,
     info: TlsInfo,
-    /// Where the client may be let in no more while this is open.
-    revocable: Option<Arc<Revocable>>,
+    /// Where the client may be revoked while this is open.
+    revocable: Option<Tasks>,
+}
+
+/// The task that reads, and the one that writes.
+struct Tasks {
+    reader: Revocable,
+    writer: Revocable,
+}
+
+#[derive(Clone, Copy)]
+enum Task {
+    Reader,
+    Writer,
 }
 
 impl<C> TlsStream<C> {
@@ -95,8 +101,17 @@ impl<C> TlsStream<C> {
         self.inner.tls.into_session().into_inner().0.into_inner()
     }
 
-    pub(super) fn end_with(&mut self, revocable: Arc<Revocable>) {
-        self.inner.revocable = Some(revocable);
+    pub(super) fn end_with(&mut self, revocable: &Revocable) {
+        let (reader, writer) = (revocable.for_another_task(), revocable.for_another_task());
+        self.inner.revocable = Some(Tasks { reader, writer });
+    }
+
+    fn revocable(&mut self, task: Task) -> Option<&mut Revocable> {
+        let tasks = self.inner.revocable.as_mut()?;
+        Some(match task {
+            Task::Reader => &mut tasks.reader,
+            Task::Writer => &mut tasks.writer,
+        })
     }
 
     /// For the `poll` methods.
@@ -116,27 +131,27 @@ impl<C: Connection> TlsStream<C> {
         Some(Self { inner: Box::new(Inner { tls, info, revocable: None }) })
     }
 
-    /// An error, if the client is let in no more. The streams below are told: they see nothing but that nobody asks
-    /// them any more.
-    fn still_allowed(&self) -> io::Result<()> {
-        match &self.inner.revocable {
-            Some(revocable) if revocable.is_revoked() => Err(self.revoked()),
-            _ => Ok(()),
+    /// An error, if the client is revoked. The streams below are notified, for they see only that they are no longer polled.
+    fn still_allowed(&mut self, task: Task) -> io::Result<()> {
+        match self.revocable(task).and_then(Revocable::revoked) {
+            Some(_) => Err(self.revoked()),
+            None => Ok(()),
         }
     }
 
-    /// What to return where the stream below returned `result`: who waits is woken when the client is let in no more.
+    /// What to return where the stream below returned `result`: a task that waits is woken when the client is revoked.
     fn or_revoked<T>(
-        &self,
+        &mut self,
         result: Poll<io::Result<T>>,
-        who: Waits,
-        cx: &Context<'_>,
+        task: Task,
+        cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        match &self.inner.revocable {
-            Some(revocable) if result.is_pending() && revocable.is_revoked_or_waits(who, cx) => {
-                Poll::Ready(Err(self.revoked()))
-            }
-            _ => result,
+        if result.is_ready() {
+            return result;
+        }
+        match self.revocable(task).and_then(|revocable| revocable.poll_revoked(cx)) {
+            Some(_) => Poll::Ready(Err(self.revoked())),
+            None => Poll::Pending,
         }
     }
 
@@ -153,10 +168,10 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.still_allowed()?;
+        self.still_allowed(Task::Reader)?;
         let before = buf.filled().len();
         let result = self.pinned().poll_read(cx, buf);
-        let Poll::Ready(result) = result else { return self.or_revoked(result, Waits::Reader, cx) };
+        let Poll::Ready(result) = result else { return self.or_revoked(result, Task::Reader, cx) };
         let wire = self.inner.tls.get_ref().0;
         match result {
             Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => {
@@ -193,21 +208,21 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
 #[deny(clippy::missing_trait_methods)]
 impl<C: Connection> AsyncWrite for TlsStream<C> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.still_allowed()?;
+        self.still_allowed(Task::Writer)?;
         let result = self.pinned().poll_write(cx, buf);
-        self.or_revoked(result, Waits::Writer, cx)
+        self.or_revoked(result, Task::Writer, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.still_allowed()?;
+        self.still_allowed(Task::Writer)?;
         let result = self.pinned().poll_flush(cx);
-        self.or_revoked(result, Waits::Writer, cx)
+        self.or_revoked(result, Task::Writer, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.still_allowed()?;
+        self.still_allowed(Task::Writer)?;
         let result = self.pinned().poll_shutdown(cx);
-        self.or_revoked(result, Waits::Writer, cx)
+        self.or_revoked(result, Task::Writer, cx)
     }
 
     fn poll_write_vectored(
@@ -215,9 +230,9 @@ impl<C: Connection> AsyncWrite for TlsStream<C> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.still_allowed()?;
+        self.still_allowed(Task::Writer)?;
         let result = self.pinned().poll_write_vectored(cx, bufs);
-        self.or_revoked(result, Waits::Writer, cx)
+        self.or_revoked(result, Task::Writer, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
