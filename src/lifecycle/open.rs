@@ -1,9 +1,10 @@
 //! What is open: listeners that are served, and their connections.
 
+use std::sync::Arc;
+
+use portcullis_layers::{CloseReason, CloseSignal, Closed};
 use tokio::sync::watch;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
-
-use super::forced::{Forced, ForcedBegun};
 
 /// Listeners that end together, and what they have accepted.
 #[derive(Debug)]
@@ -11,12 +12,13 @@ pub(crate) struct Open {
     /// Listeners that are served and have not closed their socket.
     listeners: watch::Sender<usize>,
     connections: TaskTracker,
-    forced: Forced,
+    /// Closes every connection at the deadline of a drain.
+    forced: Arc<CloseSignal>,
 }
 
 impl Open {
     pub(crate) fn new() -> Self {
-        Self { listeners: watch::Sender::new(0), connections: TaskTracker::new(), forced: Forced::default() }
+        Self { listeners: watch::Sender::new(0), connections: TaskTracker::new(), forced: Arc::default() }
     }
 
     /// Counts a listener that is served, until the guard is dropped.
@@ -30,8 +32,8 @@ impl Open {
     }
 
     /// Resolves when every connection has to end.
-    pub(crate) fn forced(&self) -> ForcedBegun {
-        self.forced.begun()
+    pub(crate) fn forced(&self) -> Closed {
+        self.forced.wait()
     }
 
     /// Connections that were accepted and are not over.
@@ -49,7 +51,7 @@ impl Open {
 
     /// Ends every connection.
     pub(crate) fn force(&self) {
-        self.forced.begin();
+        self.forced.fire(CloseReason::DrainForced);
     }
 }
 

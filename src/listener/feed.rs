@@ -7,17 +7,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use portcullis_layers::{CloseReason, Connection, LocalAddress};
+use portcullis_layers::{CloseReason, Closed, Connection, LocalAddress};
 
 use super::{
     ConnectionService, Executor, ServeError,
     accepted::{Accepted, Transport},
     task::ConnectionTask,
 };
-use crate::{
-    generation::{Seat, Shared},
-    lifecycle::ForcedBegun,
-};
+use crate::generation::{Seat, Shared};
 
 /// A stack, and where its connections run.
 pub(super) struct Feed<S, E> {
@@ -98,7 +95,7 @@ impl<S, E> Feed<S, E> {
         for accepted in accepted {
             tokio::select! {
                 biased;
-                () = &mut forced => return Ok(()),
+                _ = &mut forced => return Ok(()),
                 ready = poll_fn(|cx| self.poll_ready(cx)) => ready?,
             }
             self.call(accepted)?;
@@ -106,7 +103,7 @@ impl<S, E> Feed<S, E> {
         Ok(())
     }
 
-    fn forced(&self) -> ForcedBegun {
+    fn forced(&self) -> Closed {
         self.shared.open(self.attending).forced()
     }
 }

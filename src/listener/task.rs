@@ -11,13 +11,11 @@ use std::{
 
 use pin_project_lite::pin_project;
 use portcullis_layers::{
-    BoxError, CloseReason, ErrorChain, Outcome, Peer, RejectReason,
+    BoxError, CloseReason, Closed, ErrorChain, Outcome, Peer, RejectReason,
     tls::{HandshakeError, HandshakeFailure},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::field;
-
-use crate::lifecycle::ForcedBegun;
 
 /// Where connections run: what the concurrency model is made of.
 ///
@@ -49,7 +47,7 @@ pin_project! {
         #[pin]
         life: F,
         #[pin]
-        forced: ForcedBegun,
+        forced: Closed,
         listener: Arc<str>,
         peer: Peer,
         stage: Stage,
@@ -80,7 +78,7 @@ impl<F> ConnectionTask<F> {
         life: F,
         listener: Arc<str>,
         peer: Peer,
-        forced: ForcedBegun,
+        forced: Closed,
         open: TaskTrackerToken,
     ) -> Self {
         Self { life, forced, listener, peer, stage: Stage::Waiting, open }
@@ -104,9 +102,9 @@ where
             tell(this.listener, *this.peer, result.map_err(Into::into));
             return Poll::Ready(());
         }
-        ready!(this.forced.poll(cx));
+        let reason = ready!(this.forced.poll(cx));
         *this.stage = Stage::Over;
-        tracing::info!(listener = &**this.listener, peer = %this.peer, reason = %CloseReason::DrainForced, "connection ended");
+        tracing::info!(listener = &**this.listener, peer = %this.peer, %reason, "connection ended");
         Poll::Ready(())
     }
 }
