@@ -9,7 +9,7 @@ use super::{
     layer::HANDSHAKE_TIMEOUT,
     live::Live,
     pem::Pem,
-    recipe::{CertificatePem, Recipe, Resumption},
+    settings::{CertificatePem, Resumption, TlsSettings},
 };
 
 /// Builds a [`TlsLayer`]; see [`TlsLayer::builder`]. Files are read by [`TlsBuilder::build`].
@@ -32,7 +32,7 @@ use super::{
 #[derive(Clone, Debug)]
 #[must_use = "nothing is read before `build`"]
 pub struct TlsBuilder {
-    recipe: Recipe,
+    settings: TlsSettings,
     handshake_timeout: Duration,
     handshake_cap: Option<HandshakeCap>,
     end_revoked: bool,
@@ -62,7 +62,7 @@ impl TlsLayer {
 impl TlsBuilder {
     pub(super) const fn new() -> Self {
         Self {
-            recipe: Recipe {
+            settings: TlsSettings {
                 certificate: None,
                 named: Vec::new(),
                 strict_sni: false,
@@ -91,14 +91,14 @@ impl TlsBuilder {
     /// of its own.
     pub fn certificate_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         let (chain, key) = (Pem::File(certificate.into()), Pem::File(key.into()));
-        self.recipe.certificate = Some(CertificatePem { chain, key });
+        self.settings.certificate = Some(CertificatePem { chain, key });
         self
     }
 
     /// As [`TlsBuilder::certificate_files`], from PEM texts.
     pub fn certificate_pem(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         let (chain, key) = (Pem::Bytes(certificate.into()), Pem::Bytes(key.into()));
-        self.recipe.certificate = Some(CertificatePem { chain, key });
+        self.settings.certificate = Some(CertificatePem { chain, key });
         self
     }
 
@@ -117,7 +117,7 @@ impl TlsBuilder {
         key: impl Into<PathBuf>,
     ) -> Self {
         let (chain, key) = (Pem::File(certificate.into()), Pem::File(key.into()));
-        self.recipe.named.push((name.into(), CertificatePem { chain, key }));
+        self.settings.named.push((name.into(), CertificatePem { chain, key }));
         self
     }
 
@@ -129,7 +129,7 @@ impl TlsBuilder {
         key: impl Into<Vec<u8>>,
     ) -> Self {
         let (chain, key) = (Pem::Bytes(certificate.into()), Pem::Bytes(key.into()));
-        self.recipe.named.push((name.into(), CertificatePem { chain, key }));
+        self.settings.named.push((name.into(), CertificatePem { chain, key }));
         self
     }
 
@@ -137,13 +137,13 @@ impl TlsBuilder {
     /// fails (`sni`) with the alert unrecognized_name. By default they are shown the certificate of
     /// [`certificate_files`](Self::certificate_files), where there is one.
     pub fn strict_sni(mut self, strict: bool) -> Self {
-        self.recipe.strict_sni = strict;
+        self.settings.strict_sni = strict;
         self
     }
 
     /// Whether clients are asked for a certificate. Off by default.
     pub fn client_auth(mut self, client_auth: ClientAuth) -> Self {
-        self.recipe.client_auth = client_auth;
+        self.settings.client_auth = client_auth;
         self
     }
 
@@ -165,7 +165,7 @@ impl TlsBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn allow_identities(mut self, rules: IdentityRules) -> Self {
-        self.recipe.rules = Some(rules);
+        self.settings.rules = Some(rules);
         self
     }
 
@@ -184,7 +184,7 @@ impl TlsBuilder {
     ///
     /// Each version that is spoken needs one: see [`min_version`](Self::min_version).
     pub fn cipher_suites<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.recipe.ciphers = Some(names.into_iter().map(Into::into).collect());
+        self.settings.ciphers = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
@@ -193,19 +193,19 @@ impl TlsBuilder {
     ///
     /// Of those that a client offers, the first one of its own order is used: one that has `X25519MLKEM768` and prefers it gets it.
     pub fn key_exchange_groups<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
-        self.recipe.groups = Some(names.into_iter().map(Into::into).collect());
+        self.settings.groups = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
     /// Seals session tickets with these keys, for processes that share them. By default with keys of the layer's own.
     pub fn ticket_keys(mut self, keys: TicketKeys) -> Self {
-        self.recipe.resumption = Resumption::With(keys);
+        self.settings.resumption = Resumption::With(keys);
         self
     }
 
     /// Resumes no sessions: every client makes a full handshake. By default sessions are resumed, for 6 hours.
     pub fn no_resumption(mut self) -> Self {
-        self.recipe.resumption = Resumption::Off;
+        self.settings.resumption = Resumption::Off;
         self
     }
 
@@ -213,19 +213,19 @@ impl TlsBuilder {
     /// default, whatever the environment says. [`rustls::KeyLogFile`](super::rustls::KeyLogFile) writes them to the file that
     /// `SSLKEYLOGFILE` names.
     pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
-        self.recipe.key_log = Some(log);
+        self.settings.key_log = Some(log);
         self
     }
 
     /// What tells the time to those who judge certificates and the age of session tickets. By default the system's clock; another one is for tests.
     pub fn time_provider(mut self, clock: Arc<dyn TimeProvider>) -> Self {
-        self.recipe.clock = Some(clock);
+        self.settings.clock = Some(clock);
         self
     }
 
     /// The oldest version that is spoken. TLS 1.2 by default.
     pub fn min_version(mut self, version: TlsVersion) -> Self {
-        self.recipe.min_version = version;
+        self.settings.min_version = version;
         self
     }
 
@@ -234,14 +234,14 @@ impl TlsBuilder {
     /// A client that names only others is refused; one that names none is served, and
     /// [`TlsInfo::alpn`](crate::TlsInfo::alpn) is `None`.
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
-        self.recipe.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
+        self.settings.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
         self
     }
 
     /// Whether a client must agree on an application protocol. By default one that names none is served. If it must, its
     /// handshake fails (`alpn`) with the alert no_application_protocol.
     pub fn require_alpn(mut self, required: bool) -> Self {
-        self.recipe.alpn_required = required;
+        self.settings.alpn_required = required;
         self
     }
 
@@ -273,15 +273,15 @@ impl TlsBuilder {
     ///
     /// As for [`build`](Self::build).
     pub fn build_reloadable(self) -> Result<(TlsLayer, TlsReloader), TlsConfigError> {
-        let keys = match &self.recipe.resumption {
+        let keys = match &self.settings.resumption {
             Resumption::Own => Some(TicketKeys::generate()?),
             Resumption::With(keys) => Some(keys.clone()),
             Resumption::Off => None,
         };
-        let live = Arc::new(Live::new(self.recipe.prepare(keys.as_ref())?));
+        let live = Arc::new(Live::new(self.settings.prepare(keys.as_ref())?));
         let layer = TlsLayer::new(live.clone(), self.handshake_cap.unwrap_or_default())
             .handshake_timeout(self.handshake_timeout)
             .end_revoked(self.end_revoked);
-        Ok((layer, TlsReloader::new(live, self.recipe, keys)))
+        Ok((layer, TlsReloader::new(live, self.settings, keys)))
     }
 }

@@ -11,7 +11,9 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{TlsLayer, TlsStream, handshake::Handshake, live::Live, recipe::Material, revocable::Revocable};
+use super::{
+    TlsLayer, TlsStream, handshake::Handshake, live::Live, revocable::Revocable, settings::Material,
+};
 use crate::{
     connection::Connection,
     error::BoxError,

@@ -21,7 +21,7 @@ use super::{
     farewell::Farewell,
     live::Live,
     negotiation::Negotiation,
-    recipe::Material,
+    settings::Material,
     wire::Wire,
 };
 use crate::{

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer, server::ClientHello};
 
-use super::{FileStamps, error, recipe::Material};
+use super::{FileStamps, error, settings::Material};
 use crate::outcome::CloseReason;
 
 /// See the module.

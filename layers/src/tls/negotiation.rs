@@ -14,7 +14,7 @@ use tokio_rustls::{
     server::{FallibleAccept, TlsStream},
 };
 
-use super::{error::Seen, live::Live, recipe::Material, scope::handshaking, wire::Wire};
+use super::{error::Seen, live::Live, scope::handshaking, settings::Material, wire::Wire};
 use crate::connection::Connection;
 
 /// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a

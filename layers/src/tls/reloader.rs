@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Expiry, FileStamps, TicketKeys, TlsConfigError, live::Live, recipe::Recipe};
+use super::{Expiry, FileStamps, TicketKeys, TlsConfigError, live::Live, settings::TlsSettings};
 
 /// Reads the files of a [`TlsLayer`](super::TlsLayer) again, and replaces the configuration that the layer serves.
 ///
@@ -42,7 +42,7 @@ pub struct TlsReloader {
 
 struct Shared {
     live: Arc<Live>,
-    recipe: Recipe,
+    settings: TlsSettings,
     keys: Option<TicketKeys>,
     /// Held during a reload: the layer serves what was read last.
     reloading: Mutex<()>,
@@ -57,8 +57,8 @@ pub struct Reloaded {
 }
 
 impl TlsReloader {
-    pub(super) fn new(live: Arc<Live>, recipe: Recipe, keys: Option<TicketKeys>) -> Self {
-        Self { shared: Arc::new(Shared { live, recipe, keys, reloading: Mutex::new(()) }) }
+    pub(super) fn new(live: Arc<Live>, settings: TlsSettings, keys: Option<TicketKeys>) -> Self {
+        Self { shared: Arc::new(Shared { live, settings, keys, reloading: Mutex::new(()) }) }
     }
 
     /// Reads all files again, checks them as a whole, and serves them from the next handshake on. Open connections continue;
@@ -70,16 +70,16 @@ impl TlsReloader {
     ///
     /// [`TlsConfigError`] names the file that cannot be used. The layer then serves what it served before, all of it.
     pub fn reload(&self) -> Result<Reloaded, TlsConfigError> {
-        let Shared { live, recipe, keys, reloading } = &*self.shared;
+        let Shared { live, settings, keys, reloading } = &*self.shared;
         let _guard = reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let trust_changed = live.replace(recipe.prepare(keys.as_ref())?);
+        let trust_changed = live.replace(settings.prepare(keys.as_ref())?);
         Ok(Reloaded { trust_changed })
     }
 
     /// The files that a reload reads, each once.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        self.shared.recipe.files(self.shared.keys.as_ref())
+        self.shared.settings.files(self.shared.keys.as_ref())
     }
 
     /// The state of the files now. Blocks, briefly.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{ClientIdentity, HandshakeFailure, Revoked, live::Live, recipe::Material};
+use super::{ClientIdentity, HandshakeFailure, Revoked, live::Live, settings::Material};
 use crate::{
     close_signal::{CloseSignal, Closed},
     error::BoxError,

@@ -22,7 +22,7 @@ use crate::close_signal::CloseSignal;
 
 /// The settings of a [`TlsBuilder`](super::TlsBuilder).
 #[derive(Clone, Debug)]
-pub(super) struct Recipe {
+pub(super) struct TlsSettings {
     pub(super) certificate: Option<CertificatePem>,
     /// By server name.
     pub(super) named: Vec<(String, CertificatePem)>,
@@ -72,7 +72,7 @@ pub(super) struct Material {
     pub(super) superseded: Arc<CloseSignal>,
 }
 
-impl Recipe {
+impl TlsSettings {
     /// Reads and checks everything. Ticket keys that come from a file are replaced by what is in it now, once all is well.
     pub(super) fn prepare(&self, keys: Option<&TicketKeys>) -> Result<Material, TlsConfigError> {
         self.check()?;
