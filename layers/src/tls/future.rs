@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    TlsLayer, TlsStream, handshake::Handshake, live::Live, revocable::Revocable, settings::Material,
+    TlsLayer, TlsStream, handshake::Handshake, live::Live, loaded_config::LoadedConfig, revocable::Revocable,
 };
 use crate::{
     connection::Connection,
@@ -138,7 +138,7 @@ fn attribute(error: BoxError, revocable: Option<&mut Revocable>) -> BoxError {
 }
 
 /// Lets this stream end when its client is revoked, if it has a certificate; and returns the same for the future.
-fn revocable<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &Material) -> Option<Revocable> {
+fn revocable<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &LoadedConfig) -> Option<Revocable> {
     let chain = stream.client_certificates()?.to_vec();
     let revocable = Revocable::new(live.clone(), judged, chain);
     stream.end_with(&revocable);

@@ -20,8 +20,8 @@ use super::{
     error::{Seen, is_unknown_name},
     farewell::Farewell,
     live::Live,
+    loaded_config::LoadedConfig,
     negotiation::Negotiation,
-    settings::Material,
     wire::Wire,
 };
 use crate::{
@@ -83,21 +83,21 @@ impl<C> Handshake<C> {
 
 impl<C: Connection> Future for Handshake<C> {
     /// The stream, and by what its client was judged.
-    type Output = Result<(TlsStream<C>, Arc<Material>), BoxError>;
+    type Output = Result<(TlsStream<C>, Arc<LoadedConfig>), BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         loop {
             match this.stage {
                 Stage::Negotiation(negotiation) => match Pin::new(&mut **negotiation).poll(cx) {
-                    Poll::Ready(Ok((stream, material))) => {
+                    Poll::Ready(Ok((stream, loaded))) => {
                         *this.stage = Stage::Over;
                         let Some(stream) = TlsStream::new(stream) else {
                             // What nobody can name must not be served.
                             let error = rustls::Error::General("nothing was agreed".to_owned());
                             return Poll::Ready(Err(BoxError::from(error)));
                         };
-                        let judged = match judge(&stream, this.live, &material) {
+                        let judged = match judge(&stream, this.live, &loaded) {
                             Ok(judged) => judged,
                             Err(error) => {
                                 // Nothing that rustls would send tells a client now that it was refused; that nothing comes tells
@@ -150,18 +150,18 @@ impl<C: Connection> Future for Handshake<C> {
 fn judge<C>(
     stream: &TlsStream<C>,
     live: &Live,
-    material: &Arc<Material>,
-) -> Result<Arc<Material>, HandshakeError> {
+    loaded: &Arc<LoadedConfig>,
+) -> Result<Arc<LoadedConfig>, HandshakeError> {
     let tls = stream.info();
     let failed = |source, refused| {
         let cause = HandshakeCause::Tls { failure: HandshakeFailure::of_session(&source), source };
         HandshakeError::of(cause, Seen { server_name: tls.server_name.as_deref().map(Box::from), refused })
     };
-    if material.alpn_required && tls.alpn.is_none() {
+    if loaded.alpn_required && tls.alpn.is_none() {
         return Err(failed(rustls::Error::NoApplicationProtocol, None));
     }
     let current = live.current();
-    if current.trust != material.trust {
+    if current.trust != loaded.trust {
         let chain = stream.client_certificates().unwrap_or_default();
         current.judge(chain).map_err(|error| failed(error, chain.first().cloned()))?;
     }

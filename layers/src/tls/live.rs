@@ -2,24 +2,24 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer, server::ClientHello};
+use tokio_rustls::rustls::ServerConfig;
 
-use super::{FileStamps, error, settings::Material};
+use super::{FileStamps, loaded_config::LoadedConfig};
 use crate::outcome::CloseReason;
 
 /// See the module.
 pub(super) struct Live {
-    current: RwLock<Arc<Material>>,
+    current: RwLock<Arc<LoadedConfig>>,
 }
 
 impl Live {
-    pub(super) fn new(material: Material) -> Self {
-        Self { current: RwLock::new(Arc::new(material)) }
+    pub(super) fn new(loaded: LoadedConfig) -> Self {
+        Self { current: RwLock::new(Arc::new(loaded)) }
     }
 
     /// A configuration of the user's.
     pub(super) fn fixed(config: Arc<ServerConfig>) -> Self {
-        Self::new(Material {
+        Self::new(LoadedConfig {
             config,
             names: None,
             judge: None,
@@ -31,41 +31,21 @@ impl Live {
         })
     }
 
-    pub(super) fn current(&self) -> Arc<Material> {
+    pub(super) fn current(&self) -> Arc<LoadedConfig> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Serves `material` from now on. Returns whether clients are verified by something else than before. One call at a time.
-    pub(super) fn replace(&self, mut material: Material) -> bool {
+    /// Serves `loaded` from now on. Returns whether clients are verified by something else than before. One call at a time.
+    pub(super) fn replace(&self, mut loaded: LoadedConfig) -> bool {
         let before = self.current();
-        let trust_changed = before.trust != material.trust;
+        let trust_changed = before.trust != loaded.trust;
         if !trust_changed {
-            material.superseded = before.superseded.clone();
+            loaded.superseded = before.superseded.clone();
         }
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(material);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
         if trust_changed {
             before.superseded.fire(CloseReason::Revoked);
         }
         trust_changed
-    }
-}
-
-impl Material {
-    /// Whether a client can have what it asks for, as far as rustls does not see to that.
-    pub(super) fn admit(&self, hello: &ClientHello<'_>) -> Result<(), Error> {
-        if self.names.as_ref().is_some_and(|names| !names.serve(hello.server_name())) {
-            return Err(error::unknown_name());
-        }
-        if self.alpn_required && hello.alpn().is_none() {
-            return Err(Error::NoApplicationProtocol);
-        }
-        Ok(())
-    }
-
-    /// Whether a client with this chain is let in as of now.
-    pub(super) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
-        let Some(judge) = &self.judge else { return Ok(()) };
-        let now = self.config.time_provider.current_time().ok_or(Error::FailedToGetCurrentTime)?;
-        judge.judge(chain, now)
     }
 }

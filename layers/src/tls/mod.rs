@@ -94,6 +94,7 @@ mod handshake;
 mod info;
 mod layer;
 mod live;
+mod loaded_config;
 pub mod maybe;
 mod names;
 mod negotiation;

@@ -14,7 +14,7 @@ use tokio_rustls::{
     server::{FallibleAccept, TlsStream},
 };
 
-use super::{error::Seen, live::Live, scope::handshaking, settings::Material, wire::Wire};
+use super::{error::Seen, live::Live, loaded_config::LoadedConfig, scope::handshaking, wire::Wire};
 use crate::connection::Connection;
 
 /// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a
@@ -27,7 +27,7 @@ pub(super) struct Negotiation<C> {
 
 enum Stage<C> {
     Hello(LazyConfigAcceptor<Wire<C>>),
-    Rest(FallibleAccept<Wire<C>>, Arc<Material>),
+    Rest(FallibleAccept<Wire<C>>, Arc<LoadedConfig>),
     Over,
 }
 
@@ -47,16 +47,16 @@ impl<C> Negotiation<C> {
 
 impl<C: Connection> Future for Negotiation<C> {
     /// The stream, and what was served to its client; or what tokio-rustls says, with the stream below.
-    type Output = Result<(TlsStream<Wire<C>>, Arc<Material>), (io::Error, Wire<C>)>;
+    type Output = Result<(TlsStream<Wire<C>>, Arc<LoadedConfig>), (io::Error, Wire<C>)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match &mut self.stage {
                 Stage::Hello(acceptor) => match ready!(Pin::new(&mut *acceptor).poll(cx)) {
                     Ok(start) => {
-                        let material = self.live.current();
+                        let loaded = self.live.current();
                         let hello = start.client_hello();
-                        let admitted = material.admit(&hello);
+                        let admitted = loaded.admit(&hello);
                         self.seen.server_name = hello.server_name().map(Box::from);
                         if let Err(error) = admitted {
                             let error = io::Error::new(io::ErrorKind::InvalidData, error);
@@ -64,9 +64,9 @@ impl<C: Connection> Future for Negotiation<C> {
                             return Poll::Ready(Err((error, start.io)));
                         }
                         // Looks at the client's tickets.
-                        let into_stream = || start.into_stream(material.config.clone()).into_fallible();
+                        let into_stream = || start.into_stream(loaded.config.clone()).into_fallible();
                         let (rest, _) = handshaking(into_stream);
-                        self.stage = Stage::Rest(rest, material);
+                        self.stage = Stage::Rest(rest, loaded);
                     }
                     Err(error) => {
                         let wire = acceptor.take_io().expect("it fails once, and keeps the stream then");
@@ -78,10 +78,10 @@ impl<C: Connection> Future for Negotiation<C> {
                     let (result, refused) = handshaking(|| Pin::new(rest).poll(cx));
                     self.seen.refused = refused;
                     let result = ready!(result);
-                    let Stage::Rest(_, material) = mem::replace(&mut self.stage, Stage::Over) else {
+                    let Stage::Rest(_, loaded) = mem::replace(&mut self.stage, Stage::Over) else {
                         continue;
                     };
-                    return Poll::Ready(result.map(|stream| (stream, material)));
+                    return Poll::Ready(result.map(|stream| (stream, loaded)));
                 }
                 Stage::Over => panic!("a TLS negotiation was polled after its end"),
             }

@@ -9,7 +9,7 @@ use std::{
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{ClientIdentity, HandshakeFailure, Revoked, live::Live, settings::Material};
+use super::{ClientIdentity, HandshakeFailure, Revoked, live::Live, loaded_config::LoadedConfig};
 use crate::{
     close_signal::{CloseSignal, Closed},
     error::BoxError,
@@ -39,7 +39,7 @@ struct Client {
 
 impl Revocable {
     /// For a client with this chain, which `judged` has accepted.
-    pub(super) fn new(live: Arc<Live>, judged: &Material, chain: Vec<CertificateDer<'static>>) -> Self {
+    pub(super) fn new(live: Arc<Live>, judged: &LoadedConfig, chain: Vec<CertificateDer<'static>>) -> Self {
         let superseded = judged.superseded.wait();
         let revoked = OnceLock::new();
         let client = Client { revoked, live, chain, superseded: Mutex::new(judged.superseded.clone()) };

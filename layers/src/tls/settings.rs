@@ -13,12 +13,12 @@ use super::{
     client::Judge,
     crypto,
     digest::Digest,
+    loaded_config::LoadedConfig,
     names::Names,
     pem::{self, Pem},
     policy,
     tickets::Ticketer,
 };
-use crate::close_signal::CloseSignal;
 
 /// The settings of a [`TlsBuilder`](super::TlsBuilder).
 #[derive(Clone, Debug)]
@@ -55,26 +55,9 @@ pub(super) struct CertificatePem {
     pub(super) key: Pem,
 }
 
-/// What is served.
-pub(super) struct Material {
-    pub(super) config: Arc<ServerConfig>,
-    /// Which certificates there are; `None` where the configuration is the user's.
-    pub(super) names: Option<Arc<Names>>,
-    /// Who decides about clients; `None` where no certificate is asked for, and where the configuration is the user's.
-    pub(super) judge: Option<Arc<Judge>>,
-    /// Everything that `judge` decides by: where it differs, it may decide otherwise.
-    pub(super) trust: [u8; 32],
-    pub(super) alpn_required: bool,
-    pub(super) expiries: Vec<Expiry>,
-    /// The files as they were before they were read: what changed meanwhile is a change.
-    pub(super) read: FileStamps,
-    /// Fires when something else verifies clients, for every task that asks whether its client is still allowed.
-    pub(super) superseded: Arc<CloseSignal>,
-}
-
 impl TlsSettings {
     /// Reads and checks everything. Ticket keys that come from a file are replaced by what is in it now, once all is well.
-    pub(super) fn prepare(&self, keys: Option<&TicketKeys>) -> Result<Material, TlsConfigError> {
+    pub(super) fn prepare(&self, keys: Option<&TicketKeys>) -> Result<LoadedConfig, TlsConfigError> {
         self.check()?;
         let read = FileStamps::of(&self.files(keys));
         let mut provider = crypto::provider();
@@ -130,7 +113,7 @@ impl TlsSettings {
         if let Some(key_log) = &self.key_log {
             config.key_log = key_log.clone();
         }
-        Ok(Material {
+        Ok(LoadedConfig {
             config: Arc::new(config),
             names: Some(names),
             judge,
