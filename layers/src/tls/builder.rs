@@ -6,8 +6,8 @@ use tokio_rustls::rustls::{KeyLog, time_provider::TimeProvider};
 
 use super::{
     ClientAuth, HandshakeCap, IdentityRules, TicketKeys, TlsConfigError, TlsLayer, TlsReloader, TlsVersion,
+    active_config::ActiveConfig,
     layer::HANDSHAKE_TIMEOUT,
-    live::Live,
     pem::Pem,
     settings::{CertificatePem, Resumption, TlsSettings},
 };
@@ -278,10 +278,10 @@ impl TlsBuilder {
             Resumption::With(keys) => Some(keys.clone()),
             Resumption::Off => None,
         };
-        let live = Arc::new(Live::new(self.settings.prepare(keys.as_ref())?));
-        let layer = TlsLayer::new(live.clone(), self.handshake_cap.unwrap_or_default())
+        let active = Arc::new(ActiveConfig::new(self.settings.prepare(keys.as_ref())?));
+        let layer = TlsLayer::new(active.clone(), self.handshake_cap.unwrap_or_default())
             .handshake_timeout(self.handshake_timeout)
             .end_revoked(self.end_revoked);
-        Ok((layer, TlsReloader::new(live, self.settings, keys)))
+        Ok((layer, TlsReloader::new(active, self.settings, keys)))
     }
 }

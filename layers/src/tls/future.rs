@@ -12,7 +12,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    TlsLayer, TlsStream, handshake::Handshake, live::Live, loaded_config::LoadedConfig, revocable::Revocable,
+    TlsLayer, TlsStream, active_config::ActiveConfig, handshake::Handshake, loaded_config::LoadedConfig,
+    revocable::Revocable,
 };
 use crate::{
     connection::Connection,
@@ -48,7 +49,7 @@ pin_project! {
             // Taken when the handshake is complete, or has failed: its slot is not for a client that is being told why.
             service: Option<S>,
             // What tells whether the client is let in no more, where that is to end the connection.
-            revoking: Option<Arc<Live>>,
+            revoking: Option<Arc<ActiveConfig>>,
         },
         Service {
             #[pin]
@@ -73,7 +74,7 @@ where
             Err(reason) => return Self { state: State::Rejected { reason } },
         };
         let handshake = Handshake::new(layer, connection, in_progress);
-        let revoking = layer.ends_revoked().then(|| layer.live().clone());
+        let revoking = layer.ends_revoked().then(|| layer.active().clone());
         Self { state: State::Handshake { handshake, service: Some(service), revoking } }
     }
 }
@@ -95,7 +96,7 @@ where
                     match handshake.as_mut().poll(cx) {
                         Poll::Ready(Ok((mut stream, judged))) => {
                             let revocable =
-                                revoking.as_ref().and_then(|live| revocable(&mut stream, live, &judged));
+                                revoking.as_ref().and_then(|active| revocable(&mut stream, active, &judged));
                             let future = service.take().expect("a handshake completes once").call(stream);
                             state.set(State::Service { future, revocable });
                             continue;
@@ -138,9 +139,13 @@ fn attribute(error: BoxError, revocable: Option<&mut Revocable>) -> BoxError {
 }
 
 /// Lets this stream end when its client is revoked, if it has a certificate; and returns the same for the future.
-fn revocable<C>(stream: &mut TlsStream<C>, live: &Arc<Live>, judged: &LoadedConfig) -> Option<Revocable> {
+fn revocable<C>(
+    stream: &mut TlsStream<C>,
+    active: &Arc<ActiveConfig>,
+    judged: &LoadedConfig,
+) -> Option<Revocable> {
     let chain = stream.client_certificates()?.to_vec();
-    let revocable = Revocable::new(live.clone(), judged, chain);
+    let revocable = Revocable::new(active.clone(), judged, chain);
     stream.end_with(&revocable);
     Some(revocable)
 }

@@ -16,10 +16,10 @@ use tokio_rustls::rustls::{self, AlertDescription};
 
 use super::{
     HandshakeCause, HandshakeError, HandshakeFailure, TlsLayer, TlsStream,
+    active_config::ActiveConfig,
     cap::InProgress,
     error::{Seen, is_unknown_name},
     farewell::Farewell,
-    live::Live,
     loaded_config::LoadedConfig,
     negotiation::Negotiation,
     wire::Wire,
@@ -37,7 +37,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pin_project! {
     pub(super) struct Handshake<C> {
         stage: Stage<C>,
-        live: Arc<Live>,
+        active: Arc<ActiveConfig>,
         started: Instant,
         timeout: Duration,
         #[pin]
@@ -61,11 +61,11 @@ impl<C: Connection> Handshake<C> {
         connection.on_event(&ConnectionEvent::HandshakeStarted);
         let started = Instant::now();
         let timeout = layer.timeout();
-        let live = layer.live().clone();
-        let negotiation = Negotiation::new(live.clone(), Wire::new(connection));
+        let active = layer.active().clone();
+        let negotiation = Negotiation::new(active.clone(), Wire::new(connection));
         Self {
             stage: Stage::Negotiation(Box::new(negotiation)),
-            live,
+            active,
             started,
             timeout,
             deadline: tokio::time::sleep(timeout),
@@ -97,7 +97,7 @@ impl<C: Connection> Future for Handshake<C> {
                             let error = rustls::Error::General("nothing was agreed".to_owned());
                             return Poll::Ready(Err(BoxError::from(error)));
                         };
-                        let judged = match judge(&stream, this.live, &loaded) {
+                        let judged = match judge(&stream, this.active, &loaded) {
                             Ok(judged) => judged,
                             Err(error) => {
                                 // Nothing that rustls would send tells a client now that it was refused; that nothing comes tells
@@ -149,7 +149,7 @@ impl<C: Connection> Future for Handshake<C> {
 /// Judges what was not judged before: a reload may have changed since the handshake began whom to let in.
 fn judge<C>(
     stream: &TlsStream<C>,
-    live: &Live,
+    active: &ActiveConfig,
     loaded: &Arc<LoadedConfig>,
 ) -> Result<Arc<LoadedConfig>, HandshakeError> {
     let tls = stream.info();
@@ -160,7 +160,7 @@ fn judge<C>(
     if loaded.alpn_required && tls.alpn.is_none() {
         return Err(failed(rustls::Error::NoApplicationProtocol, None));
     }
-    let current = live.current();
+    let current = active.current();
     if current.trust != loaded.trust {
         let chain = stream.client_certificates().unwrap_or_default();
         current.judge(chain).map_err(|error| failed(error, chain.first().cloned()))?;

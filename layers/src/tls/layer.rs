@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{HandshakeCap, cap::Handshakes, live::Live};
+use super::{HandshakeCap, active_config::ActiveConfig, cap::Handshakes};
 
 /// How long a handshake may take, unless told otherwise.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -15,7 +15,7 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// configuration, its reloads and, with it, the sessions that can be resumed.
 #[derive(Clone)]
 pub struct TlsLayer {
-    live: Arc<Live>,
+    active: Arc<ActiveConfig>,
     handshakes: Arc<Handshakes>,
     handshake_timeout: Duration,
     ends_revoked: bool,
@@ -31,12 +31,12 @@ impl TlsLayer {
     /// one. **0-RTT:** early data is not delivered to the service; leave `max_early_data_size` at 0.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
-        Self::new(Arc::new(Live::fixed(config)), HandshakeCap::default())
+        Self::new(Arc::new(ActiveConfig::fixed(config)), HandshakeCap::default())
     }
 
-    pub(super) fn new(live: Arc<Live>, cap: HandshakeCap) -> Self {
+    pub(super) fn new(active: Arc<ActiveConfig>, cap: HandshakeCap) -> Self {
         Self {
-            live,
+            active,
             handshakes: Arc::new(Handshakes::new(cap)),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             ends_revoked: false,
@@ -61,11 +61,11 @@ impl TlsLayer {
     /// tickets, and resume no session: returning clients are judged by the layer.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.live.current().config.clone()
+        self.active.current().config.clone()
     }
 
-    pub(super) const fn live(&self) -> &Arc<Live> {
-        &self.live
+    pub(super) const fn active(&self) -> &Arc<ActiveConfig> {
+        &self.active
     }
 
     pub(super) const fn handshakes(&self) -> &Arc<Handshakes> {

@@ -76,6 +76,7 @@
 //! # Ok::<(), BoxError>(())
 //! ```
 
+mod active_config;
 mod builder;
 mod cap;
 mod client;
@@ -93,7 +94,6 @@ mod goodbye;
 mod handshake;
 mod info;
 mod layer;
-mod live;
 mod loaded_config;
 pub mod maybe;
 mod names;

@@ -14,13 +14,15 @@ use tokio_rustls::{
     server::{FallibleAccept, TlsStream},
 };
 
-use super::{error::Seen, live::Live, loaded_config::LoadedConfig, scope::handshaking, wire::Wire};
+use super::{
+    active_config::ActiveConfig, error::Seen, loaded_config::LoadedConfig, scope::handshaking, wire::Wire,
+};
 use crate::connection::Connection;
 
 /// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a
 /// signature, with the alert that says why, and one that came before a reload but says so after it is served what is new.
 pub(super) struct Negotiation<C> {
-    live: Arc<Live>,
+    active: Arc<ActiveConfig>,
     stage: Stage<C>,
     seen: Seen,
 }
@@ -32,9 +34,9 @@ enum Stage<C> {
 }
 
 impl<C: Connection> Negotiation<C> {
-    pub(super) fn new(live: Arc<Live>, wire: Wire<C>) -> Self {
+    pub(super) fn new(active: Arc<ActiveConfig>, wire: Wire<C>) -> Self {
         let stage = Stage::Hello(LazyConfigAcceptor::new(Acceptor::default(), wire));
-        Self { live, stage, seen: Seen::default() }
+        Self { active, stage, seen: Seen::default() }
     }
 }
 
@@ -54,7 +56,7 @@ impl<C: Connection> Future for Negotiation<C> {
             match &mut self.stage {
                 Stage::Hello(acceptor) => match ready!(Pin::new(&mut *acceptor).poll(cx)) {
                     Ok(start) => {
-                        let loaded = self.live.current();
+                        let loaded = self.active.current();
                         let hello = start.client_hello();
                         let admitted = loaded.admit(&hello);
                         self.seen.server_name = hello.server_name().map(Box::from);

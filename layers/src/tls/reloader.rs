@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Expiry, FileStamps, TicketKeys, TlsConfigError, live::Live, settings::TlsSettings};
+use super::{
+    Expiry, FileStamps, TicketKeys, TlsConfigError, active_config::ActiveConfig, settings::TlsSettings,
+};
 
 /// Reads the files of a [`TlsLayer`](super::TlsLayer) again, and replaces the configuration that the layer serves.
 ///
@@ -41,7 +43,7 @@ pub struct TlsReloader {
 }
 
 struct Shared {
-    live: Arc<Live>,
+    active: Arc<ActiveConfig>,
     settings: TlsSettings,
     keys: Option<TicketKeys>,
     /// Held during a reload: the layer serves what was read last.
@@ -57,8 +59,8 @@ pub struct Reloaded {
 }
 
 impl TlsReloader {
-    pub(super) fn new(live: Arc<Live>, settings: TlsSettings, keys: Option<TicketKeys>) -> Self {
-        Self { shared: Arc::new(Shared { live, settings, keys, reloading: Mutex::new(()) }) }
+    pub(super) fn new(active: Arc<ActiveConfig>, settings: TlsSettings, keys: Option<TicketKeys>) -> Self {
+        Self { shared: Arc::new(Shared { active, settings, keys, reloading: Mutex::new(()) }) }
     }
 
     /// Reads all files again, checks them as a whole, and serves them from the next handshake on. Open connections continue;
@@ -70,9 +72,9 @@ impl TlsReloader {
     ///
     /// [`TlsConfigError`] names the file that cannot be used. The layer then serves what it served before, all of it.
     pub fn reload(&self) -> Result<Reloaded, TlsConfigError> {
-        let Shared { live, settings, keys, reloading } = &*self.shared;
+        let Shared { active, settings, keys, reloading } = &*self.shared;
         let _guard = reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let trust_changed = live.replace(settings.prepare(keys.as_ref())?);
+        let trust_changed = active.replace(settings.prepare(keys.as_ref())?);
         Ok(Reloaded { trust_changed })
     }
 
@@ -91,14 +93,14 @@ impl TlsReloader {
     /// The state of the files when the configuration that is served was read.
     #[must_use]
     pub fn stamps_read(&self) -> FileStamps {
-        self.shared.live.current().read.clone()
+        self.shared.active.current().read.clone()
     }
 
     /// When the certificates that are served expire, and when the revocation lists should be replaced. Only what was read from
     /// files is in it.
     #[must_use]
     pub fn expiries(&self) -> Vec<Expiry> {
-        self.shared.live.current().expiries.clone()
+        self.shared.active.current().expiries.clone()
     }
 
     /// The keys that seal session tickets, or `None` where sessions are not resumed.

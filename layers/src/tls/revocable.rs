@@ -9,7 +9,9 @@ use std::{
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-use super::{ClientIdentity, HandshakeFailure, Revoked, live::Live, loaded_config::LoadedConfig};
+use super::{
+    ClientIdentity, HandshakeFailure, Revoked, active_config::ActiveConfig, loaded_config::LoadedConfig,
+};
 use crate::{
     close_signal::{CloseSignal, Closed},
     error::BoxError,
@@ -30,7 +32,7 @@ pub(super) struct Revocable {
 struct Client {
     /// Set when it is revoked.
     revoked: OnceLock<Option<Revoked>>,
-    live: Arc<Live>,
+    active: Arc<ActiveConfig>,
     /// The client's own certificate first.
     chain: Vec<CertificateDer<'static>>,
     /// Of what has accepted the client last.
@@ -39,10 +41,14 @@ struct Client {
 
 impl Revocable {
     /// For a client with this chain, which `judged` has accepted.
-    pub(super) fn new(live: Arc<Live>, judged: &LoadedConfig, chain: Vec<CertificateDer<'static>>) -> Self {
+    pub(super) fn new(
+        active: Arc<ActiveConfig>,
+        judged: &LoadedConfig,
+        chain: Vec<CertificateDer<'static>>,
+    ) -> Self {
         let superseded = judged.superseded.wait();
         let revoked = OnceLock::new();
-        let client = Client { revoked, live, chain, superseded: Mutex::new(judged.superseded.clone()) };
+        let client = Client { revoked, active, chain, superseded: Mutex::new(judged.superseded.clone()) };
         Self { client: Arc::new(client), superseded }
     }
 
@@ -99,7 +105,7 @@ impl Client {
         // The race: another reload may come during the verification. It replaces what is served before it fires the signal, so that
         // either the next round sees the signal, or this one has seen what is new.
         while superseded.fired().is_some() {
-            let current = self.live.current();
+            let current = self.active.current();
             if let Err(error) = current.judge(&self.chain) {
                 let client = self.chain.first().and_then(ClientIdentity::of);
                 let failure = HandshakeFailure::of_session(&error);

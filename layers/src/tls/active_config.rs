@@ -8,11 +8,11 @@ use super::{FileStamps, loaded_config::LoadedConfig};
 use crate::outcome::CloseReason;
 
 /// See the module.
-pub(super) struct Live {
+pub(super) struct ActiveConfig {
     current: RwLock<Arc<LoadedConfig>>,
 }
 
-impl Live {
+impl ActiveConfig {
     pub(super) fn new(loaded: LoadedConfig) -> Self {
         Self { current: RwLock::new(Arc::new(loaded)) }
     }
