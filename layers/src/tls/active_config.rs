@@ -22,7 +22,7 @@ impl ActiveConfig {
         Self::new(LoadedConfig {
             config,
             names: None,
-            judge: None,
+            client_verifier: None,
             trust: [0; 32],
             alpn_required: false,
             expiries: Vec::new(),

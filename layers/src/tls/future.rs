@@ -94,9 +94,10 @@ where
                 StateProj::Rejected { reason } => Err(BoxError::from(*reason)),
                 StateProj::Handshake { mut handshake, service, revoking } => {
                     match handshake.as_mut().poll(cx) {
-                        Poll::Ready(Ok((mut stream, judged))) => {
-                            let revocable =
-                                revoking.as_ref().and_then(|active| revocable(&mut stream, active, &judged));
+                        Poll::Ready(Ok((mut stream, verified_by))) => {
+                            let revocable = revoking
+                                .as_ref()
+                                .and_then(|active| revocable(&mut stream, active, &verified_by));
                             let future = service.take().expect("a handshake completes once").call(stream);
                             state.set(State::Service { future, revocable });
                             continue;
@@ -142,10 +143,10 @@ fn attribute(error: BoxError, revocable: Option<&mut Revocable>) -> BoxError {
 fn revocable<C>(
     stream: &mut TlsStream<C>,
     active: &Arc<ActiveConfig>,
-    judged: &LoadedConfig,
+    verified_by: &LoadedConfig,
 ) -> Option<Revocable> {
     let chain = stream.client_certificates()?.to_vec();
-    let revocable = Revocable::new(active.clone(), judged, chain);
+    let revocable = Revocable::new(active.clone(), verified_by, chain);
     stream.end_with(&revocable);
     Some(revocable)
 }

@@ -82,7 +82,7 @@ impl<C> Handshake<C> {
 }
 
 impl<C: Connection> Future for Handshake<C> {
-    /// The stream, and by what its client was judged.
+    /// The stream, and the configuration that its client was verified by.
     type Output = Result<(TlsStream<C>, Arc<LoadedConfig>), BoxError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -97,8 +97,8 @@ impl<C: Connection> Future for Handshake<C> {
                             let error = rustls::Error::General("nothing was agreed".to_owned());
                             return Poll::Ready(Err(BoxError::from(error)));
                         };
-                        let judged = match judge(&stream, this.active, &loaded) {
-                            Ok(judged) => judged,
+                        let verified_by = match verify_again(&stream, this.active, &loaded) {
+                            Ok(verified_by) => verified_by,
                             Err(error) => {
                                 // Nothing that rustls would send tells a client now that it was refused; that nothing comes tells
                                 // it more than close_notify, which would say that all is well.
@@ -108,7 +108,7 @@ impl<C: Connection> Future for Handshake<C> {
                         };
                         let (tls, took) = (stream.info(), this.started.elapsed());
                         stream.get_ref().on_event(&ConnectionEvent::HandshakeCompleted { tls, took });
-                        return Poll::Ready(Ok((stream, judged)));
+                        return Poll::Ready(Ok((stream, verified_by)));
                     }
                     Poll::Ready(Err((error, wire))) => {
                         let seen = negotiation.take_seen();
@@ -146,8 +146,8 @@ impl<C: Connection> Future for Handshake<C> {
     }
 }
 
-/// Judges what was not judged before: a reload may have changed since the handshake began whom to let in.
-fn judge<C>(
+/// Judges what was not verified_by before: a reload may have changed since the handshake began whom to let in.
+fn verify_again<C>(
     stream: &TlsStream<C>,
     active: &ActiveConfig,
     loaded: &Arc<LoadedConfig>,
@@ -163,7 +163,7 @@ fn judge<C>(
     let current = active.current();
     if current.trust != loaded.trust {
         let chain = stream.client_certificates().unwrap_or_default();
-        current.judge(chain).map_err(|error| failed(error, chain.first().cloned()))?;
+        current.verify_client(chain).map_err(|error| failed(error, chain.first().cloned()))?;
     }
     Ok(current)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer, server::ClientHello};
 
-use super::{Expiry, FileStamps, client::Judge, error, names::Names};
+use super::{Expiry, FileStamps, client::ClientVerifier, error, names::Names};
 use crate::close_signal::CloseSignal;
 
 /// See the module.
@@ -13,8 +13,8 @@ pub(super) struct LoadedConfig {
     /// Which certificates there are; `None` where the configuration is the user's.
     pub(super) names: Option<Arc<Names>>,
     /// Who decides about clients; `None` where no certificate is asked for, and where the configuration is the user's.
-    pub(super) judge: Option<Arc<Judge>>,
-    /// Everything that `judge` decides by: where it differs, it may decide otherwise.
+    pub(super) client_verifier: Option<Arc<ClientVerifier>>,
+    /// Everything that `client_verifier` decides by: where it differs, it may decide otherwise.
     pub(super) trust: [u8; 32],
     pub(super) alpn_required: bool,
     pub(super) expiries: Vec<Expiry>,
@@ -37,9 +37,9 @@ impl LoadedConfig {
     }
 
     /// Whether a client with this chain is let in as of now.
-    pub(super) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
-        let Some(judge) = &self.judge else { return Ok(()) };
+    pub(super) fn verify_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let Some(verifier) = &self.client_verifier else { return Ok(()) };
         let now = self.config.time_provider.current_time().ok_or(Error::FailedToGetCurrentTime)?;
-        judge.judge(chain, now)
+        verifier.verify_chain(chain, now)
     }
 }

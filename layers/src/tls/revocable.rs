@@ -40,15 +40,16 @@ struct Client {
 }
 
 impl Revocable {
-    /// For a client with this chain, which `judged` has accepted.
+    /// For a client with this chain, which `verified_by` has accepted.
     pub(super) fn new(
         active: Arc<ActiveConfig>,
-        judged: &LoadedConfig,
+        verified_by: &LoadedConfig,
         chain: Vec<CertificateDer<'static>>,
     ) -> Self {
-        let superseded = judged.superseded.wait();
+        let superseded = verified_by.superseded.wait();
         let revoked = OnceLock::new();
-        let client = Client { revoked, active, chain, superseded: Mutex::new(judged.superseded.clone()) };
+        let client =
+            Client { revoked, active, chain, superseded: Mutex::new(verified_by.superseded.clone()) };
         Self { client: Arc::new(client), superseded }
     }
 
@@ -106,7 +107,7 @@ impl Client {
         // either the next round sees the signal, or this one has seen what is new.
         while superseded.fired().is_some() {
             let current = self.active.current();
-            if let Err(error) = current.judge(&self.chain) {
+            if let Err(error) = current.verify_client(&self.chain) {
                 let client = self.chain.first().and_then(ClientIdentity::of);
                 let failure = HandshakeFailure::of_session(&error);
                 // Set once: the lock is held.

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{
 
 use super::{
     ClientAuth, Expiry, ExpiryKind, FileStamps, IdentityRules, TicketKeys, TlsConfigError, TlsVersion,
-    client::Judge,
+    client::ClientVerifier,
     crypto,
     digest::Digest,
     loaded_config::LoadedConfig,
@@ -67,7 +67,7 @@ impl TlsSettings {
         let mut expiries = Vec::new();
         let names = Arc::new(self.names(&provider, &mut expiries)?);
         let mut digest = Digest::new();
-        let judge = match self.client_auth.roots() {
+        let client_verifier = match self.client_auth.roots() {
             None => None,
             Some((roots, required)) => {
                 let trust = roots.read(required, &provider, &mut digest)?;
@@ -75,7 +75,7 @@ impl TlsSettings {
                 if let Some(rules) = &self.rules {
                     rules.digest(&mut digest);
                 }
-                Some(Arc::new(Judge::new(trust.verifier, self.rules.clone())))
+                Some(Arc::new(ClientVerifier::new(trust.verifier, self.rules.clone())))
             }
         };
         let trust = digest.finish();
@@ -84,8 +84,8 @@ impl TlsSettings {
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(self.min_version.and_younger())
             .map_err(TlsConfigError::Rustls)?;
-        let builder = match &judge {
-            Some(judge) => builder.with_client_cert_verifier(judge.clone()),
+        let builder = match &client_verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(names.clone());
@@ -106,7 +106,8 @@ impl TlsSettings {
                     keys.take(read);
                 }
                 let clock = config.time_provider.clone();
-                config.ticketer = Arc::new(Ticketer::new(keys.clone(), trust, judge.clone(), clock));
+                config.ticketer =
+                    Arc::new(Ticketer::new(keys.clone(), trust, client_verifier.clone(), clock));
             }
             None => config.send_tls13_tickets = 0,
         }
@@ -116,7 +117,7 @@ impl TlsSettings {
         Ok(LoadedConfig {
             config: Arc::new(config),
             names: Some(names),
-            judge,
+            client_verifier,
             trust,
             alpn_required: self.alpn_required,
             expiries,

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::tls::TicketKeysError;
 
-mod judged;
+mod returning;
 
 const HOUR: u64 = 60 * 60;
 /// When the tests begin.

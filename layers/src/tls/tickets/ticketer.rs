@@ -13,7 +13,7 @@ use super::{
     session::client_chain,
 };
 use crate::tls::{
-    client::Judge,
+    client::ClientVerifier,
     crypto::aead::{MAX_TAG_LEN, NONCE_LEN},
     scope,
 };
@@ -32,7 +32,7 @@ pub(in super::super) struct Ticketer {
     keys: TicketKeys,
     trust: [u8; 32],
     /// `None` where no certificate is asked for.
-    judge: Option<Arc<Judge>>,
+    verifier: Option<Arc<ClientVerifier>>,
     clock: Arc<dyn TimeProvider>,
 }
 
@@ -40,10 +40,10 @@ impl Ticketer {
     pub(in super::super) const fn new(
         keys: TicketKeys,
         trust: [u8; 32],
-        judge: Option<Arc<Judge>>,
+        verifier: Option<Arc<ClientVerifier>>,
         clock: Arc<dyn TimeProvider>,
     ) -> Self {
-        Self { keys, trust, judge, clock }
+        Self { keys, trust, verifier, clock }
     }
 
     fn authenticated(&self, name: &Name) -> Vec<u8> {
@@ -53,7 +53,7 @@ impl Ticketer {
     /// Whether it could be resumed: its client can be read, and whoever uses the configuration is the layer.
     fn could_be_resumed(&self, session: &[u8]) -> bool {
         static UNREADABLE: Once = Once::new();
-        if self.judge.is_none() {
+        if self.verifier.is_none() {
             return true;
         }
         let readable = client_chain(session).is_some();
@@ -68,9 +68,9 @@ impl Ticketer {
 
     /// Whether its client is let in as of now.
     fn is_allowed(&self, session: &[u8], now: UnixTime) -> bool {
-        let Some(judge) = &self.judge else { return true };
+        let Some(verifier) = &self.verifier else { return true };
         let Some(chain) = client_chain(session) else { return false };
-        scope::may_return(judge.clone(), &chain, || judge.judge(&chain, now).is_ok())
+        scope::may_return(verifier.clone(), &chain, || verifier.verify_chain(&chain, now).is_ok())
     }
 }
 

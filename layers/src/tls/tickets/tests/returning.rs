@@ -1,4 +1,4 @@
-//! Whose tickets are opened where client certificates are asked for, by a judge of the test's own.
+//! Whose tickets are opened where client certificates are asked for, by a verifier of the test's own.
 
 use std::sync::{
     Arc,
@@ -19,7 +19,7 @@ use super::{
     super::{TicketKeys, Ticketer, session::tests::session},
     Clock, TRUST, own_keys,
 };
-use crate::tls::{client::Judge, scope};
+use crate::tls::{client::ClientVerifier, scope};
 
 /// Lets everybody in, or nobody, and counts how often it was asked.
 #[derive(Debug)]
@@ -71,11 +71,11 @@ fn handshaking<T>(go_on: impl FnOnce() -> T) -> T {
     scope::handshaking(go_on).0
 }
 
-/// A ticketer that asks for certificates, and the one who judges them.
+/// A ticketer that asks for certificates, and the verifier that it asks.
 fn judging(keys: &TicketKeys, allows: bool) -> (Ticketer, Arc<Verdict>) {
     let verdict = Arc::new(Verdict { allows, asked: AtomicUsize::new(0) });
-    let judge = Arc::new(Judge::new(verdict.clone(), None));
-    (Ticketer::new(keys.clone(), TRUST, Some(judge), Arc::new(Clock::new())), verdict)
+    let verifier = Arc::new(ClientVerifier::new(verdict.clone(), None));
+    (Ticketer::new(keys.clone(), TRUST, Some(verifier), Arc::new(Clock::new())), verdict)
 }
 
 #[test]

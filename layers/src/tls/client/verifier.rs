@@ -1,4 +1,4 @@
-//! The decision about a client's certificate.
+//! Verifies the certificate of a client.
 
 use std::sync::Arc;
 
@@ -22,18 +22,22 @@ use super::{
 /// do not know: two CAs of one name are common, the defaults of a tool. It gets that name here, and the alert
 /// that goes with it, so that the second can be told from it.
 #[derive(Debug)]
-pub(in super::super) struct Judge {
+pub(in super::super) struct ClientVerifier {
     webpki: Arc<dyn ClientCertVerifier>,
     rules: Option<IdentityRules>,
 }
 
-impl Judge {
+impl ClientVerifier {
     pub(in super::super) fn new(webpki: Arc<dyn ClientCertVerifier>, rules: Option<IdentityRules>) -> Self {
         Self { webpki, rules }
     }
 
-    /// Judges a chain, the client's own certificate first: for one that was shown in an earlier handshake.
-    pub(in super::super) fn judge(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+    /// Verifies a chain, the client's own certificate first: for one that was shown in an earlier handshake.
+    pub(in super::super) fn verify_chain(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), Error> {
         let Some((own, issuers)) = chain.split_first() else {
             return if self.client_auth_mandatory() { Err(Error::NoCertificatesPresented) } else { Ok(()) };
         };
@@ -64,7 +68,7 @@ impl Judge {
     }
 }
 
-impl ClientCertVerifier for Judge {
+impl ClientCertVerifier for ClientVerifier {
     fn offer_client_auth(&self) -> bool {
         self.webpki.offer_client_auth()
     }
