@@ -23,7 +23,7 @@ use std::{
 use clap::Parser;
 use portcullis::layers::{
     BoxError,
-    tls::{ClientAuth, ClientRoots, HandshakeCap, TlsLayer},
+    tls::{ClientAuth, ClientRoots, HandshakeLimits, TlsLayer},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio_rustls::rustls::{self, AlertDescription, ClientConfig, ClientConnection, pki_types::ServerName};
@@ -94,18 +94,18 @@ fn run(options: &Options) -> Result<(), BoxError> {
     let length = Duration::from_millis(options.length);
     println!("{:<15}  {:<22}", "refused as", "processor");
     for kind in Kind::ALL.into_iter().filter(|kind| kind.name().contains(&options.kind)) {
-        let side = |cap, approach| {
-            let server = Server::start(Stack::Full, Some(&site.layer(cap)?))?;
+        let side = |limits, approach| {
+            let server = Server::start(Stack::Full, Some(&site.layer(limits)?))?;
             let churn = Churn { server: server.address, connections: options.connections, source: 0 };
             Ok::<_, BoxError>(Side::new(server, Box::new(Visits { churn, approach })))
         };
         let honest = Approach::Tls { config: site.honest.clone(), name: NAME, alert: None };
-        let mut served = side(HandshakeCap::default(), honest)?;
-        let cap = match kind {
-            Kind::LimitTotal => HandshakeCap::new(0, 0),
-            _ => HandshakeCap::default(),
+        let mut served = side(HandshakeLimits::default(), honest)?;
+        let limits = match kind {
+            Kind::LimitTotal => HandshakeLimits::new(0, 0),
+            _ => HandshakeLimits::default(),
         };
-        let mut refused = side(cap, site.approach(kind))?;
+        let mut refused = side(limits, site.approach(kind))?;
 
         // Not counted: caches, buffers and branch predictors get warm.
         served.measure(length)?;
@@ -147,11 +147,11 @@ impl Site {
         })
     }
 
-    fn layer(&self, cap: HandshakeCap) -> Result<TlsLayer, BoxError> {
+    fn layer(&self, limits: HandshakeLimits) -> Result<TlsLayer, BoxError> {
         let builder = TlsLayer::builder()
             .sni_certificate_pem(NAME, self.certificate.as_str(), self.key.as_str())
             .client_auth(ClientAuth::Required(ClientRoots::from_pem(self.clients_ca.as_str())))
-            .handshake_cap(cap);
+            .handshake_limits(limits);
         Ok(builder.build()?)
     }
 

@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio_rustls::rustls::{KeyLog, time_provider::TimeProvider};
 
 use super::{
-    ClientAuth, HandshakeCap, IdentityRules, TicketKeys, TlsConfigError, TlsLayer, TlsReloader, TlsVersion,
+    ClientAuth, HandshakeLimits, IdentityRules, TicketKeys, TlsConfigError, TlsLayer, TlsReloader,
+    TlsVersion,
     active_config::ActiveConfig,
     layer::HANDSHAKE_TIMEOUT,
     pem::Pem,
@@ -34,7 +35,7 @@ use super::{
 pub struct TlsBuilder {
     settings: TlsSettings,
     handshake_timeout: Duration,
-    handshake_cap: Option<HandshakeCap>,
+    handshake_limits: Option<HandshakeLimits>,
     end_revoked: bool,
 }
 
@@ -78,7 +79,7 @@ impl TlsBuilder {
                 clock: None,
             },
             handshake_timeout: HANDSHAKE_TIMEOUT,
-            handshake_cap: None,
+            handshake_limits: None,
             end_revoked: false,
         }
     }
@@ -246,8 +247,8 @@ impl TlsBuilder {
     }
 
     /// How many handshakes may be in progress. By default 4096, and 256 of one peer.
-    pub fn handshake_cap(mut self, cap: HandshakeCap) -> Self {
-        self.handshake_cap = Some(cap);
+    pub fn handshake_limits(mut self, limits: HandshakeLimits) -> Self {
+        self.handshake_limits = Some(limits);
         self
     }
 
@@ -279,7 +280,7 @@ impl TlsBuilder {
             Resumption::Off => None,
         };
         let active = Arc::new(ActiveConfig::new(self.settings.prepare(keys.as_ref())?));
-        let layer = TlsLayer::new(active.clone(), self.handshake_cap.unwrap_or_default())
+        let layer = TlsLayer::new(active.clone(), self.handshake_limits.unwrap_or_default())
             .handshake_timeout(self.handshake_timeout)
             .end_revoked(self.end_revoked);
         Ok((layer, TlsReloader::new(active, self.settings, keys)))

@@ -17,9 +17,9 @@ use tokio_rustls::rustls::{self, AlertDescription};
 use super::{
     HandshakeCause, HandshakeError, HandshakeFailure, TlsLayer, TlsStream,
     active_config::ActiveConfig,
-    cap::InProgress,
     error::{Seen, is_unknown_name},
     farewell::Farewell,
+    handshake_limits::InProgress,
     loaded_config::LoadedConfig,
     negotiation::Negotiation,
     wire::Wire,
@@ -146,7 +146,7 @@ impl<C: Connection> Future for Handshake<C> {
     }
 }
 
-/// Judges what was not verified_by before: a reload may have changed since the handshake began whom to let in.
+/// Verifies again: a reload since the handshake began may have changed which clients are allowed.
 fn verify_again<C>(
     stream: &TlsStream<C>,
     active: &ActiveConfig,

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{HandshakeCap, active_config::ActiveConfig, cap::Handshakes};
+use super::{HandshakeLimits, active_config::ActiveConfig, handshake_limits::Handshakes};
 
 /// How long a handshake may take, unless told otherwise.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,13 +31,13 @@ impl TlsLayer {
     /// one. **0-RTT:** early data is not delivered to the service; leave `max_early_data_size` at 0.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
-        Self::new(Arc::new(ActiveConfig::fixed(config)), HandshakeCap::default())
+        Self::new(Arc::new(ActiveConfig::fixed(config)), HandshakeLimits::default())
     }
 
-    pub(super) fn new(active: Arc<ActiveConfig>, cap: HandshakeCap) -> Self {
+    pub(super) fn new(active: Arc<ActiveConfig>, limits: HandshakeLimits) -> Self {
         Self {
             active,
-            handshakes: Arc::new(Handshakes::new(cap)),
+            handshakes: Arc::new(Handshakes::new(limits)),
             handshake_timeout: HANDSHAKE_TIMEOUT,
             ends_revoked: false,
         }

@@ -37,7 +37,7 @@
 //!   ([`TlsBuilder::strict_sni`]). A session is resumed under its own name only (rustls).
 //! - **The application protocol** ([`TlsBuilder::alpn`]): by rustls, that a client which names some has one in common; by this layer,
 //!   that it names one at all, where that is asked for ([`TlsBuilder::require_alpn`]).
-//! - **How many handshakes are in progress** ([`HandshakeCap`]), in all and of one peer: by this layer. A client beyond that is closed
+//! - **How many handshakes are in progress** ([`HandshakeLimits`]), in all and of one peer: by this layer. A client beyond that is closed
 //!   before anything is read of it, and is *rejected*; it has not failed. All have one absolute deadline.
 //! - **How old a session is** that is resumed ([`TicketKeys`]): by this layer, at most 6 hours.
 //! - **What a reload has read**: all of it, by this layer, rustls and webpki, before any of it is served: that every file can be
@@ -78,7 +78,6 @@
 
 mod active_config;
 mod builder;
-mod cap;
 mod client;
 mod config_error;
 mod crypto;
@@ -92,6 +91,7 @@ mod future;
 pub mod fuzzing;
 mod goodbye;
 mod handshake;
+mod handshake_limits;
 mod info;
 mod layer;
 mod loaded_config;
@@ -116,7 +116,6 @@ mod wire;
 pub use crate::outcome::HandshakeFailure;
 pub use crate::tls_info::{ClientIdentity, ParseTlsVersionError, TlsVersion};
 pub use builder::TlsBuilder;
-pub use cap::HandshakeCap;
 pub use client::{
     ClientAuth, ClientRoots, ExpiredCrl, IdentityRule, IdentityRules, ParseIdentityRuleError,
     UnknownRevocation,
@@ -125,6 +124,7 @@ pub use config_error::{PemSource, TlsConfigError};
 pub use error::{HandshakeCause, HandshakeError};
 pub use expiry::{Expiry, ExpiryKind};
 pub use future::ResponseFuture;
+pub use handshake_limits::HandshakeLimits;
 pub use layer::TlsLayer;
 #[doc(no_inline)]
 pub use maybe::{MaybeTls, MaybeTlsLayer, MaybeTlsStream};

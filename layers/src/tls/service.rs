@@ -26,7 +26,7 @@ use crate::{connection::Connection, error::BoxError};
 /// # Errors
 ///
 /// [`RejectReason::LimitTotal`](crate::RejectReason) or `LimitPeer` if too many handshakes are in progress
-/// ([`HandshakeCap`](super::HandshakeCap)), [`HandshakeError`](super::HandshakeError) if the handshake fails; the inner
+/// ([`HandshakeLimits`](super::HandshakeLimits)), [`HandshakeError`](super::HandshakeError) if the handshake fails; the inner
 /// service is then not called. [`Revoked`](super::Revoked), whose source is
 /// [`CloseReason::Revoked`](crate::CloseReason), if the client is let in no more. An
 /// `io::Error` that carries a [`CloseReason`](crate::CloseReason) (a layer below has ended the connection for

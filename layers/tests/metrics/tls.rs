@@ -10,7 +10,7 @@ use portcullis_layers::{
     BoxError, Connection, RejectReason,
     metrics::Metered,
     tls::{
-        ClientAuth, ClientRoots, HandshakeCap, TlsBuilder, TlsLayer, TlsStream,
+        ClientAuth, ClientRoots, HandshakeLimits, TlsBuilder, TlsLayer, TlsStream,
         rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName, version},
     },
 };
@@ -150,8 +150,10 @@ async fn below_tls_a_client_beyond_the_cap_is_rejected_and_has_not_failed() {
     let (recorded, both) = (Recorded::new(), Both::new());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    for (cap, reason) in [(HandshakeCap::new(2, 1), "limit_peer"), (HandshakeCap::new(1, 2), "limit_total")] {
-        let tls = both.builder().handshake_cap(cap).build().unwrap();
+    for (limits, reason) in
+        [(HandshakeLimits::new(2, 1), "limit_peer"), (HandshakeLimits::new(1, 2), "limit_total")]
+    {
+        let tls = both.builder().handshake_limits(limits).build().unwrap();
         let mut service = ServiceBuilder::new().layer(recorded.layer()).layer(tls).service(Echo);
         let _silent = TcpStream::connect(address).await.unwrap();
         let mut under_way = Box::pin(service.call(listener.accept().await.unwrap().0));

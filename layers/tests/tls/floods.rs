@@ -1,4 +1,4 @@
-//! Many clients that do not finish their handshake, and one that does: the cap on handshakes in progress.
+//! Many clients that do not finish their handshake, and one that does: the limits of handshakes in progress.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,7 +12,7 @@ use std::{
 use portcullis_layers::{
     BoxError, Outcome, RejectReason,
     tls::{
-        HandshakeCap, HandshakeFailure, TlsBuilder, TlsLayer, TlsStream,
+        HandshakeFailure, HandshakeLimits, TlsBuilder, TlsLayer, TlsStream,
         rustls::{pki_types::UnixTime, time_provider::TimeProvider, version::TLS13},
     },
 };
@@ -58,7 +58,7 @@ impl Greeter {
     }
 
     async fn capped(total: usize, per_peer: usize) -> Self {
-        Self::new(|builder| builder.handshake_cap(HandshakeCap::new(total, per_peer))).await
+        Self::new(|builder| builder.handshake_limits(HandshakeLimits::new(total, per_peer))).await
     }
 
     async fn with(authority: Authority, layer: &TlsLayer) -> Self {
@@ -161,7 +161,7 @@ async fn all_peers_together_have_so_many_handshakes() {
     greeter.honest(THERE).await;
 }
 
-/// The cap is not one on connections.
+/// The limits are not those of connections.
 #[tokio::test]
 async fn a_handshake_that_is_complete_makes_room() {
     let greeter = Greeter::capped(1, 1).await;
@@ -188,7 +188,7 @@ async fn a_client_that_is_being_told_why_it_failed_still_counts() {
 #[tokio::test]
 async fn a_handshake_that_took_too_long_makes_room() {
     let mut greeter = Greeter::new(|builder| {
-        builder.handshake_cap(HandshakeCap::new(1, 1)).handshake_timeout(Duration::from_millis(200))
+        builder.handshake_limits(HandshakeLimits::new(1, 1)).handshake_timeout(Duration::from_millis(200))
     })
     .await;
     let silent = greeter.connect(HERE).await;
@@ -213,7 +213,7 @@ impl TimeProvider for Broken {
 #[tokio::test]
 async fn a_handshake_that_panicked_makes_room() {
     let greeter = Greeter::new(|builder| {
-        builder.handshake_cap(HandshakeCap::new(1, 1)).time_provider(Arc::new(Broken::default()))
+        builder.handshake_limits(HandshakeLimits::new(1, 1)).time_provider(Arc::new(Broken::default()))
     })
     .await;
     let io = greeter.connect(HERE).await;
@@ -227,7 +227,7 @@ async fn a_handshake_that_panicked_makes_room() {
 #[tokio::test]
 async fn a_handshake_that_was_dropped_makes_room() {
     let authority = Authority::new("a CA");
-    let layer = server(&authority).handshake_cap(HandshakeCap::new(1, 1)).build().unwrap();
+    let layer = server(&authority).handshake_limits(HandshakeLimits::new(1, 1)).build().unwrap();
     let mut stack = layer.layer(service_fn(|_: TlsStream<TcpStream>| async { Ok::<(), BoxError>(()) }));
     let (_client, accepted) = crate::ends::tcp().await;
     let under_way = stack.call(accepted);

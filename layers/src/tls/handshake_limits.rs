@@ -10,7 +10,7 @@ use crate::{address::Peer, outcome::RejectReason};
 
 /// How many handshakes may be in progress at a time; connections beyond that are closed at once, before anything is read.
 ///
-/// A client that does not finish its handshake holds one until the deadline; so the cap for a peer is what keeps a single one
+/// A client that does not finish its handshake holds one until the deadline; so the limit of a peer is what keeps a single one
 /// from taking all. A peer is an IPv4 address, or an IPv6 network of 64 bits, which is what one customer is given.
 /// Peers without an address (Unix sockets) are counted in the total alone.
 ///
@@ -18,12 +18,12 @@ use crate::{address::Peer, outcome::RejectReason};
 /// second at most), or was dropped. Connections that are served do not count. Those that are turned away end with
 /// [`RejectReason::LimitTotal`] or [`RejectReason::LimitPeer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HandshakeCap {
+pub struct HandshakeLimits {
     pub(super) total: usize,
     pub(super) per_peer: usize,
 }
 
-impl HandshakeCap {
+impl HandshakeLimits {
     /// So many in all, and so many of one peer.
     #[must_use]
     pub const fn new(total: usize, per_peer: usize) -> Self {
@@ -32,7 +32,7 @@ impl HandshakeCap {
 }
 
 /// 4096 in all, 256 of one peer.
-impl Default for HandshakeCap {
+impl Default for HandshakeLimits {
     fn default() -> Self {
         Self::new(4096, 256)
     }
@@ -41,7 +41,7 @@ impl Default for HandshakeCap {
 /// The handshakes in progress.
 #[derive(Debug)]
 pub(super) struct Handshakes {
-    cap: HandshakeCap,
+    limits: HandshakeLimits,
     counts: Mutex<Counts>,
 }
 
@@ -60,19 +60,19 @@ pub(super) struct InProgress {
 }
 
 impl Handshakes {
-    pub(super) fn new(cap: HandshakeCap) -> Self {
-        Self { cap, counts: Mutex::default() }
+    pub(super) fn new(limits: HandshakeLimits) -> Self {
+        Self { limits, counts: Mutex::default() }
     }
 
     pub(super) fn begin(self: &Arc<Self>, peer: Peer) -> Result<InProgress, RejectReason> {
         let peer = network(peer);
         let mut counts = self.counts();
-        if counts.total >= self.cap.total {
+        if counts.total >= self.limits.total {
             return Err(RejectReason::LimitTotal);
         }
         if let Some(peer) = peer {
             let count = counts.peers.entry(peer).or_default();
-            if *count >= self.cap.per_peer {
+            if *count >= self.limits.per_peer {
                 if *count == 0 {
                     counts.peers.remove(&peer);
                 }
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
-        let handshakes = Arc::new(Handshakes::new(HandshakeCap::new(9, 1)));
+        let handshakes = Arc::new(Handshakes::new(HandshakeLimits::new(9, 1)));
         let _first = handshakes.begin(peer("192.0.2.1")).unwrap();
         assert_eq!(handshakes.begin(peer("::ffff:192.0.2.1")).unwrap_err(), RejectReason::LimitPeer);
         let _second = handshakes.begin(peer("192.0.2.2")).unwrap();
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_handshake_that_is_over_makes_room_and_leaves_nothing() {
-        let handshakes = Arc::new(Handshakes::new(HandshakeCap::new(1, 1)));
+        let handshakes = Arc::new(Handshakes::new(HandshakeLimits::new(1, 1)));
         for _ in 0..10_000 {
             let one = handshakes.begin(peer("192.0.2.1")).unwrap();
             assert_eq!(handshakes.begin(peer("192.0.2.2")).unwrap_err(), RejectReason::LimitTotal);
