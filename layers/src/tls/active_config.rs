@@ -21,7 +21,7 @@ impl ActiveConfig {
     pub(super) fn fixed(config: Arc<ServerConfig>) -> Self {
         Self::new(LoadedConfig {
             config,
-            names: None,
+            sni: None,
             client_verifier: None,
             trust: [0; 32],
             alpn_required: false,

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::{Error, ServerConfig, pki_types::CertificateDer, server::ClientHello};
 
-use super::{Expiry, FileStamps, client::ClientVerifier, error, names::Names};
+use super::{Expiry, FileStamps, client::ClientVerifier, error, sni::SniResolver};
 use crate::close_signal::CloseSignal;
 
 /// See the module.
 pub(super) struct LoadedConfig {
     pub(super) config: Arc<ServerConfig>,
     /// Which certificates there are; `None` where the configuration is the user's.
-    pub(super) names: Option<Arc<Names>>,
+    pub(super) sni: Option<Arc<SniResolver>>,
     /// Who decides about clients; `None` where no certificate is asked for, and where the configuration is the user's.
     pub(super) client_verifier: Option<Arc<ClientVerifier>>,
     /// Everything that `client_verifier` decides by: where it differs, it may decide otherwise.
@@ -27,7 +27,7 @@ pub(super) struct LoadedConfig {
 impl LoadedConfig {
     /// Whether a client can have what it asks for, as far as rustls does not see to that.
     pub(super) fn admit(&self, hello: &ClientHello<'_>) -> Result<(), Error> {
-        if self.names.as_ref().is_some_and(|names| !names.serve(hello.server_name())) {
+        if self.sni.as_ref().is_some_and(|sni| !sni.serve(hello.server_name())) {
             return Err(error::unknown_name());
         }
         if self.alpn_required && hello.alpn().is_none() {

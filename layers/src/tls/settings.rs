@@ -14,9 +14,9 @@ use super::{
     crypto,
     digest::Digest,
     loaded_config::LoadedConfig,
-    names::Names,
     pem::{self, Pem},
     policy,
+    sni::SniResolver,
     tickets::Ticketer,
 };
 
@@ -65,7 +65,7 @@ impl TlsSettings {
         let provider = Arc::new(provider);
 
         let mut expiries = Vec::new();
-        let names = Arc::new(self.names(&provider, &mut expiries)?);
+        let sni = Arc::new(self.sni_resolver(&provider, &mut expiries)?);
         let mut digest = Digest::new();
         let client_verifier = match self.client_auth.roots() {
             None => None,
@@ -88,7 +88,7 @@ impl TlsSettings {
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(names.clone());
+        let mut config = builder.with_cert_resolver(sni.clone());
         config.alpn_protocols.clone_from(&self.alpn);
         // Whoever names cipher suites names the preferred one first.
         config.ignore_client_order = true;
@@ -116,7 +116,7 @@ impl TlsSettings {
         }
         Ok(LoadedConfig {
             config: Arc::new(config),
-            names: Some(names),
+            sni: Some(sni),
             client_verifier,
             trust,
             alpn_required: self.alpn_required,
@@ -139,7 +139,11 @@ impl TlsSettings {
         Ok(())
     }
 
-    fn names(&self, provider: &CryptoProvider, expiries: &mut Vec<Expiry>) -> Result<Names, TlsConfigError> {
+    fn sni_resolver(
+        &self,
+        provider: &CryptoProvider,
+        expiries: &mut Vec<Expiry>,
+    ) -> Result<SniResolver, TlsConfigError> {
         let mut read = |pem: &CertificatePem| {
             let certificate = pem.certified_key(provider)?;
             let end = pem::first_end(&certificate.cert);
@@ -153,13 +157,13 @@ impl TlsSettings {
         if self.strict_sni && self.named.is_empty() {
             return Err(TlsConfigError::StrictWithoutNames);
         }
-        let mut names = Names::new(default.filter(|_| !self.strict_sni));
+        let mut resolver = SniResolver::new(default.filter(|_| !self.strict_sni));
         for (name, pem) in &self.named {
             let certificate = read(pem)
                 .map_err(|source| TlsConfigError::ForName { name: name.clone(), source: source.into() })?;
-            names.add(name, certificate)?;
+            resolver.add(name, certificate)?;
         }
-        Ok(names)
+        Ok(resolver)
     }
 
     /// All files that `prepare` reads.

@@ -12,7 +12,7 @@ use super::TlsConfigError;
 
 /// The certificates, by name.
 #[derive(Debug)]
-pub(super) struct Names {
+pub(super) struct SniResolver {
     /// For whoever asks for no name, or for another one; `None`: such a client is refused.
     default: Option<Arc<CertifiedKey>>,
     exact: HashMap<String, Arc<CertifiedKey>>,
@@ -20,7 +20,7 @@ pub(super) struct Names {
     wildcard: HashMap<String, Arc<CertifiedKey>>,
 }
 
-impl Names {
+impl SniResolver {
     pub(super) fn new(default: Option<Arc<CertifiedKey>>) -> Self {
         Self { default, exact: HashMap::new(), wildcard: HashMap::new() }
     }
@@ -51,13 +51,13 @@ impl Names {
     }
 
     fn named(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
-        // Names are compared without their case (RFC 4343); rustls gives them in lower case.
+        // SniResolver are compared without their case (RFC 4343); rustls gives them in lower case.
         let wildcard = || self.wildcard.get(name.split_once('.')?.1);
         self.exact.get(name).or_else(wildcard)
     }
 }
 
-impl ResolvesServerCert for Names {
+impl ResolvesServerCert for SniResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         self.certificate(hello.server_name()).cloned()
     }
