@@ -79,6 +79,7 @@
 mod active_config;
 mod builder;
 mod client;
+mod close_notify;
 mod config_error;
 mod crypto;
 mod digest;
@@ -89,7 +90,6 @@ mod future;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod goodbye;
 mod handshake;
 mod handshake_limits;
 mod info;

@@ -14,7 +14,7 @@ use tokio_rustls::{
     server,
 };
 
-use super::{goodbye::Goodbye, info, revocable::Revocable, wire::Wire};
+use super::{close_notify::CloseNotifyOnDrop, info, revocable::Revocable, wire::Wire};
 use crate::{
     address::{LocalAddress, Peer},
     connection::{Connection, ConnectionEvent},
@@ -48,7 +48,7 @@ pub struct TlsStream<C> {
 }
 
 struct Inner<C> {
-    tls: Goodbye<C>,
+    tls: CloseNotifyOnDrop<C>,
     info: TlsInfo,
     /// Where the client may be revoked while this is open.
     revocable: Option<Tasks>,
@@ -127,7 +127,7 @@ impl<C: Connection> TlsStream<C> {
     /// `None` if nothing was agreed, which a handshake that is complete rules out.
     pub(super) fn new(tls: server::TlsStream<Wire<C>>) -> Option<Self> {
         let info = info::of(tls.get_ref().1)?;
-        let tls = Goodbye::new(tls);
+        let tls = CloseNotifyOnDrop::new(tls);
         Some(Self { inner: Box::new(Inner { tls, info, revocable: None }) })
     }
 

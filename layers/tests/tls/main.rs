@@ -8,6 +8,7 @@ mod within;
 
 mod after_the_handshake;
 mod client_certificates;
+mod close_notify;
 mod compose;
 mod config;
 mod crypto;
@@ -15,7 +16,6 @@ mod deadline;
 mod ends;
 mod files;
 mod floods;
-mod goodbye;
 mod hello;
 mod identities;
 mod maybe;

@@ -1,4 +1,4 @@
-//! The end of a session by our side.
+//! Sends close_notify when a session is dropped.
 
 use std::{
     future::{Future, poll_fn},
@@ -14,32 +14,32 @@ use tokio_rustls::server::TlsStream;
 use super::wire::Wire;
 use crate::connection::{Connection, ConnectionEvent};
 
-/// A session that says close_notify when it is dropped, if it has not said so before (RFC 8446, 6.1): a peer that gets none must
+/// A session that sends close_notify when it is dropped, unless it has done so before (RFC 8446, 6.1): a peer that gets none must
 /// assume that something was cut off on the way.
 ///
 /// It is bounded by what the stream below takes at once: nobody can wait in a `drop`. What the session still had to send goes first,
 /// so that a close_notify never comes where something is missing before it.
-pub(super) struct Goodbye<C> {
+pub(super) struct CloseNotifyOnDrop<C> {
     /// `None` when it was taken out.
     session: Option<TlsStream<Wire<C>>>,
     // Only where a connection is known to be one can something be written to it.
-    say: fn(&mut TlsStream<Wire<C>>),
+    send: fn(&mut TlsStream<Wire<C>>),
 }
 
-impl<C> Goodbye<C> {
+impl<C> CloseNotifyOnDrop<C> {
     /// Gives back the session, of which nothing is said.
     pub(super) fn into_session(mut self) -> TlsStream<Wire<C>> {
         self.session.take().expect(PRESENT)
     }
 }
 
-impl<C: Connection> Goodbye<C> {
+impl<C: Connection> CloseNotifyOnDrop<C> {
     pub(super) fn new(session: TlsStream<Wire<C>>) -> Self {
-        Self { session: Some(session), say }
+        Self { session: Some(session), send }
     }
 }
 
-fn say<C: Connection>(session: &mut TlsStream<Wire<C>>) {
+fn send<C: Connection>(session: &mut TlsStream<Wire<C>>) {
     session.get_mut().1.send_close_notify();
     if !session.get_ref().1.wants_write() {
         return;
@@ -51,20 +51,20 @@ fn say<C: Connection>(session: &mut TlsStream<Wire<C>>) {
     let _ = pin!(flush).poll(&mut Context::from_waker(Waker::noop()));
 }
 
-impl<C> Drop for Goodbye<C> {
+impl<C> Drop for CloseNotifyOnDrop<C> {
     fn drop(&mut self) {
         // A service that panicked has not said all that it meant to say.
         if let Some(session) = &mut self.session
             && !thread::panicking()
         {
-            (self.say)(session);
+            (self.send)(session);
         }
     }
 }
 
 const PRESENT: &str = "a session that was taken out is not used";
 
-impl<C> Deref for Goodbye<C> {
+impl<C> Deref for CloseNotifyOnDrop<C> {
     type Target = TlsStream<Wire<C>>;
 
     fn deref(&self) -> &Self::Target {
@@ -72,7 +72,7 @@ impl<C> Deref for Goodbye<C> {
     }
 }
 
-impl<C> DerefMut for Goodbye<C> {
+impl<C> DerefMut for CloseNotifyOnDrop<C> {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.session.as_mut().expect(PRESENT)
     }
