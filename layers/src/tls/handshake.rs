@@ -18,8 +18,8 @@ use super::{
     HandshakeCause, HandshakeError, HandshakeFailure, TlsLayer, TlsStream,
     active_config::ActiveConfig,
     error::{Seen, is_unknown_name},
-    farewell::Farewell,
     handshake_limits::InProgress,
+    lingering_close::LingeringClose,
     loaded_config::LoadedConfig,
     negotiation::Negotiation,
     wire::Wire,
@@ -32,7 +32,7 @@ use crate::{
 
 /// How long a client that was sent an alert has to close its side, within the deadline of the handshake. One
 /// round trip is enough.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(1);
 
 pin_project! {
     pub(super) struct Handshake<C> {
@@ -52,7 +52,7 @@ enum Stage<C> {
     /// life.
     Negotiation(Box<Negotiation<C>>),
     /// It has failed, and the client is being told.
-    Farewell(Farewell<C>, HandshakeError),
+    LingeringClose(LingeringClose<C>, HandshakeError),
     Over,
 }
 
@@ -77,7 +77,7 @@ impl<C: Connection> Handshake<C> {
 impl<C> Handshake<C> {
     /// Whether it has failed, and all that is left is to tell the client.
     pub(super) const fn has_failed(&self) -> bool {
-        matches!(self.stage, Stage::Farewell(..))
+        matches!(self.stage, Stage::LingeringClose(..))
     }
 }
 
@@ -117,11 +117,11 @@ impl<C: Connection> Future for Handshake<C> {
                             return Poll::Ready(Err(error.into()));
                         }
                         let error = HandshakeError::new(error, &wire, seen);
-                        let Some(farewell) = farewell(&error, wire) else {
+                        let Some(closing) = lingering_close(&error, wire) else {
                             return Poll::Ready(Err(error.into()));
                         };
-                        *this.stage = Stage::Farewell(farewell, error);
-                        let last = this.deadline.deadline().min(Instant::now() + FAREWELL);
+                        *this.stage = Stage::LingeringClose(closing, error);
+                        let last = this.deadline.deadline().min(Instant::now() + LINGER);
                         this.deadline.as_mut().reset(last);
                     }
                     Poll::Pending => {
@@ -133,11 +133,13 @@ impl<C: Connection> Future for Handshake<C> {
                         return Poll::Ready(Err(error.into()));
                     }
                 },
-                Stage::Farewell(farewell, _) => {
-                    if farewell.poll(cx).is_pending() {
+                Stage::LingeringClose(closing, _) => {
+                    if closing.poll(cx).is_pending() {
                         ready!(this.deadline.as_mut().poll(cx));
                     }
-                    let Stage::Farewell(_, error) = mem::replace(this.stage, Stage::Over) else { continue };
+                    let Stage::LingeringClose(_, error) = mem::replace(this.stage, Stage::Over) else {
+                        continue;
+                    };
                     return Poll::Ready(Err(error.into()));
                 }
                 Stage::Over => panic!("a TLS handshake was polled after its end"),
@@ -174,14 +176,14 @@ fn is_ending(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<CloseReason>)
 }
 
-/// How to part from a client that must be told what was wrong.
-fn farewell<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Option<Farewell<C>> {
+/// How to close the connection of a client that is sent an alert.
+fn lingering_close<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Option<LingeringClose<C>> {
     let HandshakeCause::Tls { source, .. } = error.cause() else { return None };
     if matches!(source, rustls::Error::AlertReceived(_)) {
         return None;
     }
     if wire.answered() {
-        return Some(Farewell::new(wire.into_inner()));
+        return Some(LingeringClose::new(wire.into_inner()));
     }
     // rustls refuses a handshake message that is too long, and some ways to cut messages into records,
     // without a word, and knows nothing of what this layer refuses. As nothing was sent yet, nothing is encrypted yet.
@@ -192,5 +194,5 @@ fn farewell<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Option<Fare
         rustls::Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
         _ => AlertDescription::InternalError,
     };
-    Some(Farewell::with_alert(wire.into_inner(), alert))
+    Some(LingeringClose::with_alert(wire.into_inner(), alert))
 }

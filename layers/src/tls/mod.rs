@@ -85,7 +85,6 @@ mod crypto;
 mod digest;
 mod error;
 mod expiry;
-mod farewell;
 mod future;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -94,6 +93,7 @@ mod handshake;
 mod handshake_limits;
 mod info;
 mod layer;
+mod lingering_close;
 mod loaded_config;
 pub mod maybe;
 mod negotiation;

@@ -28,7 +28,7 @@ const PATIENCE: usize = 64 * 1024;
 /// throw away what had arrived. So: close for writing, then read until the client has closed too. The caller
 /// sets a deadline.
 #[derive(Debug)]
-pub(super) struct Farewell<C> {
+pub(super) struct LingeringClose<C> {
     io: C,
     state: State,
 }
@@ -43,7 +43,7 @@ enum State {
     Discard { left: usize },
 }
 
-impl<C: Connection> Farewell<C> {
+impl<C: Connection> LingeringClose<C> {
     /// After an alert that has been written.
     pub(super) const fn new(io: C) -> Self {
         Self { io, state: State::Shutdown }
