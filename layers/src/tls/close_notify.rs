@@ -11,7 +11,7 @@ use std::{
 use tokio::{io::AsyncWrite, task::coop::unconstrained};
 use tokio_rustls::server::TlsStream;
 
-use super::wire::Wire;
+use super::observed_io::ObservedIo;
 use crate::connection::{Connection, ConnectionEvent};
 
 /// A session that sends close_notify when it is dropped, unless it has done so before (RFC 8446, 6.1): a peer that gets none must
@@ -21,25 +21,25 @@ use crate::connection::{Connection, ConnectionEvent};
 /// so that a close_notify never comes where something is missing before it.
 pub(super) struct CloseNotifyOnDrop<C> {
     /// `None` when it was taken out.
-    session: Option<TlsStream<Wire<C>>>,
+    session: Option<TlsStream<ObservedIo<C>>>,
     // Only where a connection is known to be one can something be written to it.
-    send: fn(&mut TlsStream<Wire<C>>),
+    send: fn(&mut TlsStream<ObservedIo<C>>),
 }
 
 impl<C> CloseNotifyOnDrop<C> {
     /// Gives back the session, of which nothing is said.
-    pub(super) fn into_session(mut self) -> TlsStream<Wire<C>> {
+    pub(super) fn into_session(mut self) -> TlsStream<ObservedIo<C>> {
         self.session.take().expect(PRESENT)
     }
 }
 
 impl<C: Connection> CloseNotifyOnDrop<C> {
-    pub(super) fn new(session: TlsStream<Wire<C>>) -> Self {
+    pub(super) fn new(session: TlsStream<ObservedIo<C>>) -> Self {
         Self { session: Some(session), send }
     }
 }
 
-fn send<C: Connection>(session: &mut TlsStream<Wire<C>>) {
+fn send<C: Connection>(session: &mut TlsStream<ObservedIo<C>>) {
     session.get_mut().1.send_close_notify();
     if !session.get_ref().1.wants_write() {
         return;
@@ -65,7 +65,7 @@ impl<C> Drop for CloseNotifyOnDrop<C> {
 const PRESENT: &str = "a session that was taken out is not used";
 
 impl<C> Deref for CloseNotifyOnDrop<C> {
-    type Target = TlsStream<Wire<C>>;
+    type Target = TlsStream<ObservedIo<C>>;
 
     fn deref(&self) -> &Self::Target {
         self.session.as_ref().expect(PRESENT)

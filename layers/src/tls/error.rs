@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{
 
 use super::{
     ClientIdentity,
-    wire::{Opening, Wire},
+    observed_io::{ObservedIo, Opening},
 };
 use crate::outcome::{Explained, HandshakeFailure, Outcome};
 
@@ -81,9 +81,9 @@ impl HandshakeError {
         Self { explained: Explained::new(outcome, cause), seen }
     }
 
-    /// Classifies what tokio-rustls says, knowing what came over the wire.
-    pub(super) fn new<C>(error: io::Error, wire: &Wire<C>, seen: Seen) -> Self {
-        Self::of(HandshakeCause::new(error, wire), seen)
+    /// Classifies what tokio-rustls says, knowing what came over the io.
+    pub(super) fn new<C>(error: io::Error, io: &ObservedIo<C>, seen: Seen) -> Self {
+        Self::of(HandshakeCause::new(error, io), seen)
     }
 
     /// How it failed.
@@ -139,8 +139,8 @@ impl HandshakeCause {
         }
     }
 
-    fn new<C>(error: io::Error, wire: &Wire<C>) -> Self {
-        let opening = wire.opening();
+    fn new<C>(error: io::Error, io: &ObservedIo<C>) -> Self {
+        let opening = io.opening();
         // Downcast in two steps, so that an error which is not rustls's stays as it is, with its number.
         if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Rustls>) {
             return match error.downcast::<Rustls>() {
@@ -149,10 +149,10 @@ impl HandshakeCause {
             };
         }
         match (error.kind(), opening) {
-            (io::ErrorKind::UnexpectedEof, Opening::Empty) if wire.ended() => Self::EofEmpty,
+            (io::ErrorKind::UnexpectedEof, Opening::Empty) if io.ended() => Self::EofEmpty,
             // So end those probes that do not want their port to wait (HAProxy's).
             (io::ErrorKind::ConnectionReset, Opening::Empty) => Self::EofEmpty,
-            (io::ErrorKind::UnexpectedEof, _) if wire.ended() => Self::Eof,
+            (io::ErrorKind::UnexpectedEof, _) if io.ended() => Self::Eof,
             _ => Self::Io(error),
         }
     }

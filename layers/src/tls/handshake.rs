@@ -22,7 +22,7 @@ use super::{
     lingering_close::LingeringClose,
     loaded_config::LoadedConfig,
     negotiation::Negotiation,
-    wire::Wire,
+    observed_io::ObservedIo,
 };
 use crate::{
     connection::{Connection, ConnectionEvent},
@@ -62,7 +62,7 @@ impl<C: Connection> Handshake<C> {
         let started = Instant::now();
         let timeout = layer.timeout();
         let active = layer.active().clone();
-        let negotiation = Negotiation::new(active.clone(), Wire::new(connection));
+        let negotiation = Negotiation::new(active.clone(), ObservedIo::new(connection));
         Self {
             stage: Stage::Negotiation(Box::new(negotiation)),
             active,
@@ -110,14 +110,14 @@ impl<C: Connection> Future for Handshake<C> {
                         stream.get_ref().on_event(&ConnectionEvent::HandshakeCompleted { tls, took });
                         return Poll::Ready(Ok((stream, verified_by)));
                     }
-                    Poll::Ready(Err((error, wire))) => {
+                    Poll::Ready(Err((error, io))) => {
                         let seen = negotiation.take_seen();
                         *this.stage = Stage::Over;
                         if is_ending(&error) {
                             return Poll::Ready(Err(error.into()));
                         }
-                        let error = HandshakeError::new(error, &wire, seen);
-                        let Some(closing) = lingering_close(&error, wire) else {
+                        let error = HandshakeError::new(error, &io, seen);
+                        let Some(closing) = lingering_close(&error, io) else {
                             return Poll::Ready(Err(error.into()));
                         };
                         *this.stage = Stage::LingeringClose(closing, error);
@@ -177,13 +177,13 @@ fn is_ending(error: &io::Error) -> bool {
 }
 
 /// How to close the connection of a client that is sent an alert.
-fn lingering_close<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Option<LingeringClose<C>> {
+fn lingering_close<C: Connection>(error: &HandshakeError, io: ObservedIo<C>) -> Option<LingeringClose<C>> {
     let HandshakeCause::Tls { source, .. } = error.cause() else { return None };
     if matches!(source, rustls::Error::AlertReceived(_)) {
         return None;
     }
-    if wire.answered() {
-        return Some(LingeringClose::new(wire.into_inner()));
+    if io.answered() {
+        return Some(LingeringClose::new(io.into_inner()));
     }
     // rustls refuses a handshake message that is too long, and some ways to cut messages into records,
     // without a word, and knows nothing of what this layer refuses. As nothing was sent yet, nothing is encrypted yet.
@@ -194,5 +194,5 @@ fn lingering_close<C: Connection>(error: &HandshakeError, wire: Wire<C>) -> Opti
         rustls::Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
         _ => AlertDescription::InternalError,
     };
-    Some(LingeringClose::with_alert(wire.into_inner(), alert))
+    Some(LingeringClose::with_alert(io.into_inner(), alert))
 }

@@ -97,6 +97,7 @@ mod lingering_close;
 mod loaded_config;
 pub mod maybe;
 mod negotiation;
+mod observed_io;
 mod pem;
 mod policy;
 mod reloader;
@@ -111,7 +112,6 @@ mod stream;
 mod ticket_keys_error;
 mod tickets;
 mod version;
-mod wire;
 
 pub use crate::outcome::HandshakeFailure;
 pub use crate::tls_info::{ClientIdentity, ParseTlsVersionError, TlsVersion};

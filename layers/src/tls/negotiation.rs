@@ -15,7 +15,8 @@ use tokio_rustls::{
 };
 
 use super::{
-    active_config::ActiveConfig, error::Seen, loaded_config::LoadedConfig, scope::handshaking, wire::Wire,
+    active_config::ActiveConfig, error::Seen, loaded_config::LoadedConfig, observed_io::ObservedIo,
+    scope::handshaking,
 };
 use crate::connection::Connection;
 
@@ -28,14 +29,14 @@ pub(super) struct Negotiation<C> {
 }
 
 enum Stage<C> {
-    Hello(LazyConfigAcceptor<Wire<C>>),
-    Rest(FallibleAccept<Wire<C>>, Arc<LoadedConfig>),
+    Hello(LazyConfigAcceptor<ObservedIo<C>>),
+    Rest(FallibleAccept<ObservedIo<C>>, Arc<LoadedConfig>),
     Over,
 }
 
 impl<C: Connection> Negotiation<C> {
-    pub(super) fn new(active: Arc<ActiveConfig>, wire: Wire<C>) -> Self {
-        let stage = Stage::Hello(LazyConfigAcceptor::new(Acceptor::default(), wire));
+    pub(super) fn new(active: Arc<ActiveConfig>, io: ObservedIo<C>) -> Self {
+        let stage = Stage::Hello(LazyConfigAcceptor::new(Acceptor::default(), io));
         Self { active, stage, seen: Seen::default() }
     }
 }
@@ -49,7 +50,7 @@ impl<C> Negotiation<C> {
 
 impl<C: Connection> Future for Negotiation<C> {
     /// The stream, and what was served to its client; or what tokio-rustls says, with the stream below.
-    type Output = Result<(TlsStream<Wire<C>>, Arc<LoadedConfig>), (io::Error, Wire<C>)>;
+    type Output = Result<(TlsStream<ObservedIo<C>>, Arc<LoadedConfig>), (io::Error, ObservedIo<C>)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
@@ -71,9 +72,9 @@ impl<C: Connection> Future for Negotiation<C> {
                         self.stage = Stage::Rest(rest, loaded);
                     }
                     Err(error) => {
-                        let wire = acceptor.take_io().expect("it fails once, and keeps the stream then");
+                        let io = acceptor.take_io().expect("it fails once, and keeps the stream then");
                         self.stage = Stage::Over;
-                        return Poll::Ready(Err((error, wire)));
+                        return Poll::Ready(Err((error, io)));
                     }
                 },
                 Stage::Rest(rest, _) => {

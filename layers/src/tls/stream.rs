@@ -14,7 +14,7 @@ use tokio_rustls::{
     server,
 };
 
-use super::{close_notify::CloseNotifyOnDrop, info, revocable::Revocable, wire::Wire};
+use super::{close_notify::CloseNotifyOnDrop, info, observed_io::ObservedIo, revocable::Revocable};
 use crate::{
     address::{LocalAddress, Peer},
     connection::{Connection, ConnectionEvent},
@@ -115,7 +115,7 @@ impl<C> TlsStream<C> {
     }
 
     /// For the `poll` methods.
-    fn pinned(&mut self) -> Pin<&mut server::TlsStream<Wire<C>>>
+    fn pinned(&mut self) -> Pin<&mut server::TlsStream<ObservedIo<C>>>
     where
         C: Unpin,
     {
@@ -125,7 +125,7 @@ impl<C> TlsStream<C> {
 
 impl<C: Connection> TlsStream<C> {
     /// `None` if nothing was agreed, which a handshake that is complete rules out.
-    pub(super) fn new(tls: server::TlsStream<Wire<C>>) -> Option<Self> {
+    pub(super) fn new(tls: server::TlsStream<ObservedIo<C>>) -> Option<Self> {
         let info = info::of(tls.get_ref().1)?;
         let tls = CloseNotifyOnDrop::new(tls);
         Some(Self { inner: Box::new(Inner { tls, info, revocable: None }) })
@@ -172,11 +172,11 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
         let before = buf.filled().len();
         let result = self.pinned().poll_read(cx, buf);
         let Poll::Ready(result) = result else { return self.or_revoked(result, Task::Reader, cx) };
-        let wire = self.inner.tls.get_ref().0;
+        let io = self.inner.tls.get_ref().0;
         match result {
             Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => {
                 // tokio-rustls takes the first `ConnectionAborted` for the end, and says `Ok` from then on.
-                if let Some(error) = wire.failed() {
+                if let Some(error) = io.failed() {
                     return Poll::Ready(Err(error));
                 }
                 self.get_ref().on_event(&ConnectionEvent::PeerDone);
@@ -184,7 +184,7 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
             }
             // rustls says so by the kind and a text; that the stream below ended tells it from an error
             // of the same kind that a stream below came up with.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && wire.ended() => {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && io.ended() => {
                 self.get_ref().on_event(&ConnectionEvent::Ended(CloseReason::TlsTruncated));
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, CloseReason::TlsTruncated)))
             }

@@ -60,7 +60,7 @@ async fn silence_after_a_part_of_the_hello_ends_at_the_deadline_and_frees_its_sl
 
 /// The client's alert is waited for no longer than the deadline allows.
 #[tokio::test(start_paused = true)]
-async fn the_farewell_to_a_refused_client_is_short() {
+async fn a_refused_client_lingers_only_shortly() {
     let layer = server(&Authority::new("a CA")).build().unwrap();
     let (mut client, server) = duplex(1024);
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
@@ -74,7 +74,7 @@ async fn the_farewell_to_a_refused_client_is_short() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_farewell_does_not_outlast_the_deadline() {
+async fn lingering_does_not_outlast_the_deadline() {
     let layer =
         server(&Authority::new("a CA")).handshake_timeout(Duration::from_millis(300)).build().unwrap();
     let (mut client, server) = duplex(1024);

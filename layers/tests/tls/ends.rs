@@ -128,7 +128,7 @@ where
 {
     let error = match connected {
         Ok(mut stream) => {
-            soon(stream.read_to_end(&mut Vec::new())).await.expect_err("the server said goodbye")
+            soon(stream.read_to_end(&mut Vec::new())).await.expect_err("the server sent close_notify")
         }
         Err(error) => error,
     };

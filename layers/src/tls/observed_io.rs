@@ -27,7 +27,7 @@ pub(super) enum Opening {
 /// A stream that remembers how the client opened the conversation, whether it closed, and whether it was
 /// answered.
 #[derive(Debug)]
-pub(super) struct Wire<C> {
+pub(super) struct ObservedIo<C> {
     io: C,
     first: [u8; 2],
     /// How many of `first` have come.
@@ -40,7 +40,7 @@ pub(super) struct Wire<C> {
     answered: bool,
 }
 
-impl<C> Wire<C> {
+impl<C> ObservedIo<C> {
     pub(super) const fn new(io: C) -> Self {
         Self { io, first: [0; 2], seen: 0, ended: false, failed: None, answered: false }
     }
@@ -101,7 +101,7 @@ fn again(error: &io::Error) -> io::Error {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<C: AsyncRead + Unpin> AsyncRead for Wire<C> {
+impl<C: AsyncRead + Unpin> AsyncRead for ObservedIo<C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -122,7 +122,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Wire<C> {
 }
 
 #[deny(clippy::missing_trait_methods)]
-impl<C: AsyncWrite + Unpin> AsyncWrite for Wire<C> {
+impl<C: AsyncWrite + Unpin> AsyncWrite for ObservedIo<C> {
     delegate_connection!(io: is_write_vectored, poll_flush, poll_shutdown);
 
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
