@@ -29,9 +29,10 @@ use crate::{
         aead::{Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey},
         default_provider,
     },
-    ends::{VERSIONS, client_with, connect, serve, server, soon, tcp},
+    ends::{VERSIONS, client_with, connect, serve, server, tcp},
     hello::{Extensions, GCM, TLS_1_2, client_hello},
     session::{Noted, Notes},
+    within::within,
 };
 
 const HANDSHAKE: u8 = 22;
@@ -135,7 +136,7 @@ impl ByHand {
         let mut stream = connect(&Arc::new(config), io).await.unwrap();
         // Both sides have nothing more to send then.
         stream.write_u8(0).await.unwrap();
-        assert_eq!(soon(stream.read_u8()).await.unwrap(), 0);
+        assert_eq!(within(stream.read_u8()).await.unwrap(), 0);
         let (io, session) = stream.into_inner();
         let secrets = session.dangerous_extract_secrets().unwrap();
         let half = |secrets| Half::new(version.version, secrets);
@@ -144,15 +145,15 @@ impl ByHand {
 
     async fn send(&mut self, content_type: u8, contents: &[u8]) {
         let record = self.sends.seal(content_type, contents);
-        soon(self.io.write_all(&record)).await.unwrap();
+        within(self.io.write_all(&record)).await.unwrap();
     }
 
     /// The next record.
     async fn hear(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut header = [0; 5];
-        soon(self.io.read_exact(&mut header)).await?;
+        within(self.io.read_exact(&mut header)).await?;
         let mut sealed = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
-        soon(self.io.read_exact(&mut sealed)).await?;
+        within(self.io.read_exact(&mut sealed)).await?;
         Ok(self.receives.open(header[0], sealed))
     }
 
@@ -162,7 +163,7 @@ impl ByHand {
         while let Ok(record) = self.hear().await {
             rest.push(record);
         }
-        let error = soon(self.served).await.unwrap().unwrap_err();
+        let error = within(self.served).await.unwrap().unwrap_err();
         let notes = self.notes.lock().unwrap();
         let handshakes = notes.iter().filter(|note| note.starts_with("completed")).count();
         assert_eq!(handshakes, 1, "{notes:?}");
@@ -213,7 +214,7 @@ async fn a_flood_of_key_updates_ends_the_connection() {
         updates += 1;
         assert!(updates < 100_000, "it goes on for ever");
     }
-    let error = soon(served).await.unwrap().unwrap_err();
+    let error = within(served).await.unwrap().unwrap_err();
     assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::Io));
     let text = format!("{error:?}");
     assert!(text.contains("TooManyKeyUpdateRequests"), "{text}");
@@ -226,10 +227,10 @@ async fn new_keys_now_and_then_are_a_clients_right() {
         update(&mut io).await.unwrap();
         io.write_u8(7).await.unwrap();
         io.flush().await.unwrap();
-        assert_eq!(soon(io.read_u8()).await.unwrap(), 7);
+        assert_eq!(within(io.read_u8()).await.unwrap(), 7);
     }
     io.shutdown().await.unwrap();
-    soon(served).await.unwrap().unwrap_err();
+    within(served).await.unwrap().unwrap_err();
 }
 
 /// A client that asks for new keys whenever it likes.
@@ -244,11 +245,11 @@ async fn updating() -> (tokio_rustls::client::TlsStream<TcpStream>, JoinHandle<R
     let mut io = connect(&config, io).await.unwrap();
     // So that the server, too, has done with the handshake.
     io.write_all(b"x").await.unwrap();
-    soon(io.read_u8()).await.unwrap();
+    within(io.read_u8()).await.unwrap();
     (io, served)
 }
 
 async fn update(io: &mut tokio_rustls::client::TlsStream<TcpStream>) -> io::Result<()> {
     io.get_mut().1.refresh_traffic_keys().map_err(io::Error::other)?;
-    soon(io.flush()).await
+    within(io.flush()).await
 }

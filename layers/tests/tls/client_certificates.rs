@@ -26,8 +26,9 @@ use tower::{Layer, service_fn};
 use crate::{
     certificates::{Authority, Pair},
     crypto::{default_provider, sign},
-    ends::{VERSIONS, alert_to, client, connect, refused, serve, server, soon, tcp},
+    ends::{VERSIONS, alert_to, client, connect, refused, serve, server, tcp},
     visits::turned_away,
+    within::within,
 };
 
 type Auth = fn(ClientRoots) -> ClientAuth;
@@ -66,8 +67,8 @@ async fn seen(
     let (io, accepted) = tcp().await;
     let served = serve(stack, accepted);
     let mut client = connect(&Arc::new(client(authority, version, certificate)), io).await.unwrap();
-    soon(client.read_to_end(&mut Vec::new())).await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(client.read_to_end(&mut Vec::new())).await.unwrap();
+    within(served).await.unwrap().unwrap();
     told.recv().await.unwrap()
 }
 
@@ -200,7 +201,7 @@ async fn a_client_that_writes_first_still_gets_its_alert() {
         let (io, accepted) = tcp().await;
         let talk = async {
             let mut stream = connect(&config, io).await.unwrap();
-            soon(stream.get_ref().0.readable()).await.unwrap();
+            within(stream.get_ref().0.readable()).await.unwrap();
             for _ in 0..8 {
                 stream.write_all(&[b'x'; 4096]).await.expect("a reset");
                 stream.flush().await.expect("a reset");

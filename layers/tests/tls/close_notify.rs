@@ -24,8 +24,9 @@ use tower::{Layer, service_fn};
 
 use crate::{
     certificates::{Authority, Pair},
-    ends::{VERSIONS, client, connect, serve, server, soon, tcp},
+    ends::{VERSIONS, client, connect, serve, server, tcp},
     files::Files,
+    within::within,
 };
 
 /// More than all the buffers in between hold.
@@ -83,7 +84,7 @@ where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let mut bytes = Vec::new();
-    soon(client.read_to_end(&mut bytes)).await.expect("no close_notify");
+    within(client.read_to_end(&mut bytes)).await.expect("no close_notify");
     bytes
 }
 
@@ -93,7 +94,7 @@ where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let mut bytes = Vec::new();
-    let error = soon(client.read_to_end(&mut bytes)).await.expect_err("an orderly end");
+    let error = within(client.read_to_end(&mut bytes)).await.expect_err("an orderly end");
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error:?}");
     bytes
 }
@@ -111,7 +112,7 @@ async fn a_service_that_is_done_need_not_shut_down() {
                 })
                 .await;
             assert_eq!(hears(&mut client).await, b"all of it");
-            assert_eq!(soon(served).await.unwrap().is_err(), fails);
+            assert_eq!(within(served).await.unwrap().is_err(), fails);
         }
     }
 }
@@ -128,7 +129,7 @@ async fn a_connection_whose_future_is_dropped_ends_in_order() {
                 Ok(())
             })
             .await;
-        soon(client.read_exact(&mut [0; 5])).await.unwrap();
+        within(client.read_exact(&mut [0; 5])).await.unwrap();
         served.abort();
         assert_eq!(hears(&mut client).await, b"");
     }
@@ -151,11 +152,11 @@ async fn a_client_that_is_let_in_no_more_is_told_so_in_order() {
         let served = serve(stack, accepted);
         let alice = site.authority.client();
         let mut client = site.connect_as(version, Some(&alice), io).await;
-        soon(client.read_exact(&mut [0; 5])).await.unwrap();
+        within(client.read_exact(&mut [0; 5])).await.unwrap();
         files.write("ca.pem", Authority::new("another CA").pem);
         assert!(reloader.reload().unwrap().trust_changed);
         assert_eq!(hears(&mut client).await, b"");
-        let error = soon(served).await.unwrap().unwrap_err();
+        let error = within(served).await.unwrap().unwrap_err();
         assert!(error.is::<Revoked>(), "{error:?}");
     }
 }
@@ -178,7 +179,7 @@ async fn a_service_that_was_busy_until_the_end_is_no_exception() {
             })
             .await;
         assert_eq!(hears(&mut client).await, b"");
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
     }
 }
 
@@ -203,9 +204,9 @@ async fn nothing_is_waited_for_and_what_is_missing_is_not_vouched_for() {
         }));
         let served = serve(stack, accepted);
         let mut client = site.connect(version, io).await;
-        soon(told.recv()).await.unwrap();
+        within(told.recv()).await.unwrap();
         served.abort();
-        assert!(soon(served).await.unwrap_err().is_cancelled());
+        assert!(within(served).await.unwrap_err().is_cancelled());
         let heard = hears_it_cut_off(&mut client).await;
         assert!(!heard.is_empty() && heard.len() < MUCH, "{} bytes", heard.len());
     }
@@ -222,7 +223,7 @@ async fn a_service_that_panics_leaves_what_looks_cut_off() {
             })
             .await;
         assert_eq!(hears_it_cut_off(&mut client).await, b"half of");
-        assert!(soon(served).await.unwrap_err().is_panic());
+        assert!(within(served).await.unwrap_err().is_panic());
     }
 }
 
@@ -249,7 +250,7 @@ async fn a_connection_that_was_ended_below_ends_in_order() {
             let (io, accepted) = tcp().await;
             let served = serve(TrackLayer::new(tracker.clone()).layer(site.layer.layer(inner)), accepted);
             let mut client = site.connect(version, io).await;
-            soon(client.read_exact(&mut [0; 5])).await.unwrap();
+            within(client.read_exact(&mut [0; 5])).await.unwrap();
             let elsewhere = if moves { moved.recv().await } else { None };
             assert_eq!(tracker.close_all(CloseReason::Killed), 1);
             if let Some(mut stream) = elsewhere {
@@ -257,7 +258,7 @@ async fn a_connection_that_was_ended_below_ends_in_order() {
                 stream.read_u8().await.unwrap_err();
             }
             assert_eq!(hears(&mut client).await, b"");
-            assert_eq!(soon(served).await.unwrap().is_ok(), moves);
+            assert_eq!(within(served).await.unwrap().is_ok(), moves);
         }
     }
 }
@@ -277,7 +278,7 @@ fn the_end_of_the_runtime_is_no_panic() {
             }));
             let served = serve(stack, accepted);
             let client = site.connect(version, io).await;
-            soon(served).await.unwrap().unwrap();
+            within(served).await.unwrap().unwrap();
             (kept.recv().await.unwrap(), client)
         });
         runtime.shutdown_background();

@@ -24,7 +24,8 @@ use tower::{
 
 use crate::{
     certificates::Authority,
-    ends::{client, connect, serve, server, soon, tcp},
+    ends::{client, connect, serve, server, tcp},
+    within::within,
 };
 
 /// Greets, and waits for the client to close.
@@ -63,10 +64,10 @@ where
     let (io, accepted) = duplex(16 * 1024);
     let served = tokio::spawn(stack.call(accepted));
     let mut stream = connect(&Arc::new(client(authority, &TLS13, None)), io).await.unwrap();
-    soon(stream.read_exact(&mut [0; 5])).await.unwrap();
+    within(stream.read_exact(&mut [0; 5])).await.unwrap();
     assert!(!is_ready(&mut stack).await, "a second connection may begin");
     stream.shutdown().await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
     assert!(is_ready(&mut stack).await, "a connection that is over has kept its slot");
 }
 
@@ -109,16 +110,16 @@ async fn load_shed_under_ends_the_connection_after_its_handshake() {
     let (io, accepted) = tcp().await;
     let first = tokio::spawn(stack.ready().await.unwrap().call(accepted));
     let mut stream = connect(&config, io).await.unwrap();
-    soon(stream.read_exact(&mut [0; 5])).await.unwrap();
+    within(stream.read_exact(&mut [0; 5])).await.unwrap();
 
     let (io, accepted) = tcp().await;
     let second = tokio::spawn(stack.ready().await.unwrap().call(accepted));
-    let (_, error) = tokio::join!(connect(&config, io), soon(second));
+    let (_, error) = tokio::join!(connect(&config, io), within(second));
     let error = error.unwrap().unwrap_err();
     assert_eq!(Outcome::of(Err(&*error)), Outcome::Rejected(RejectReason::Overload));
 
     stream.shutdown().await.unwrap();
-    soon(first).await.unwrap().unwrap();
+    within(first).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,9 +191,9 @@ async fn map_request_around_and_under() {
     let (io, accepted) = tcp().await;
     let served = serve(stack, accepted);
     let mut stream = connect(&Arc::new(client(&authority, &TLS13, None)), io).await.unwrap();
-    soon(stream.read_exact(&mut [0; 5])).await.unwrap();
+    within(stream.read_exact(&mut [0; 5])).await.unwrap();
     stream.shutdown().await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
     assert_eq!(seen.load(Ordering::Relaxed), 11);
 }
 
@@ -206,9 +207,9 @@ async fn tls_over_tls() {
     let config = Arc::new(client(&authority, &TLS13, None));
     let outer = connect(&config, io).await.unwrap();
     let mut inner = connect(&config, outer).await.unwrap();
-    soon(inner.read_exact(&mut [0; 5])).await.unwrap();
+    within(inner.read_exact(&mut [0; 5])).await.unwrap();
     inner.shutdown().await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -222,8 +223,8 @@ async fn a_failed_handshake_gives_its_slot_back_before_the_client_has_left() {
     io.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     // The client has its alert and stays; the connection is polled on its behalf.
     let served = tokio::spawn(served);
-    soon(io.read_exact(&mut [0; 7])).await.unwrap();
-    soon(ServiceExt::<TcpStream>::ready(&mut stack)).await.unwrap();
+    within(io.read_exact(&mut [0; 7])).await.unwrap();
+    within(ServiceExt::<TcpStream>::ready(&mut stack)).await.unwrap();
     drop(io);
-    assert!(soon(served).await.unwrap().is_err());
+    assert!(within(served).await.unwrap().is_err());
 }

@@ -18,8 +18,9 @@ use tower::{Layer, service_fn};
 
 use crate::{
     certificates::{Authority, Pair, pem},
-    ends::{client, connect, serve, server, soon, tcp},
+    ends::{client, connect, serve, server, tcp},
     files::Files,
+    within::within,
 };
 
 /// An error with all of its causes, as a log would have it.
@@ -43,8 +44,8 @@ async fn is_served(layer: &TlsLayer, authority: &Authority) {
         accepted,
     );
     let mut stream = connect(&Arc::new(client(authority, &TLS13, None)), io).await.unwrap();
-    soon(stream.read_to_end(&mut Vec::new())).await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(stream.read_to_end(&mut Vec::new())).await.unwrap();
+    within(served).await.unwrap().unwrap();
 }
 
 #[tokio::test]

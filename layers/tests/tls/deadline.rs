@@ -14,9 +14,10 @@ use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimit, service_fn};
 
 use crate::{
     certificates::Authority,
-    ends::{VERSIONS, client, connect, refused, serve, server, soon, tcp},
+    ends::{VERSIONS, client, connect, refused, serve, server, tcp},
     hello::{Extensions, GCM, TLS_1_2, client_hello},
     streams::ByteByByte,
+    within::within,
 };
 
 /// The deadline is absolute: it is not moved by what the client sends.
@@ -55,7 +56,7 @@ async fn silence_after_a_part_of_the_hello_ends_at_the_deadline_and_frees_its_sl
     let error = call.await.expect_err("the handshake succeeded");
     assert_eq!(started.elapsed(), Duration::from_millis(1500));
     assert!(error.is::<HandshakeError>());
-    soon(stack.ready()).await.unwrap();
+    within(stack.ready()).await.unwrap();
 }
 
 /// The client's alert is waited for no longer than the deadline allows.
@@ -117,7 +118,7 @@ async fn dropping_the_future_ends_the_handshake() {
     })
     .await;
     drop(call);
-    assert_eq!(soon(client.read(&mut [0])).await.unwrap(), 0);
+    assert_eq!(within(client.read(&mut [0])).await.unwrap(), 0);
 }
 
 /// T4: also when every byte arrives by itself.
@@ -135,8 +136,8 @@ async fn a_client_hello_split_per_byte_is_accepted() {
         let served = serve(stack, ByteByByte::new(accepted));
         let mut client = connect(&Arc::new(client(&authority, version, None)), io).await.unwrap();
         let mut answer = Vec::new();
-        soon(client.read_to_end(&mut answer)).await.unwrap();
+        within(client.read_to_end(&mut answer)).await.unwrap();
         assert_eq!(answer, b"hello");
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
     }
 }

@@ -22,10 +22,10 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-pub(crate) use crate::within::within as soon;
 use crate::{
     certificates::{Authority, Pair},
     crypto::default_provider,
+    within::within,
 };
 
 /// Both versions, for what must hold in both.
@@ -90,7 +90,7 @@ where
     IO: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    soon(TlsConnector::from(Arc::clone(config)).connect(name, io)).await
+    within(TlsConnector::from(Arc::clone(config)).connect(name, io)).await
 }
 
 /// Serves one connection in a task.
@@ -116,7 +116,7 @@ pub(crate) async fn refused_somehow<C: Connection>(layer: &TlsLayer, connection:
         #[allow(unreachable_code)]
         Ok::<(), BoxError>(())
     }));
-    soon(serve(stack, connection)).await.unwrap().expect_err("the connection was served")
+    within(serve(stack, connection)).await.unwrap().expect_err("the connection was served")
 }
 
 /// The alert that the server sent, as rustls at the client's side tells it.
@@ -128,7 +128,7 @@ where
 {
     let error = match connected {
         Ok(mut stream) => {
-            soon(stream.read_to_end(&mut Vec::new())).await.expect_err("the server sent close_notify")
+            within(stream.read_to_end(&mut Vec::new())).await.expect_err("the server sent close_notify")
         }
         Err(error) => error,
     };

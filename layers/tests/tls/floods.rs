@@ -26,7 +26,8 @@ use tower::{Layer, Service, service_fn};
 
 use crate::{
     certificates::Authority,
-    ends::{client, connect, server, soon},
+    ends::{client, connect, server},
+    within::within,
 };
 
 /// Longer than any test lasts: whoever is silent stays.
@@ -84,19 +85,19 @@ impl Greeter {
     async fn connect(&self, from: Ipv4Addr) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind((from, 0).into()).unwrap();
-        soon(socket.connect(self.address)).await.unwrap()
+        within(socket.connect(self.address)).await.unwrap()
     }
 
     /// A client that does everything right, and is served.
     async fn honest(&self, from: Ipv4Addr) -> tokio_rustls::client::TlsStream<TcpStream> {
         let io = self.connect(from).await;
         let mut stream = connect(&Arc::new(client(&self.authority, &TLS13, None)), io).await.unwrap();
-        soon(stream.read_exact(&mut [0; 5])).await.unwrap();
+        within(stream.read_exact(&mut [0; 5])).await.unwrap();
         stream
     }
 
     async fn ending(&mut self) -> Outcome {
-        let result = soon(self.endings.recv()).await.unwrap();
+        let result = within(self.endings.recv()).await.unwrap();
         Outcome::of(result.as_ref().map(drop).map_err(|error| &**error as _))
     }
 
@@ -104,7 +105,7 @@ impl Greeter {
     async fn turned_away(&mut self, from: Ipv4Addr, reason: RejectReason) {
         let mut io = self.connect(from).await;
         assert_eq!(self.ending().await, Outcome::Rejected(reason));
-        assert_eq!(soon(io.read(&mut [0])).await.unwrap(), 0, "nothing is said");
+        assert_eq!(within(io.read(&mut [0])).await.unwrap(), 0, "nothing is said");
     }
 }
 
@@ -177,7 +178,7 @@ async fn a_client_that_is_being_told_why_it_failed_still_counts() {
     let mut greeter = Greeter::capped(1, 1).await;
     let mut garbage = greeter.connect(HERE).await;
     garbage.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    soon(garbage.read_exact(&mut [0; 7])).await.unwrap();
+    within(garbage.read_exact(&mut [0; 7])).await.unwrap();
     greeter.turned_away(HERE, RejectReason::LimitTotal).await;
     // It does not leave; but nobody waits for ever.
     assert_eq!(greeter.ending().await, Outcome::HandshakeFailed(HandshakeFailure::NotTls));
@@ -219,7 +220,7 @@ async fn a_handshake_that_panicked_makes_room() {
     let io = greeter.connect(HERE).await;
     let unlucky = connect(&Arc::new(client(&greeter.authority, &TLS13, None)), io).await;
     if let Ok(mut unlucky) = unlucky {
-        soon(unlucky.read_exact(&mut [0; 5])).await.unwrap_err();
+        within(unlucky.read_exact(&mut [0; 5])).await.unwrap_err();
     }
     greeter.honest(HERE).await;
 }
@@ -232,7 +233,7 @@ async fn a_handshake_that_was_dropped_makes_room() {
     let (_client, accepted) = crate::ends::tcp().await;
     let under_way = stack.call(accepted);
     let (_client, accepted) = crate::ends::tcp().await;
-    let error = soon(stack.call(accepted)).await.unwrap_err();
+    let error = within(stack.call(accepted)).await.unwrap_err();
     assert_eq!(error.downcast_ref(), Some(&RejectReason::LimitTotal));
     drop(under_way);
     // Clones of the layer share what they count.

@@ -20,8 +20,9 @@ use tower::{Layer, service_fn};
 
 use crate::{
     certificates::Authority,
-    ends::{client, connect, serve, server, soon, tcp},
+    ends::{client, connect, serve, server, tcp},
     streams::VectoredOnly,
+    within::within,
 };
 
 /// Says whether it sees TLS, then echoes.
@@ -44,7 +45,7 @@ async fn talk(mut stream: impl tokio::io::AsyncRead + AsyncWrite + Unpin) -> io:
     stream.write_all(b" hello").await?;
     stream.shutdown().await?;
     let mut answer = String::new();
-    soon(stream.read_to_string(&mut answer)).await?;
+    within(stream.read_to_string(&mut answer)).await?;
     Ok(answer)
 }
 
@@ -54,7 +55,7 @@ async fn without_a_certificate_it_is_plain() {
     let (client, accepted) = tcp().await;
     let served = serve(layer.layer(service_fn(echo)), accepted);
     assert_eq!(talk(client).await.unwrap(), "plain hello");
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -65,7 +66,7 @@ async fn with_a_certificate_it_is_tls() {
     let served = serve(layer.layer(service_fn(echo)), accepted);
     let stream = connect(&Arc::new(client(&authority, &TLS13, None)), io).await.unwrap();
     assert_eq!(talk(stream).await.unwrap(), "TLSv1.3 hello");
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
 }
 
 /// It does not look at what the client sends: nobody gets past TLS by not speaking it.
@@ -77,7 +78,7 @@ async fn with_a_certificate_a_plain_client_is_refused() {
     let answer = talk(client).await.unwrap();
     assert_eq!(answer.as_bytes()[0], 21, "not an alert: {answer:?}");
     assert!(!answer.contains("hello"), "{answer:?}");
-    let error = soon(served).await.unwrap().unwrap_err();
+    let error = within(served).await.unwrap().unwrap_err();
     assert_eq!(error.downcast::<HandshakeError>().unwrap().failure(), HandshakeFailure::NotTls);
 }
 
@@ -103,12 +104,12 @@ async fn both_ways_writes_are_vectored_all_the_way_down() {
         let mut answer = Vec::new();
         if over_tls {
             let mut stream = connect(&Arc::new(client(&authority, &TLS13, None)), io).await.unwrap();
-            soon(stream.read_to_end(&mut answer)).await.unwrap();
+            within(stream.read_to_end(&mut answer)).await.unwrap();
         } else {
             let mut stream = io;
-            soon(stream.read_to_end(&mut answer)).await.unwrap();
+            within(stream.read_to_end(&mut answer)).await.unwrap();
         }
         assert_eq!(answer, b"ab");
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
     }
 }

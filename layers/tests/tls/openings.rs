@@ -19,8 +19,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{
     certificates::Authority,
     crypto::default_provider,
-    ends::{VERSIONS, alert_to, client, connect, refused, refused_somehow, server, soon, tcp},
+    ends::{VERSIONS, alert_to, client, connect, refused, refused_somehow, server, tcp},
     hello::{CBC, Extensions, GCM, SSL_3_0, TLS_1_0, TLS_1_1, TLS_1_2, client_hello, record},
+    within::within,
 };
 
 /// The record of a fatal alert in the clear (RFC 8446, 6), but for its version.
@@ -38,7 +39,7 @@ async fn say(layer: &TlsLayer, bytes: &[u8]) -> (HandshakeError, Vec<u8>) {
         drop(client);
         answer
     };
-    soon(async { tokio::join!(refused(layer, server), talk) }).await
+    within(async { tokio::join!(refused(layer, server), talk) }).await
 }
 
 fn default_layer() -> TlsLayer {
@@ -83,7 +84,7 @@ async fn a_client_that_never_stops_talking_is_left() {
     let layer = default_layer();
     let (mut client, server) = tcp().await;
     let flood = async { while client.write_all(&[b'x'; 4096]).await.is_ok() {} };
-    let (error, ()) = soon(async { tokio::join!(refused(&layer, server), flood) }).await;
+    let (error, ()) = within(async { tokio::join!(refused(&layer, server), flood) }).await;
     assert_eq!(error.failure(), HandshakeFailure::NotTls);
 }
 

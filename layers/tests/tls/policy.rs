@@ -22,8 +22,9 @@ use tower::{Layer, service_fn};
 use crate::{
     certificates::Authority,
     crypto::default_provider,
-    ends::{VERSIONS, alert_to, client, client_with, connect, refused, serve, server, soon, tcp},
+    ends::{VERSIONS, alert_to, client, client_with, connect, refused, serve, server, tcp},
     visits::visit,
+    within::within,
 };
 
 /// The cipher suite and the group that were agreed.
@@ -41,8 +42,8 @@ async fn agreed(layer: &TlsLayer, config: ClientConfig) -> (&'static str, &'stat
     let (io, accepted) = tcp().await;
     let served = serve(stack, accepted);
     let mut stream = connect(&Arc::new(config), io).await.unwrap();
-    soon(stream.read_to_end(&mut Vec::new())).await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(stream.read_to_end(&mut Vec::new())).await.unwrap();
+    within(served).await.unwrap().unwrap();
     told.recv().await.unwrap()
 }
 

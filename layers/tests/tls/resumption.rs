@@ -33,8 +33,9 @@ use tower::{Layer, service_fn};
 use crate::{
     certificates::{Authority, Pair},
     crypto::default_provider,
-    ends::{VERSIONS, client, client_with, connect, serve, server, soon, tcp},
+    ends::{VERSIONS, client, client_with, connect, serve, server, tcp},
     visits::{Clock, resumed, turned_away, visit},
+    within::within,
 };
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -207,14 +208,14 @@ async fn hellos(layer: &TlsLayer, config: &Arc<ClientConfig>) -> usize {
         io.write_all(&said).await.unwrap();
         if client.is_handshaking() {
             let before = heard.len();
-            soon(io.read_buf(&mut heard)).await.unwrap();
+            within(io.read_buf(&mut heard)).await.unwrap();
             client.read_tls(&mut &heard[before..]).unwrap();
             client.process_new_packets().unwrap();
         }
     }
     drop(io);
     // What comes of that does not matter.
-    _ = soon(served).await;
+    _ = within(served).await;
     records(&heard).filter(|content_type| *content_type == 22).count()
 }
 
@@ -271,13 +272,13 @@ async fn without_the_layer_no_session_with_a_client_certificate_is_resumed_nor_s
             let (io, accepted) = tcp().await;
             let acceptor = TlsAcceptor::from(layer.config());
             let (served, connected) =
-                soon(async { tokio::join!(acceptor.accept(accepted), connect(config, io)) }).await;
+                within(async { tokio::join!(acceptor.accept(accepted), connect(config, io)) }).await;
             let mut served = served.unwrap();
             assert_eq!(served.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));
             // Reads what there is after the handshake: on TLS 1.3 that is where tickets would be.
             let mut connected = connected.unwrap();
             let mut rest = Vec::new();
-            soon(async { tokio::join!(served.shutdown(), connected.read_to_end(&mut rest)) })
+            within(async { tokio::join!(served.shutdown(), connected.read_to_end(&mut rest)) })
                 .await
                 .1
                 .unwrap();

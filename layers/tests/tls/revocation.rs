@@ -26,8 +26,9 @@ use tower::{Layer, Service, service_fn};
 
 use crate::{
     certificates::{Authority, Pair},
-    ends::{self, VERSIONS, connect, serve, server, soon, tcp},
+    ends::{self, VERSIONS, connect, serve, server, tcp},
     files::Files,
+    within::within,
 };
 
 /// A server whose revocation list can be replaced.
@@ -93,13 +94,13 @@ impl Open {
 
     async fn answers(&mut self) {
         self.client.write_u8(7).await.unwrap();
-        assert_eq!(soon(self.client.read_u8()).await.unwrap(), 7);
+        assert_eq!(within(self.client.read_u8()).await.unwrap(), 7);
     }
 
     /// What ended it; nobody has said anything meanwhile.
     async fn ended(mut self) -> BoxError {
-        let error = soon(self.served).await.unwrap().unwrap_err();
-        assert!(soon(self.client.read_u8()).await.is_err(), "the client is still connected");
+        let error = within(self.served).await.unwrap().unwrap_err();
+        assert!(within(self.client.read_u8()).await.is_err(), "the client is still connected");
         error
     }
 }
@@ -157,7 +158,7 @@ async fn what_a_service_says_at_that_moment_is_not_lost() {
         let (io, accepted) = tcp().await;
         let served = serve(site.layer.layer(revokes), accepted);
         let client = connect(&site.client(version, Some(&bob)), io).await.unwrap();
-        let error = soon(served).await.unwrap().unwrap_err();
+        let error = within(served).await.unwrap().unwrap_err();
         assert_eq!(error.to_string(), "the disk is full");
         drop(client);
     }
@@ -209,7 +210,7 @@ async fn a_returning_client_is_watched_as_well() {
         let (mut stream, _client) = moved_away_with(&site, &config).await;
         assert!(stream.info().resumed);
         site.revoke(&[&bob]);
-        assert_revoked(&soon(stream.read_u8()).await.unwrap_err());
+        assert_revoked(&within(stream.read_u8()).await.unwrap_err());
     }
 }
 
@@ -226,7 +227,7 @@ async fn moved_away_with(
     let (io, accepted) = duplex(4096);
     let served = serve(stack, accepted);
     let client = connect(config, io).await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(served).await.unwrap().unwrap();
     (receive.recv().await.unwrap(), client)
 }
 
@@ -264,14 +265,14 @@ async fn a_stream_that_was_moved_away_fails_and_wakes_who_waits_in_it() {
             write.await
         });
         for _ in 0..2 {
-            soon(told.recv()).await.unwrap();
+            within(told.recv()).await.unwrap();
         }
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
         site.revoke(&[&bob]);
-        assert_revoked(&soon(reads).await.unwrap().unwrap_err());
-        assert_revoked(&soon(writes).await.unwrap().unwrap_err());
+        assert_revoked(&within(reads).await.unwrap().unwrap_err());
+        assert_revoked(&within(writes).await.unwrap().unwrap_err());
 
         // One in which nobody waits says so when it is asked, whichever way.
         site.revoke(&[]);
@@ -312,7 +313,7 @@ async fn a_stream_that_was_moved_away_does_not_keep_the_task_of_its_connection()
     let alive = Arc::downgrade(&task);
     let waker = Waker::from(task);
     // Until the service runs and waits.
-    let mut client = soon(std::future::poll_fn(|cx| {
+    let mut client = within(std::future::poll_fn(|cx| {
         assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         cx.waker().wake_by_ref();
         client.as_mut().poll(cx)
@@ -328,7 +329,7 @@ async fn a_stream_that_was_moved_away_does_not_keep_the_task_of_its_connection()
     client.write_u8(1).await.unwrap();
     assert!(alive.upgrade().is_none(), "the task is kept");
     site.revoke(&[&bob]);
-    assert_revoked(&soon(stream.read_u8()).await.unwrap_err());
+    assert_revoked(&within(stream.read_u8()).await.unwrap_err());
     drop(client);
 }
 
@@ -361,7 +362,7 @@ async fn a_handshake_in_progress_is_judged_by_the_new_rules() {
             site.revoke(&[&bob]);
             let mut outcomes = Vec::new();
             for (future, talk) in begun {
-                let (served, _) = soon(async { tokio::join!(future, talk) }).await;
+                let (served, _) = within(async { tokio::join!(future, talk) }).await;
                 outcomes.push(served);
             }
             assert!(outcomes[0].is_ok(), "{:?}", outcomes[0]);
@@ -394,8 +395,8 @@ async fn a_connection_that_opens_while_its_client_is_revoked_does_not_stay() {
             move || site.reloader.reload().unwrap()
         });
         let client = connect(&config, io).await;
-        assert!(soon(reload).await.unwrap().trust_changed);
-        let ending = reason(&soon(served).await.unwrap().unwrap_err());
+        assert!(within(reload).await.unwrap().trust_changed);
+        let ending = reason(&within(served).await.unwrap().unwrap_err());
         assert!(
             [REVOKED, Outcome::HandshakeFailed(HandshakeFailure::CertRevoked)].contains(&ending),
             "{ending}"

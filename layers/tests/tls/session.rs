@@ -19,7 +19,8 @@ use tower::{Layer, service_fn};
 
 use crate::{
     certificates::{Authority, Pair},
-    ends::{VERSIONS, alert_to, client, connect, connect_to, refused, serve, server, soon, tcp},
+    ends::{VERSIONS, alert_to, client, connect, connect_to, refused, serve, server, tcp},
+    within::within,
 };
 
 /// A connection that writes down what it is told.
@@ -97,8 +98,8 @@ async fn what_was_agreed_is_readable_from_the_connection() {
         let mut config = client(&authority, version, None);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut stream = connect(&Arc::new(config), io).await.unwrap();
-        soon(stream.read_to_end(&mut Vec::new())).await.unwrap();
-        soon(served).await.unwrap().unwrap();
+        within(stream.read_to_end(&mut Vec::new())).await.unwrap();
+        within(served).await.unwrap().unwrap();
 
         let completed = if version.version == VERSIONS[0].version { "TLSv1.2" } else { "TLSv1.3" };
         assert_eq!(*notes.lock().unwrap(), ["started".to_owned(), format!("completed {completed}")]);

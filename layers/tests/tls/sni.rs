@@ -24,8 +24,9 @@ use tower::{Layer, service_fn};
 
 use crate::{
     certificates::{Authority, Pair},
-    ends::{VERSIONS, alert_to, client, connect_to, refused, serve, soon, tcp},
+    ends::{VERSIONS, alert_to, client, connect_to, refused, serve, tcp},
     hello::{Extensions, GCM, TLS_1_2, client_hello},
+    within::within,
 };
 
 /// A server with several certificates of one CA.
@@ -86,8 +87,8 @@ async fn visit(layer: &TlsLayer, name: &str, config: &Arc<ClientConfig>) -> Show
     let served = serve(stack, accepted);
     let mut stream = connect_to(name, config, io).await.unwrap();
     let mut word = String::new();
-    soon(stream.read_to_string(&mut word)).await.unwrap();
-    soon(served).await.unwrap().unwrap();
+    within(stream.read_to_string(&mut word)).await.unwrap();
+    within(served).await.unwrap().unwrap();
     (stream.get_ref().1.peer_certificates().unwrap()[0].clone(), word == "again")
 }
 
@@ -110,7 +111,7 @@ async fn says(layer: &TlsLayer, names: &'static [&'static str]) -> (HandshakeFai
     let talk = async {
         io.write_all(&client_hello(TLS_1_2, GCM, &Extensions::Names(names))).await.unwrap();
         let mut answer = [0; 7];
-        soon(io.read_exact(&mut answer)).await.unwrap();
+        within(io.read_exact(&mut answer)).await.unwrap();
         drop(io);
         answer.to_vec()
     };

@@ -19,9 +19,10 @@ use tower::{Layer, service_fn};
 
 use crate::{
     certificates::Authority,
-    ends::{VERSIONS, client, connect, serve, server, soon, tcp},
+    ends::{VERSIONS, client, connect, serve, server, tcp},
     session::{Noted, Notes},
     streams::VectoredOnly,
+    within::within,
 };
 
 /// More than all the buffers in between hold.
@@ -48,7 +49,7 @@ async fn a_fin_without_close_notify_is_tls_truncated() {
         stream.write_all(b"hello").await.unwrap();
         stream.flush().await.unwrap();
         stream.get_mut().0.shutdown().await.unwrap();
-        let error = soon(served).await.unwrap().unwrap_err();
+        let error = within(served).await.unwrap().unwrap_err();
         assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::TlsTruncated));
     }
 }
@@ -69,11 +70,11 @@ async fn a_connection_that_was_ended_below_never_looks_like_the_end() {
         let (io, accepted) = tcp().await;
         let served = serve(stack, Noted::new(accepted, &notes));
         let _client = connect(&Arc::new(client(&authority, version, None)), io).await.unwrap();
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
         let mut stream = receive.recv().await.unwrap();
         assert_eq!(tracker.close_all(CloseReason::Killed), 1);
         for _ in 0..3 {
-            let error = soon(stream.read(&mut [0; 8])).await.expect_err("an end that was never sent");
+            let error = within(stream.read(&mut [0; 8])).await.expect_err("an end that was never sent");
             assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
             assert_eq!(Outcome::of(Err(&error)), Outcome::Closed(CloseReason::Killed));
         }
@@ -108,7 +109,7 @@ async fn what_came_before_a_truncation_is_delivered_first() {
         stream.flush().await.unwrap();
         stream.get_mut().0.shutdown().await.unwrap();
         go.notify_one();
-        let error = soon(served).await.unwrap().unwrap_err();
+        let error = within(served).await.unwrap().unwrap_err();
         assert_eq!(Outcome::of(Err(&*error)), Outcome::Closed(CloseReason::TlsTruncated));
     }
 }
@@ -130,9 +131,9 @@ async fn after_the_clients_close_notify_the_rest_is_delivered() {
         let mut stream = connect(&Arc::new(client(&authority, version, None)), io).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        soon(stream.read_to_end(&mut answer)).await.unwrap();
+        within(stream.read_to_end(&mut answer)).await.unwrap();
         assert_eq!(answer.len(), MUCH);
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
     }
 }
 
@@ -151,10 +152,10 @@ async fn after_our_close_notify_the_client_is_still_heard() {
         }));
         let served = serve(stack, accepted);
         let mut stream = connect(&Arc::new(client(&authority, version, None)), io).await.unwrap();
-        assert_eq!(soon(stream.read(&mut [0; 16])).await.unwrap(), 0);
-        soon(stream.write_all(&vec![b'x'; MUCH])).await.unwrap();
+        assert_eq!(within(stream.read(&mut [0; 16])).await.unwrap(), 0);
+        within(stream.write_all(&vec![b'x'; MUCH])).await.unwrap();
         stream.shutdown().await.unwrap();
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
     }
 }
 
@@ -175,10 +176,10 @@ async fn writes_are_vectored_all_the_way_down() {
         let served = serve(stack, VectoredOnly::new(accepted));
         let mut stream = connect(&Arc::new(client(&authority, version, None)), io).await.unwrap();
         let mut answer = Vec::new();
-        soon(stream.read_to_end(&mut answer)).await.unwrap();
+        within(stream.read_to_end(&mut answer)).await.unwrap();
         assert!(answer.starts_with(b"two pieces"));
         assert_eq!(answer.len(), 10 + MUCH);
-        soon(served).await.unwrap().unwrap();
+        within(served).await.unwrap().unwrap();
     }
 }
 
@@ -198,8 +199,8 @@ async fn the_stream_below_can_be_had_back() {
     }));
     let served = serve(stack, accepted);
     let mut stream = connect(&Arc::new(client(&authority, &TLS13, None)), io).await.unwrap();
-    soon(stream.read(&mut [0; 16])).await.expect_err("it was TLS still");
-    soon(served).await.unwrap().unwrap();
+    within(stream.read(&mut [0; 16])).await.expect_err("it was TLS still");
+    within(served).await.unwrap().unwrap();
 }
 
 /// The layers above move it, and hold it in their futures.

@@ -26,7 +26,8 @@ use tokio::{
 };
 use tower::{Layer, service_fn};
 
-use crate::ends::{alert_to, connect, refused, serve, soon, tcp};
+use crate::ends::{alert_to, connect, refused, serve, tcp};
+use crate::within::within;
 
 /// What was seen of a client that was served.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ pub(crate) async fn visit(layer: &TlsLayer, config: &Arc<ClientConfig>) -> Resul
         assert_eq!(heard, "hello");
         Ok::<_, std::io::Error>(server)
     };
-    let (served, heard) = soon(async { tokio::join!(served, talk) }).await;
+    let (served, heard) = within(async { tokio::join!(served, talk) }).await;
     match served.unwrap() {
         Ok(()) => {
             let (resumed, identity) = told.recv().await.unwrap();
