@@ -42,7 +42,7 @@ use portcullis::{
     Generation,
     layers::{
         Connection,
-        tls::{ClientAuth, ClientRoots, IdentityRule, IdentityRules, TlsLayer},
+        tls::{ClientAuth, ClientRoots, IdentityRule, IdentityRules, TlsConfigError, TlsLayer},
         track::TrackLayer,
     },
 };
@@ -58,6 +58,9 @@ async fn main() -> ExitCode {
             // What it says, and what that comes from.
             let chain = iter::successors(Some(&*error as &dyn Error), |&error| error.source());
             eprintln!("mtls: {}", chain.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+            if let Some(hint) = error.downcast_ref::<TlsConfigError>().and_then(TlsConfigError::hint) {
+                eprintln!("mtls: {hint}");
+            }
             ExitCode::FAILURE
         }
     }

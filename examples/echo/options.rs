@@ -3,7 +3,10 @@
 use std::{error::Error, path::PathBuf};
 
 use clap::{Parser, builder::FalseyValueParser};
-use portcullis::{Config, Setting, layers::tls::IdentityRule};
+use portcullis::{
+    Config, ConfigError, Setting,
+    layers::tls::{IdentityRule, TlsConfigError},
+};
 
 use crate::{certificate, tls::SniCertificate};
 
@@ -173,13 +176,18 @@ impl Options {
     }
 }
 
-/// An error with its sources.
-pub(crate) fn in_one_line(error: &dyn Error) -> String {
+/// An error with its sources, and what to do about it.
+pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
         line = format!("{line}: {error}");
         source = error.source();
     }
-    line
+    let of_config = error.downcast_ref::<ConfigError>().and_then(ConfigError::hint);
+    let of_tls = || error.downcast_ref::<TlsConfigError>().and_then(TlsConfigError::hint);
+    match of_config.or_else(of_tls) {
+        Some(hint) => format!("{line}; {hint}"),
+        None => line,
+    }
 }

@@ -1,6 +1,6 @@
 //! What can be wrong with a configuration.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use portcullis_layers::tls::TlsConfigError;
 
@@ -57,10 +57,11 @@ pub enum ConfigError {
     },
     /// TLS cannot be configured: a file is missing or wrong, for one. What is wrong is said by the source.
     #[error("{}", named(.settings))]
+    #[non_exhaustive]
     Tls {
         /// The settings that name its files, in prose, and where their values came from.
         settings: Vec<(&'static str, Origin)>,
-        /// What is wrong, with the name of the file, and what to do.
+        /// What is wrong, with the name of the file.
         source: Box<TlsConfigError>,
     },
     /// There is no address to listen on.
@@ -69,6 +70,17 @@ pub enum ConfigError {
          or `PORT` for that port on every IPv4 address"
     )]
     NoAddress,
+}
+
+impl ConfigError {
+    /// What to do about it, for an operator: to be shown beside the message and its sources. `None` where the message says it.
+    #[must_use]
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Tls { source, .. } => source.hint(),
+            _ => None,
+        }
+    }
 }
 
 fn named(settings: &[(&str, Origin)]) -> String {

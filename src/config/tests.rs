@@ -393,6 +393,7 @@ fn a_tls_file_that_is_wrong_is_told_with_the_setting_that_names_it() {
         let variables = variables.map(|(name, file)| (name, path(file)));
         let config = Config::builder().bind("tcp://[::]:0").environment_from(variables);
         let error = config.tls_min_version("TLSv1_3").build().unwrap().tls_layer().unwrap_err();
+        assert!(error.hint().is_some(), "{error:?}");
         let text = portcullis_layers::ErrorChain(&error).to_string();
         assert!(text.contains(directory.path().to_str().unwrap()), "{text}");
         error.to_string()

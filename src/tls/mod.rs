@@ -223,6 +223,7 @@ impl Managed {
                 tracing::info!(name, reason = why, trust_changed, "TLS reloaded");
             }
             Err(error) => {
+                let hint = error.hint();
                 let error = ErrorChain(error).to_string();
                 // A file that stays broken is tried again and again; it is one failure.
                 if reason == Reason::Look && self.failure.as_ref() == Some(&error) {
@@ -233,6 +234,7 @@ impl Managed {
                     name,
                     reason = why,
                     error,
+                    hint = hint.as_deref(),
                     "TLS not reloaded; what was read before is served on"
                 );
                 self.failure = Some(error);

@@ -1,6 +1,7 @@
 //! What can be wrong with the configuration of TLS.
 
 use std::{
+    borrow::Cow,
     fmt, io,
     path::{Path, PathBuf},
 };
@@ -40,11 +41,12 @@ impl PemSource {
 #[non_exhaustive]
 pub enum TlsConfigError {
     /// The builder was given no certificate.
-    #[error("no certificate was configured: a TLS server needs one, and its private key")]
+    #[error("no certificate was configured")]
     NoCertificateConfigured,
 
     /// A file cannot be read.
-    #[error("cannot read {}: check that it is there and that this process may read it", path.display())]
+    #[error("cannot read {}", path.display())]
+    #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
@@ -53,13 +55,12 @@ pub enum TlsConfigError {
     },
 
     /// What was given for a path is PEM text. It may be a key, and is shown nowhere.
-    #[error(
-        "what was given for the path of a PEM file is PEM text itself (not shown): write it to a file, and give its path"
-    )]
+    #[error("the path of a PEM file is PEM text itself (not shown)")]
     TextForPath,
 
     /// What is wrong with the certificate for a server name, or its key.
     #[error("the certificate for the server name `{name}` cannot be served")]
+    #[non_exhaustive]
     ForName {
         /// The name, as it was given.
         name: String,
@@ -68,10 +69,8 @@ pub enum TlsConfigError {
     },
 
     /// A certificate among the CAs that vouch for clients says of itself that it is none.
-    #[error(
-        "certificate number {number} in {from} is no CA (it says `CA:FALSE`), and its holder could vouch for others: give the \
-         certificate of the CA that has signed it, and say whom to let in by identity rules"
-    )]
+    #[error("certificate number {number} in {from} is no CA (it says `CA:FALSE`)")]
+    #[non_exhaustive]
     NotACa {
         /// Where the certificate came from.
         from: PemSource,
@@ -81,6 +80,7 @@ pub enum TlsConfigError {
 
     /// The text breaks the rules of PEM (RFC 7468).
     #[error("{from} is not valid PEM: {problem}")]
+    #[non_exhaustive]
     Malformed {
         /// Where the text came from.
         from: PemSource,
@@ -89,10 +89,8 @@ pub enum TlsConfigError {
     },
 
     /// There is no certificate.
-    #[error(
-        "there is no certificate in {from}: it must have a block `-----BEGIN CERTIFICATE-----` (one in \
-         DER is converted by `openssl x509 -inform der`)"
-    )]
+    #[error("there is no certificate in {from}")]
+    #[non_exhaustive]
     NoCertificate {
         /// Where it was looked for.
         from: PemSource,
@@ -103,20 +101,16 @@ pub enum TlsConfigError {
     TicketKeys(#[from] super::TicketKeysError),
 
     /// There is no revocation list.
-    #[error(
-        "there is no revocation list in {from}: it must have a block `-----BEGIN X509 CRL-----` (one in DER is \
-         converted by `openssl crl -inform der`)"
-    )]
+    #[error("there is no revocation list in {from}")]
+    #[non_exhaustive]
     NoCrl {
         /// Where it was looked for.
         from: PemSource,
     },
 
     /// A revocation list cannot be read.
-    #[error(
-        "revocation list number {number} in {from} cannot be used: it must be a full list of X.509 version 2, with a next \
-         update and a number, of the CA itself (`openssl crl -in CRL -text` shows what it is)"
-    )]
+    #[error("revocation list number {number} in {from} cannot be used")]
+    #[non_exhaustive]
     UnusableCrl {
         /// Where it came from.
         from: PemSource,
@@ -127,24 +121,20 @@ pub enum TlsConfigError {
     },
 
     /// A certificate was given for what is no server name.
-    #[error(
-        "`{0}` is no server name: write a DNS name such as `example.org`, or `*.example.org` (one with other letters in \
-         its ASCII form, `xn--...`); a client that connects to an IP address asks for no name"
-    )]
+    #[error("`{0}` is no server name")]
     ServerName(String),
 
     /// Two certificates were given for one server name.
-    #[error("there are two certificates for the server name `{0}`: give one")]
+    #[error("there are two certificates for the server name `{0}`")]
     TwiceTheName(String),
 
     /// Only clients that ask for one of the names are served, and there is none.
-    #[error(
-        "every client would be refused: only those that ask for a server name of ours are served, and no certificate has one"
-    )]
+    #[error("only clients that ask for a server name are served, and no certificate has one")]
     StrictWithoutNames,
 
     /// A name that nobody here knows.
-    #[error("`{name}` is no {kind} that can be used here; those that can: {known}")]
+    #[error("`{name}` is no {kind} that can be used here")]
+    #[non_exhaustive]
     UnknownName {
         /// The name that was given.
         name: String,
@@ -155,9 +145,8 @@ pub enum TlsConfigError {
     },
 
     /// Nothing that was chosen can be used with one of the versions.
-    #[error(
-        "no {kind} that was chosen is one of {version}, which is spoken as well: add one of {known}, or choose another oldest version"
-    )]
+    #[error("no {kind} that was chosen is one of {version}, which is spoken as well")]
+    #[non_exhaustive]
     NoneForVersion {
         /// `cipher suite` or `key exchange group`.
         kind: &'static str,
@@ -168,7 +157,7 @@ pub enum TlsConfigError {
     },
 
     /// Identity rules were given, and client certificates are not asked for.
-    #[error("identity rules need client certificates: give the CAs that vouch for them")]
+    #[error("identity rules need client certificates")]
     RulesWithoutRoots,
 
     /// ALPN is required, and no protocol is named.
@@ -176,30 +165,24 @@ pub enum TlsConfigError {
     AlpnRequiredWithoutProtocols,
 
     /// There is no private key.
-    #[error(
-        "there is no private key in {from}: it must have a block `-----BEGIN PRIVATE KEY-----` (PKCS#8), \
-         `-----BEGIN RSA PRIVATE KEY-----` (PKCS#1) or `-----BEGIN EC PRIVATE KEY-----` (SEC1)"
-    )]
+    #[error("there is no private key in {from}")]
+    #[non_exhaustive]
     NoKey {
         /// Where it was looked for.
         from: PemSource,
     },
 
     /// The private key needs a password.
-    #[error(
-        "the private key in {from} is encrypted, and there is nobody to ask for its password: decrypt it with \
-         `openssl pkey -in KEY -out DECRYPTED` and protect the file by its permissions"
-    )]
+    #[error("the private key in {from} is encrypted")]
+    #[non_exhaustive]
     EncryptedKey {
         /// Where the key came from.
         from: PemSource,
     },
 
     /// The private key cannot be used.
-    #[error(
-        "the private key in {from} cannot be used: it must be RSA (2048 to 8192 bits), ECDSA (P-256, P-384, \
-         P-521) or Ed25519"
-    )]
+    #[error("the private key in {from} cannot be used")]
+    #[non_exhaustive]
     UnusableKey {
         /// Where the key came from.
         from: PemSource,
@@ -208,10 +191,8 @@ pub enum TlsConfigError {
     },
 
     /// A certificate cannot be read.
-    #[error(
-        "certificate number {number} in {from} cannot be used: it must be an X.509 certificate of version 3 (`openssl x509 -in FILE \
-         -text` shows what it is)"
-    )]
+    #[error("certificate number {number} in {from} cannot be used")]
+    #[non_exhaustive]
     UnusableCertificate {
         /// Where the certificate came from.
         from: PemSource,
@@ -222,10 +203,8 @@ pub enum TlsConfigError {
     },
 
     /// The private key is another certificate's.
-    #[error(
-        "the private key in {key} does not belong to the first certificate in {certificate}: give the two \
-         that were made together, the server's own certificate before those of its issuers"
-    )]
+    #[error("the private key in {key} does not belong to the first certificate in {certificate}")]
+    #[non_exhaustive]
     KeyMismatch {
         /// Where the certificate came from.
         certificate: PemSource,
@@ -234,7 +213,7 @@ pub enum TlsConfigError {
     },
 
     /// Client certificates are asked for, and there is no CA that could vouch for one.
-    #[error("client certificates are asked for, but no CA file was given to check them against")]
+    #[error("client certificates are asked for, but no CA was given")]
     NoClientRoots,
 
     /// An application protocol whose name is empty or longer than 255 bytes (RFC 7301, 3.1).
@@ -247,6 +226,61 @@ pub enum TlsConfigError {
 }
 
 impl TlsConfigError {
+    /// What to do about it, for an operator: to be shown beside the message and its sources.
+    #[must_use]
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
+        let hint = match self {
+            Self::ForName { source, .. } => return source.hint(),
+            Self::TicketKeys(error) => return error.hint().map(Cow::Borrowed),
+            Self::UnknownName { known, .. } => {
+                return Some(format!("those that can be used: {known}").into());
+            }
+            Self::NoneForVersion { known, .. } => {
+                return Some(format!("add one of {known}, or choose another oldest version").into());
+            }
+            Self::NoCertificateConfigured => "give a certificate and its private key",
+            Self::Read { .. } => "check that the file exists and that this process may read it",
+            Self::TextForPath => "write it to a file, and give its path",
+            Self::NotACa { .. } => {
+                "its holder could vouch for others: give the certificate of the CA that has signed it, and choose clients by identity rules"
+            }
+            Self::NoCertificate { .. } => {
+                "it must have a block `-----BEGIN CERTIFICATE-----` (one in DER is converted by `openssl x509 -inform der`)"
+            }
+            Self::NoCrl { .. } => {
+                "it must have a block `-----BEGIN X509 CRL-----` (one in DER is converted by `openssl crl -inform der`)"
+            }
+            Self::UnusableCrl { .. } => {
+                "it must be a full list of X.509 version 2, with a next update and a number, of the CA itself (`openssl crl -in CRL -text` shows it)"
+            }
+            Self::ServerName(_) => {
+                "write a DNS name such as `example.org`, or `*.example.org` (one with other letters in its ASCII form, `xn--...`); a client that connects to an IP address asks for no name"
+            }
+            Self::TwiceTheName(_) => "give one",
+            Self::StrictWithoutNames => "give certificates by server name",
+            Self::RulesWithoutRoots => "give the CAs that vouch for them",
+            Self::AlpnRequiredWithoutProtocols => "name the protocols",
+            Self::NoKey { .. } => {
+                "it must have a block `-----BEGIN PRIVATE KEY-----` (PKCS#8), `-----BEGIN RSA PRIVATE KEY-----` (PKCS#1) or `-----BEGIN EC PRIVATE KEY-----` (SEC1)"
+            }
+            Self::EncryptedKey { .. } => {
+                "decrypt it with `openssl pkey -in KEY -out DECRYPTED`, and protect the file by its permissions"
+            }
+            Self::UnusableKey { .. } => {
+                "it must be RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) or Ed25519"
+            }
+            Self::UnusableCertificate { .. } => {
+                "it must be an X.509 certificate of version 3 (`openssl x509 -in FILE -text` shows it)"
+            }
+            Self::KeyMismatch { .. } => {
+                "give the two that were made together, and the certificate of the server before those of its issuers"
+            }
+            Self::NoClientRoots => "give the CAs that vouch for clients",
+            Self::Malformed { .. } | Self::Alpn(_) | Self::Rustls(_) => return None,
+        };
+        Some(Cow::Borrowed(hint))
+    }
+
     /// The files that it is about, but for those of a [server name](Self::ForName): one, a certificate and a key that do not
     /// belong together, or none.
     pub fn files(&self) -> impl Iterator<Item = &Path> {

@@ -22,7 +22,7 @@ use crate::outcome::{Explained, HandshakeFailure, Outcome};
 ///     let (name, client) = (error.server_name(), error.client());
 ///     match error.cause() {
 ///         HandshakeCause::EofEmpty => {} // a health probe
-///         HandshakeCause::Timeout { after } => println!("too slow for {name:?}: {after:?}"),
+///         HandshakeCause::Timeout { after, .. } => println!("too slow for {name:?}: {after:?}"),
 ///         cause => println!("{}: {cause}; it asked for {name:?} as {client:?}", error.failure()),
 ///     }
 /// }
@@ -48,6 +48,7 @@ pub(super) struct Seen {
 pub enum HandshakeCause {
     /// It took too long, however far it had come.
     #[error("the TLS handshake was not complete after {after:?}")]
+    #[non_exhaustive]
     Timeout {
         /// The time it was given.
         after: Duration,
@@ -63,6 +64,7 @@ pub enum HandshakeCause {
 
     /// rustls refused what the client sent, or the client refused what rustls sent.
     #[error("TLS handshake failed: {failure}")]
+    #[non_exhaustive]
     Tls {
         /// The kind of failure.
         failure: HandshakeFailure,

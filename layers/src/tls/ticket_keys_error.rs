@@ -16,12 +16,11 @@ pub enum TicketKeysError {
     #[error("the ticket keys are in a form that this version does not know")]
     Form,
     /// What was given for the path of the file is a key. It is shown nowhere.
-    #[error(
-        "what was given for the path of the ticket keys is a key itself (not shown): write it to a file, and give its path"
-    )]
+    #[error("the path of the ticket keys is a key itself (not shown)")]
     KeyForPath,
     /// The file cannot be read.
-    #[error("cannot read the ticket keys {}: check that it is there and that this process may read it", .path.display())]
+    #[error("cannot read the ticket keys {}", .path.display())]
+    #[non_exhaustive]
     Read {
         /// The file.
         path: PathBuf,
@@ -29,11 +28,8 @@ pub enum TicketKeysError {
         source: io::Error,
     },
     /// What is in the file is no key.
-    #[error(
-        "line {line} of the ticket keys {} is no key: a key is 64 hexadecimal digits, as `openssl rand -hex 32` makes them; \
-         the first one seals, all of them open",
-        .path.display()
-    )]
+    #[error("line {line} of the ticket keys {} is no key", .path.display())]
+    #[non_exhaustive]
     Line {
         /// The file.
         path: PathBuf,
@@ -41,7 +37,8 @@ pub enum TicketKeysError {
         line: usize,
     },
     /// A key is in the file twice.
-    #[error("line {line} of the ticket keys {} is there before: delete one of the two", .path.display())]
+    #[error("line {line} of the ticket keys {} is there before", .path.display())]
+    #[non_exhaustive]
     Twice {
         /// The file.
         path: PathBuf,
@@ -49,13 +46,15 @@ pub enum TicketKeysError {
         line: usize,
     },
     /// There is no key in the file.
-    #[error("there is no key in the ticket keys {}: make one by `openssl rand -hex 32`", .path.display())]
+    #[error("there is no key in the ticket keys {}", .path.display())]
+    #[non_exhaustive]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// There are more keys in the file than anybody needs.
-    #[error("there are more than {most} ticket keys in {}: delete the last ones, which are the oldest", .path.display())]
+    #[error("there are more than {most} ticket keys in {}", .path.display())]
+    #[non_exhaustive]
     TooMany {
         /// The file.
         path: PathBuf,
@@ -65,6 +64,22 @@ pub enum TicketKeysError {
 }
 
 impl TicketKeysError {
+    /// What to do about it, for an operator: to be shown beside the message and its source.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Random | Self::Form => None,
+            Self::KeyForPath => Some("write it to a file, and give its path"),
+            Self::Read { .. } => Some("check that the file exists and that this process may read it"),
+            Self::Line { .. } => Some(
+                "a key is 64 hexadecimal digits, as `openssl rand -hex 32` makes them; the first one seals, all of them open",
+            ),
+            Self::Twice { .. } => Some("delete one of the two"),
+            Self::Empty { .. } => Some("make a key by `openssl rand -hex 32`"),
+            Self::TooMany { .. } => Some("delete the last ones, which are the oldest"),
+        }
+    }
+
     /// The file, where it is about one.
     pub(super) fn file(&self) -> Option<&Path> {
         match self {

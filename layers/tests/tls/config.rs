@@ -1,9 +1,9 @@
 //! Certificates and keys from PEM, and what is said of those that cannot be used.
 
-use std::{error::Error, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use portcullis_layers::{
-    BoxError,
+    BoxError, ErrorChain,
     tls::{
         ClientAuth, ClientRoots, MaybeTlsLayer, PemSource, TlsConfigError, TlsLayer, TlsStream, TlsVersion,
         rustls::version::TLS13,
@@ -25,13 +25,11 @@ use crate::{
 
 /// An error with all of its causes, as a log would have it.
 pub(crate) fn told(error: &TlsConfigError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
+    let text = ErrorChain(error).to_string();
+    match error.hint() {
+        Some(hint) => format!("{text}; {hint}"),
+        None => text,
     }
-    text
 }
 
 async fn is_served(layer: &TlsLayer, authority: &Authority) {
@@ -230,7 +228,7 @@ fn client_roots_that_vouch_for_nobody_are_refused() {
     for auth in [ClientAuth::Optional, ClientAuth::Required] {
         let error = build(ClientRoots::from_pem_file(&empty), auth).unwrap_err();
         assert!(
-            matches!(&error, TlsConfigError::NoCertificate { from: PemSource::File(path) } if *path == empty)
+            matches!(&error, TlsConfigError::NoCertificate { from: PemSource::File(path), .. } if *path == empty)
         );
         // One good file does not make up for another.
         let error = build(ClientRoots::from_pem_files([&good, &empty]), auth).unwrap_err();
@@ -238,7 +236,7 @@ fn client_roots_that_vouch_for_nobody_are_refused() {
         let error = build(ClientRoots::from_pem_files(Vec::<PathBuf>::new()), auth).unwrap_err();
         assert!(matches!(error, TlsConfigError::NoClientRoots));
         let error = build(ClientRoots::from_pem(""), auth).unwrap_err();
-        assert!(matches!(error, TlsConfigError::NoCertificate { from: PemSource::Bytes }));
+        assert!(matches!(error, TlsConfigError::NoCertificate { from: PemSource::Bytes, .. }));
         build(ClientRoots::from_pem_files([&good, &good]), auth).unwrap();
     }
 }

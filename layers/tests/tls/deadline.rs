@@ -37,7 +37,9 @@ async fn one_byte_a_second_ends_at_the_deadline() {
     };
     let (error, ()) = tokio::join!(refused(&layer, server), drip);
     assert_eq!(error.failure(), HandshakeFailure::Timeout);
-    assert!(matches!(error.cause(), HandshakeCause::Timeout { after } if *after == Duration::from_secs(10)));
+    assert!(
+        matches!(error.cause(), HandshakeCause::Timeout { after, .. } if *after == Duration::from_secs(10))
+    );
     // The client finds out with its next byte.
     assert_eq!(started.elapsed().as_secs(), 11);
 }

@@ -21,6 +21,7 @@ use tower::{Layer, service_fn};
 
 use crate::{
     certificates::Authority,
+    config::told,
     crypto::default_provider,
     ends::{VERSIONS, alert_to, client, client_with, connect, refused, serve, server, tcp},
     visits::visit,
@@ -119,14 +120,14 @@ fn a_name_that_nobody_knows_is_told_with_those_that_are_known() {
     {
         let error = config_error(|builder| builder.cipher_suites([name]));
         assert!(matches!(&error, TlsConfigError::UnknownName { kind: "cipher suite", .. }), "{error:?}");
-        let text = error.to_string();
+        let text = told(&error);
         assert!(text.contains(&format!("`{name}`")), "{text}");
         for known in default_provider().cipher_suites {
             assert!(text.contains(known.suite().as_str().unwrap()), "{text}");
         }
     }
     let error = config_error(|builder| builder.key_exchange_groups(["X25519", "P-512"]));
-    let text = error.to_string();
+    let text = told(&error);
     assert!(text.contains("`P-512` is no key exchange group"), "{text}");
     for known in default_provider().kx_groups {
         assert!(text.contains(known.name().as_str().unwrap()), "{text}");
