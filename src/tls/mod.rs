@@ -1,7 +1,8 @@
-//! Manages a TLS layer over the generations: reloads it when its files change or on `HUP`, hands its session tickets on, reports its
-//! expiries.
+//! Manages a TLS layer over the generations: reloads it when its files change or on `HUP`, hands
+//! its session tickets on, reports its expiries.
 //!
-//! The layer itself is in [`layers::tls`](crate::layers::tls), and so is the [`TlsReloader`] that reads and checks its files.
+//! The layer itself is in [`layers::tls`](crate::layers::tls), and so is the [`TlsReloader`] that
+//! reads and checks its files.
 
 mod metrics;
 mod watch;
@@ -26,7 +27,8 @@ use portcullis_layers::ErrorChain;
 
 use crate::generation::{Claim, Generation};
 
-/// Files of one certificate are often replaced one after the other: they are read when nothing has changed for so long.
+/// Files of one certificate are often replaced one after the other: they are read when nothing has
+/// changed for so long.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// Where files change all the time, they are read nevertheless.
@@ -62,26 +64,30 @@ pub enum ManageTlsError {
 }
 
 impl Generation {
-    /// Reloads a TLS layer when its files change, hands its session tickets on, and reports its expiries. `name` stands for it in
-    /// logs and to the next generation.
+    /// Reloads a TLS layer when its files change, hands its session tickets on, and reports its
+    /// expiries. `name` stands for it in logs and to the next generation.
     ///
-    /// - The files are read again when one of them changes (also by a rename, or where a symbolic link on the way is switched, as
-    ///   Kubernetes does), at the latest 10 s after the change; a file that cannot be read or used is tried again then. Where the
-    ///   generation obeys [signals](crate::GenerationBuilder::signals), they are also read on `HUP`. They are checked as a whole: a
-    ///   broken, half-written or mismatched file changes nothing; the log and `reloads_total` report it.
-    /// - The keys of its session tickets are handed to the successor in memory, so that a client that returns after a restart
-    ///   resumes its session; where the successor trusts other CAs, revocation lists or identities, it does not.
-    /// - `tls_certificate_not_after_timestamp_seconds` and `tls_crl_next_update_timestamp_seconds` say when what was read from which
-    ///   file expires.
+    /// - The files are read again when one of them changes (also by a rename, or where a symbolic
+    ///   link on the way is switched, as Kubernetes does), at the latest 10 s after the change; a
+    ///   file that cannot be read or used is tried again then. Where the generation obeys
+    ///   [signals](crate::GenerationBuilder::signals), they are also read on `HUP`. They are
+    ///   checked as a whole: a broken, half-written or mismatched file changes nothing; the log and
+    ///   `reloads_total` report it.
+    /// - The keys of its session tickets are handed to the successor in memory, so that a client
+    ///   that returns after a restart resumes its session; where the successor trusts other CAs,
+    ///   revocation lists or identities, it does not.
+    /// - `tls_certificate_not_after_timestamp_seconds` and `tls_crl_next_update_timestamp_seconds`
+    ///   say when what was read from which file expires.
     /// - The log has one warning for each certificate or list that has expired.
     ///
     /// All of this lasts until the [`TlsGuard`] is dropped.
     ///
-    /// Replace files by a rename: one that is read while it is being written may be whole without being complete, as a
-    /// bundle of CAs or of revocation lists whose second half is missing.
+    /// Replace files by a rename: one that is read while it is being written may be whole without
+    /// being complete, as a bundle of CAs or of revocation lists whose second half is missing.
     ///
-    /// Call it before the layer's listener is served. Blocks, briefly. Where files cannot be watched (the system's limits
-    /// of inotify(7)), a change is found within 10 s, and the log says so.
+    /// Call it before the layer's listener is served. Blocks, briefly. Where files cannot be
+    /// watched (the system's limits of inotify(7)), a change is found within 10 s, and the log says
+    /// so.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -95,8 +101,9 @@ impl Generation {
     ///
     /// # Errors
     ///
-    /// [`Duplicate`](ManageTlsError::Duplicate) while the guard of another layer of this name lives; others if `HUP` cannot be
-    /// handled, or if the keys of the predecessor cannot be read. The layer serves in any case.
+    /// [`Duplicate`](ManageTlsError::Duplicate) while the guard of another layer of this name
+    /// lives; others if `HUP` cannot be handled, or if the keys of the predecessor cannot be read.
+    /// The layer serves in any case.
     ///
     /// # Panics
     ///
@@ -146,8 +153,8 @@ impl Generation {
 
 /// Keeps a TLS layer managed by [`Generation::manage_tls`].
 ///
-/// Dropping it stops watching and reloading; a reload that has begun completes. The layer serves what was read last, and the
-/// successor still inherits the keys of its session tickets.
+/// Dropping it stops watching and reloading; a reload that has begun completes. The layer serves
+/// what was read last, and the successor still inherits the keys of its session tickets.
 #[must_use = "dropping it stops reloading"]
 pub struct TlsGuard {
     name: Arc<str>,

@@ -1,4 +1,5 @@
-//! Watching files: the directories that they are in, so that a file that is replaced by another one is seen, too.
+//! Watching files: the directories that they are in, so that a file that is replaced by another one
+//! is seen, too.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +17,8 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    /// Something comes whenever one of the directories has changed that these files are in, or are led to by symbolic links.
+    /// Something comes whenever one of the directories has changed that these files are in, or are
+    /// led to by symbolic links.
     pub(super) fn new(files: &[PathBuf]) -> (Self, mpsc::Receiver<()>) {
         // One is enough to say that there were some.
         let (tell, changes) = mpsc::channel(1);
@@ -37,7 +39,8 @@ impl Watcher {
     /// Watches these files, and no others.
     pub(super) fn watch(&mut self, files: &[PathBuf]) {
         let Some(inotify) = &mut self.inotify else { return };
-        // All anew: a directory of the same name may be another one by now, and its watch that of the old one.
+        // All anew: a directory of the same name may be another one by now, and its watch that of
+        // the old one.
         for directory in std::mem::take(&mut self.directories) {
             // It may be gone from the disk as well, and its watch with it.
             _ = inotify.unwatch(&directory);
@@ -58,8 +61,9 @@ impl Watcher {
     }
 }
 
-/// The directories in which a change can lead to another content: that of the file, and those of the symbolic links that are
-/// followed from it, at most as many as the kernel follows (path_resolution(7)).
+/// The directories in which a change can lead to another content: that of the file, and those of
+/// the symbolic links that are followed from it, at most as many as the kernel follows
+/// (path_resolution(7)).
 fn on_the_way(file: &Path) -> Vec<PathBuf> {
     const LINKS: usize = 40;
 
@@ -68,7 +72,8 @@ fn on_the_way(file: &Path) -> Vec<PathBuf> {
         let Some(directory) = path.parent() else { break };
         let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         directories.push(directory.to_owned());
-        // Also a link further up (Kubernetes' `..data`) leads elsewhere by a change in the directory that it is in.
+        // Also a link further up (Kubernetes' `..data`) leads elsewhere by a change in the
+        // directory that it is in.
         for above in directory.ancestors().filter(|above| above.is_symlink()) {
             directories.extend(above.parent().map(Path::to_owned));
         }

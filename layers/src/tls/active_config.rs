@@ -35,7 +35,8 @@ impl ActiveConfig {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Serves `loaded` from now on. Returns whether clients are verified by something else than before. One call at a time.
+    /// Serves `loaded` from now on. Returns whether clients are verified by something else than
+    /// before. One call at a time.
     pub(super) fn replace(&self, mut loaded: LoadedConfig) -> bool {
         let before = self.current();
         let trust_changed = before.trust != loaded.trust;

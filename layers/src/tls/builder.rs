@@ -41,8 +41,8 @@ pub struct TlsBuilder {
 
 impl TlsLayer {
     /// TLS 1.2 and 1.3 with the certificate and private key of two PEM files, and the defaults of
-    /// [`TlsBuilder`]: no client certificates, no ALPN, 10 seconds for a handshake. It has no reloader; see
-    /// [`TlsBuilder::build_reloadable`].
+    /// [`TlsBuilder`]: no client certificates, no ALPN, 10 seconds for a handshake. It has no
+    /// reloader; see [`TlsBuilder::build_reloadable`].
     ///
     /// # Errors
     ///
@@ -86,10 +86,10 @@ impl TlsBuilder {
 
     /// The server's certificate and its private key, from PEM files.
     ///
-    /// The first file has the server's own certificate first, then those of its issuers as far as clients
-    /// need them. The second has the key, as PKCS#8, PKCS#1 or SEC1, without a password. Both may be one
-    /// file. Replaces a certificate given before. It is shown to every client that asks for no server name, or for one that has no certificate
-    /// of its own.
+    /// The first file has the server's own certificate first, then those of its issuers as far as
+    /// clients need them. The second has the key, as PKCS#8, PKCS#1 or SEC1, without a password.
+    /// Both may be one file. Replaces a certificate given before. It is shown to every client that
+    /// asks for no server name, or for one that has no certificate of its own.
     pub fn certificate_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         let (chain, key) = (Pem::File(certificate.into()), Pem::File(key.into()));
         self.settings.certificate = Some(CertificatePem { chain, key });
@@ -103,14 +103,14 @@ impl TlsBuilder {
         self
     }
 
-    /// A certificate for clients that ask for this server name (SNI, RFC 6066, 3): `example.org`, or `*.example.org` for
-    /// all names with exactly one label more. Upper and lower case are the same. An exact name goes before a wildcard. May be
-    /// called for many names.
+    /// A certificate for clients that ask for this server name (SNI, RFC 6066, 3): `example.org`,
+    /// or `*.example.org` for all names with exactly one label more. Upper and lower case are the
+    /// same. An exact name goes before a wildcard. May be called for many names.
     ///
     /// Who asks for no name, for an IP address or for another name is shown the certificate of
-    /// [`certificate_files`](Self::certificate_files); where there is none, it is refused as by [`strict_sni`](Self::strict_sni).
-    /// Whether the certificate holds the name is for the client to judge. A session is resumed only under the name that it was
-    /// begun under.
+    /// [`certificate_files`](Self::certificate_files); where there is none, it is refused as by
+    /// [`strict_sni`](Self::strict_sni). Whether the certificate holds the name is for the client
+    /// to judge. A session is resumed only under the name that it was begun under.
     pub fn sni_certificate_files(
         mut self,
         name: impl Into<String>,
@@ -134,9 +134,10 @@ impl TlsBuilder {
         self
     }
 
-    /// Whether clients are refused that ask for no server name, or for one that has no certificate of its own: their handshake
-    /// fails (`sni`) with the alert unrecognized_name. By default they are shown the certificate of
-    /// [`certificate_files`](Self::certificate_files), where there is one.
+    /// Whether clients are refused that ask for no server name, or for one that has no certificate
+    /// of its own: their handshake fails (`sni`) with the alert unrecognized_name. By default they
+    /// are shown the certificate of [`certificate_files`](Self::certificate_files), where there is
+    /// one.
     pub fn strict_sni(mut self, strict: bool) -> Self {
         self.settings.strict_sni = strict;
         self
@@ -150,8 +151,8 @@ impl TlsBuilder {
 
     /// Whom of those that a CA vouches for to let in. By default everybody.
     ///
-    /// A client that does not satisfy the rules is refused in the handshake (`identity_denied`), also where a certificate is
-    /// optional. One that gives none is not judged by them.
+    /// A client that does not satisfy the rules is refused in the handshake (`identity_denied`),
+    /// also where a certificate is optional. One that gives none is not judged by them.
     ///
     /// ```
     /// use portcullis_layers::tls::{ClientAuth, ClientRoots, IdentityRules, TlsLayer};
@@ -170,18 +171,21 @@ impl TlsBuilder {
         self
     }
 
-    /// Whether open connections are ended (`revoked`) whose client would not be let in any more after a reload that changed
-    /// CAs or revocation lists. By default they go on. Without a [reloader](Self::build_reloadable) it has no effect.
+    /// Whether open connections are ended (`revoked`) whose client would not be let in any more
+    /// after a reload that changed CAs or revocation lists. By default they go on. Without a
+    /// [reloader](Self::build_reloadable) it has no effect.
     ///
-    /// Every connection with a client certificate is then judged again after such a reload, in its own task; also one whose
-    /// stream was moved out of its service, when it is read from or written to next, or at once if somebody waits in it.
+    /// Every connection with a client certificate is then judged again after such a reload, in its
+    /// own task; also one whose stream was moved out of its service, when it is read from or
+    /// written to next, or at once if somebody waits in it.
     pub fn end_revoked(mut self, end: bool) -> Self {
         self.end_revoked = end;
         self
     }
 
-    /// The cipher suites, by their IANA names or as [`TlsInfo::cipher_suite`](crate::TlsInfo::cipher_suite) has them, the preferred one
-    /// first: the client's order does not count. By default all that rustls finds safe, in its order.
+    /// The cipher suites, by their IANA names or as
+    /// [`TlsInfo::cipher_suite`](crate::TlsInfo::cipher_suite) has them, the preferred one first:
+    /// the client's order does not count. By default all that rustls finds safe, in its order.
     ///
     /// Each version that is spoken needs one: see [`min_version`](Self::min_version).
     pub fn cipher_suites<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
@@ -189,36 +193,42 @@ impl TlsBuilder {
         self
     }
 
-    /// The groups of the key exchange, by name, such as `X25519MLKEM768` (post-quantum, with aws-lc-rs) and `X25519`. By default
-    /// rustls's choice: `X25519`, `secp256r1`, `secp384r1`, and with aws-lc-rs `X25519MLKEM768`.
+    /// The groups of the key exchange, by name, such as `X25519MLKEM768` (post-quantum, with
+    /// aws-lc-rs) and `X25519`. By default rustls's choice: `X25519`, `secp256r1`, `secp384r1`, and
+    /// with aws-lc-rs `X25519MLKEM768`.
     ///
-    /// Of those that a client offers, the first one of its own order is used: one that has `X25519MLKEM768` and prefers it gets it.
+    /// Of those that a client offers, the first one of its own order is used: one that has
+    /// `X25519MLKEM768` and prefers it gets it.
     pub fn key_exchange_groups<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.settings.groups = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Seals session tickets with these keys, for processes that share them. By default with keys of the layer's own.
+    /// Seals session tickets with these keys, for processes that share them. By default with keys
+    /// of the layer's own.
     pub fn ticket_keys(mut self, keys: TicketKeys) -> Self {
         self.settings.resumption = Resumption::With(keys);
         self
     }
 
-    /// Resumes no sessions: every client makes a full handshake. By default sessions are resumed, for 6 hours.
+    /// Resumes no sessions: every client makes a full handshake. By default sessions are resumed,
+    /// for 6 hours.
     pub fn no_resumption(mut self) -> Self {
         self.settings.resumption = Resumption::Off;
         self
     }
 
-    /// Tells the secrets of every session to this log, which lets its readers decrypt all traffic: for debugging, and never by
-    /// default, whatever the environment says. [`rustls::KeyLogFile`](super::rustls::KeyLogFile) writes them to the file that
+    /// Tells the secrets of every session to this log, which lets its readers decrypt all traffic:
+    /// for debugging, and never by default, whatever the environment says.
+    /// [`rustls::KeyLogFile`](super::rustls::KeyLogFile) writes them to the file that
     /// `SSLKEYLOGFILE` names.
     pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
         self.settings.key_log = Some(log);
         self
     }
 
-    /// What tells the time to those who judge certificates and the age of session tickets. By default the system's clock; another one is for tests.
+    /// What tells the time to those who judge certificates and the age of session tickets. By
+    /// default the system's clock; another one is for tests.
     pub fn time_provider(mut self, clock: Arc<dyn TimeProvider>) -> Self {
         self.settings.clock = Some(clock);
         self
@@ -239,8 +249,8 @@ impl TlsBuilder {
         self
     }
 
-    /// Whether a client must agree on an application protocol. By default one that names none is served. If it must, its
-    /// handshake fails (`alpn`) with the alert no_application_protocol.
+    /// Whether a client must agree on an application protocol. By default one that names none is
+    /// served. If it must, its handshake fails (`alpn`) with the alert no_application_protocol.
     pub fn require_alpn(mut self, required: bool) -> Self {
         self.settings.alpn_required = required;
         self
@@ -252,8 +262,8 @@ impl TlsBuilder {
         self
     }
 
-    /// How long a handshake may take in all, from the call of the service to its last byte. 10 seconds by
-    /// default.
+    /// How long a handshake may take in all, from the call of the service to its last byte. 10
+    /// seconds by default.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
         self

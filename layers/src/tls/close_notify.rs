@@ -14,11 +14,12 @@ use tokio_rustls::server::TlsStream;
 use super::observed_io::ObservedIo;
 use crate::connection::{Connection, ConnectionEvent};
 
-/// A session that sends close_notify when it is dropped, unless it has done so before (RFC 8446, 6.1): a peer that gets none must
-/// assume that something was cut off on the way.
+/// A session that sends close_notify when it is dropped, unless it has done so before (RFC 8446,
+/// 6.1): a peer that gets none must assume that something was cut off on the way.
 ///
-/// It is bounded by what the stream below takes at once: nobody can wait in a `drop`. What the session still had to send goes first,
-/// so that a close_notify never comes where something is missing before it.
+/// It is bounded by what the stream below takes at once: nobody can wait in a `drop`. What the
+/// session still had to send goes first, so that a close_notify never comes where something is
+/// missing before it.
 pub(super) struct CloseNotifyOnDrop<C> {
     /// `None` when it was taken out.
     session: Option<TlsStream<ObservedIo<C>>>,

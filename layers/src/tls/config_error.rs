@@ -281,8 +281,8 @@ impl TlsConfigError {
         Some(Cow::Borrowed(hint))
     }
 
-    /// The files that it is about, but for those of a [server name](Self::ForName): one, a certificate and a key that do not
-    /// belong together, or none.
+    /// The files that it is about, but for those of a [server name](Self::ForName): one, a
+    /// certificate and a key that do not belong together, or none.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let [one, other] = match self {
             Self::Read { path, .. } => [Some(path.as_path()), None],

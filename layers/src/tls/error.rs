@@ -54,7 +54,8 @@ pub enum HandshakeCause {
         after: Duration,
     },
 
-    /// The client closed or reset the connection before its first byte, as health probes and port scanners do.
+    /// The client closed or reset the connection before its first byte, as health probes and port
+    /// scanners do.
     #[error("the client closed the connection before its first byte")]
     EofEmpty,
 
@@ -100,18 +101,20 @@ impl HandshakeError {
         self.cause().failure()
     }
 
-    /// The server name that the client asked for (SNI, RFC 6066, 3), if it had come so far and asked for a valid one: a DNS
-    /// name, in lower case. For a log; a client may write what it likes, so it is no label of a metric.
+    /// The server name that the client asked for (SNI, RFC 6066, 3), if it had come so far and
+    /// asked for a valid one: a DNS name, in lower case. For a log; a client may write what it
+    /// likes, so it is no label of a metric.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         self.seen.server_name.as_deref()
     }
 
-    /// Whom the client's certificate names, where that is what was refused, by this layer; `None` for a verifier of your
-    /// own, and for a client that does not hold the key of its certificate. Reads the certificate.
+    /// Whom the client's certificate names, where that is what was refused, by this layer; `None`
+    /// for a verifier of your own, and for a client that does not hold the key of its certificate.
+    /// Reads the certificate.
     ///
-    /// For a log, where it is displayed. **It may be a lie:** whether a CA of yours vouches for it depends on the
-    /// [`failure`](Self::failure), and that the client holds its key was not proved.
+    /// For a log, where it is displayed. **It may be a lie:** whether a CA of yours vouches for it
+    /// depends on the [`failure`](Self::failure), and that the client holds its key was not proved.
     #[must_use]
     pub fn client(&self) -> Option<ClientIdentity> {
         self.seen.refused.as_ref().and_then(ClientIdentity::of)
@@ -143,7 +146,8 @@ impl HandshakeCause {
 
     fn new<C>(error: io::Error, io: &ObservedIo<C>) -> Self {
         let opening = io.opening();
-        // Downcast in two steps, so that an error which is not rustls's stays as it is, with its number.
+        // Downcast in two steps, so that an error which is not rustls's stays as it is, with its
+        // number.
         if error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Rustls>) {
             return match error.downcast::<Rustls>() {
                 Ok(source) => Self::Tls { failure: HandshakeFailure::of(&source, opening), source },
@@ -187,8 +191,8 @@ impl HandshakeFailure {
                 PeerMisbehaved::ServerNameMustContainOneHostName | PeerMisbehaved::ServerNameDifferedOnRetry,
             ) => Self::Sni,
             error if is_unknown_name(error) => Self::Sni,
-            // A ClientHello of TLS 1.1 lands here by several ways: by its version, by the lack of an
-            // extension that came with TLS 1.2, or by its ciphers.
+            // A ClientHello of TLS 1.1 lands here by several ways: by its version, by the lack of
+            // an extension that came with TLS 1.2, or by its ciphers.
             Rustls::PeerIncompatible(_) => Self::Incompatible,
             Rustls::NoApplicationProtocol => Self::Alpn,
             Rustls::NoCertificatesPresented => Self::CertMissing,
@@ -216,8 +220,8 @@ impl HandshakeFailure {
         }
     }
 
-    /// What the client's alert says. Its complaints about *our* certificate are none of the `cert_` words,
-    /// which are about the client's.
+    /// What the client's alert says. Its complaints about *our* certificate are none of the `cert_`
+    /// words, which are about the client's.
     const fn of_alert(alert: Alert) -> Self {
         match alert {
             Alert::CloseNotify | Alert::UserCanceled => Self::Eof,

@@ -46,7 +46,8 @@ pin_project! {
         Handshake {
             #[pin]
             handshake: Handshake<C>,
-            // Taken when the handshake is complete, or has failed: its slot is not for a client that is being told why.
+            // Taken when the handshake is complete, or has failed: its slot is not for a client
+            // that is being told why.
             service: Option<S>,
             // What tells whether the client is let in no more, where that is to end the connection.
             revoking: Option<Arc<ActiveConfig>>,
@@ -139,7 +140,8 @@ fn attribute(error: BoxError, revocable: Option<&mut Revocable>) -> BoxError {
     }
 }
 
-/// Lets this stream end when its client is revoked, if it has a certificate; and returns the same for the future.
+/// Lets this stream end when its client is revoked, if it has a certificate; and returns the same
+/// for the future.
 fn revocable<C>(
     stream: &mut TlsStream<C>,
     active: &Arc<ActiveConfig>,

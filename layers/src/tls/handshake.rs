@@ -30,8 +30,8 @@ use crate::{
     outcome::CloseReason,
 };
 
-/// How long a client that was sent an alert has to close its side, within the deadline of the handshake. One
-/// round trip is enough.
+/// How long a client that was sent an alert has to close its side, within the deadline of the
+/// handshake. One round trip is enough.
 const LINGER: Duration = Duration::from_secs(1);
 
 pin_project! {
@@ -48,8 +48,8 @@ pin_project! {
 }
 
 enum Stage<C> {
-    /// In a box while it lasts, so that the future is not as large as a session for the connection's whole
-    /// life.
+    /// In a box while it lasts, so that the future is not as large as a session for the
+    /// connection's whole life.
     Negotiation(Box<Negotiation<C>>),
     /// It has failed, and the client is being told.
     LingeringClose(LingeringClose<C>, HandshakeError),
@@ -100,8 +100,9 @@ impl<C: Connection> Future for Handshake<C> {
                         let verified_by = match verify_again(&stream, this.active, &loaded) {
                             Ok(verified_by) => verified_by,
                             Err(error) => {
-                                // Nothing that rustls would send tells a client now that it was refused; that nothing comes tells
-                                // it more than close_notify, which would say that all is well.
+                                // Nothing that rustls would send tells a client now that it was
+                                // refused; that nothing comes tells it more than close_notify,
+                                // which would say that all is well.
                                 drop(stream.into_inner());
                                 return Poll::Ready(Err(error.into()));
                             }
@@ -170,8 +171,8 @@ fn verify_again<C>(
     Ok(current)
 }
 
-/// Whether a layer below has ended the connection for a reason of its own, which is then not the handshake's
-/// failure.
+/// Whether a layer below has ended the connection for a reason of its own, which is then not the
+/// handshake's failure.
 fn is_ending(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<CloseReason>)
 }
@@ -185,8 +186,9 @@ fn lingering_close<C: Connection>(error: &HandshakeError, io: ObservedIo<C>) -> 
     if io.answered() {
         return Some(LingeringClose::new(io.into_inner()));
     }
-    // rustls refuses a handshake message that is too long, and some ways to cut messages into records,
-    // without a word, and knows nothing of what this layer refuses. As nothing was sent yet, nothing is encrypted yet.
+    // rustls refuses a handshake message that is too long, and some ways to cut messages into
+    // records, without a word, and knows nothing of what this layer refuses. As nothing was sent
+    // yet, nothing is encrypted yet.
     let alert = match source {
         error if is_unknown_name(error) => AlertDescription::UnrecognisedName,
         rustls::Error::NoApplicationProtocol => AlertDescription::NoApplicationProtocol,

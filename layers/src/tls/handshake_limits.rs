@@ -8,15 +8,18 @@ use std::{
 
 use crate::{address::Peer, outcome::RejectReason};
 
-/// How many handshakes may be in progress at a time; connections beyond that are closed at once, before anything is read.
+/// How many handshakes may be in progress at a time; connections beyond that are closed at once,
+/// before anything is read.
 ///
-/// A client that does not finish its handshake holds one until the deadline; so the limit of a peer is what keeps a single one
-/// from taking all. A peer is an IPv4 address, or an IPv6 network of 64 bits, which is what one customer is given.
-/// Peers without an address (Unix sockets) are counted in the total alone.
+/// A client that does not finish its handshake holds one until the deadline; so the limit of a peer
+/// is what keeps a single one from taking all. A peer is an IPv4 address, or an IPv6 network of 64
+/// bits, which is what one customer is given. Peers without an address (Unix sockets) are counted
+/// in the total alone.
 ///
-/// A handshake is in progress from the call of the service until it is complete, or has failed and the client was told so (which takes a
-/// second at most), or was dropped. Connections that are served do not count. Those that are turned away end with
-/// [`RejectReason::LimitTotal`] or [`RejectReason::LimitPeer`].
+/// A handshake is in progress from the call of the service until it is complete, or has failed and
+/// the client was told so (which takes a second at most), or was dropped. Connections that are
+/// served do not count. Those that are turned away end with [`RejectReason::LimitTotal`] or
+/// [`RejectReason::LimitPeer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandshakeLimits {
     pub(super) total: usize,

@@ -11,8 +11,8 @@ pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves TLS: turns a service for [`TlsStream<C>`](super::TlsStream) into one for `C`.
 ///
-/// See the [module](super) for what is checked and what is not. Cloning is cheap; every clone shares the
-/// configuration, its reloads and, with it, the sessions that can be resumed.
+/// See the [module](super) for what is checked and what is not. Cloning is cheap; every clone
+/// shares the configuration, its reloads and, with it, the sessions that can be resumed.
 #[derive(Clone)]
 pub struct TlsLayer {
     active: Arc<ActiveConfig>,
@@ -22,13 +22,16 @@ pub struct TlsLayer {
 }
 
 impl TlsLayer {
-    /// Uses a configuration of your own, exactly as it is; 10 seconds for a handshake. It has no reloader.
+    /// Uses a configuration of your own, exactly as it is; 10 seconds for a handshake. It has no
+    /// reloader.
     ///
-    /// Two things are then yours to see to. **Resumption:** rustls does not run the client verifier again
-    /// when a session is resumed, so a configuration that asks for client certificates should keep no
-    /// sessions ([`NoServerSessionStorage`](tokio_rustls::rustls::server::NoServerSessionStorage),
-    /// `send_tls13_tickets = 0`, no `ticketer`), and must never share its storage or ticket keys with another
-    /// one. **0-RTT:** early data is not delivered to the service; leave `max_early_data_size` at 0.
+    /// Two things are then yours to see to. **Resumption:** rustls does not run the client verifier
+    /// again when a session is resumed, so a configuration that asks for client certificates should
+    /// keep no sessions
+    /// ([`NoServerSessionStorage`](tokio_rustls::rustls::server::NoServerSessionStorage),
+    /// `send_tls13_tickets = 0`, no `ticketer`), and must never share its storage or ticket keys
+    /// with another one. **0-RTT:** early data is not delivered to the service; leave
+    /// `max_early_data_size` at 0.
     #[must_use]
     pub fn from_config(config: Arc<ServerConfig>) -> Self {
         Self::new(Arc::new(ActiveConfig::fixed(config)), HandshakeLimits::default())
@@ -57,8 +60,9 @@ impl TlsLayer {
 
     /// The configuration that is served now.
     ///
-    /// Where it asks for client certificates, handshakes that are made with it by anybody but a `TlsLayer` give no session
-    /// tickets, and resume no session: returning clients are judged by the layer.
+    /// Where it asks for client certificates, handshakes that are made with it by anybody but a
+    /// `TlsLayer` give no session tickets, and resume no session: returning clients are judged by
+    /// the layer.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         self.active.current().config.clone()
@@ -81,8 +85,8 @@ impl TlsLayer {
     }
 }
 
-/// Without the configuration: rustls's own output goes down to the certificate resolver, which may be
-/// anybody's.
+/// Without the configuration: rustls's own output goes down to the certificate resolver, which may
+/// be anybody's.
 impl fmt::Debug for TlsLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsLayer").field("handshake_timeout", &self.handshake_timeout).finish_non_exhaustive()

@@ -22,11 +22,11 @@ const PATIENCE: usize = 64 * 1024;
 
 /// Closes a stream so that the alert is not lost.
 ///
-/// rustls has written an alert, or left it to us. If the stream were dropped while bytes of the client are
-/// unread or on their way (the rest of a large request, or what a TLS 1.3 client sends before it learns that
-/// its certificate was refused), TCP would answer them with a reset, and a reset lets the client's system
-/// throw away what had arrived. So: close for writing, then read until the client has closed too. The caller
-/// sets a deadline.
+/// rustls has written an alert, or left it to us. If the stream were dropped while bytes of the
+/// client are unread or on their way (the rest of a large request, or what a TLS 1.3 client sends
+/// before it learns that its certificate was refused), TCP would answer them with a reset, and a
+/// reset lets the client's system throw away what had arrived. So: close for writing, then read
+/// until the client has closed too. The caller sets a deadline.
 #[derive(Debug)]
 pub(super) struct LingeringClose<C> {
     io: C,
@@ -49,14 +49,15 @@ impl<C: Connection> LingeringClose<C> {
         Self { io, state: State::Shutdown }
     }
 
-    /// Writes a fatal alert first, in the clear (RFC 8446, 6). Nothing else may have been written before.
+    /// Writes a fatal alert first, in the clear (RFC 8446, 6). Nothing else may have been written
+    /// before.
     pub(super) fn with_alert(io: C, alert: AlertDescription) -> Self {
         let record = [u8::from(ContentType::Alert), 3, 3, 0, 2, FATAL, u8::from(alert)];
         Self { io, state: State::Alert { record, sent: 0 } }
     }
 
-    /// Ready when there is nothing more to wait for. How it went does not matter: the handshake has failed
-    /// already.
+    /// Ready when there is nothing more to wait for. How it went does not matter: the handshake has
+    /// failed already.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match &mut self.state {

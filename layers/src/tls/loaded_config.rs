@@ -12,7 +12,8 @@ pub(super) struct LoadedConfig {
     pub(super) config: Arc<ServerConfig>,
     /// Which certificates there are; `None` where the configuration is the user's.
     pub(super) sni: Option<Arc<SniResolver>>,
-    /// Who decides about clients; `None` where no certificate is asked for, and where the configuration is the user's.
+    /// Who decides about clients; `None` where no certificate is asked for, and where the
+    /// configuration is the user's.
     pub(super) client_verifier: Option<Arc<ClientVerifier>>,
     /// Everything that `client_verifier` decides by: where it differs, it may decide otherwise.
     pub(super) trust: [u8; 32],
@@ -20,7 +21,8 @@ pub(super) struct LoadedConfig {
     pub(super) expiries: Vec<Expiry>,
     /// The files as they were before they were read: what changed meanwhile is a change.
     pub(super) read: FileStamps,
-    /// Fires when something else verifies clients, for every task that asks whether its client is still allowed.
+    /// Fires when something else verifies clients, for every task that asks whether its client is
+    /// still allowed.
     pub(super) superseded: Arc<CloseSignal>,
 }
 

@@ -20,8 +20,9 @@ use super::{
 };
 use crate::connection::Connection;
 
-/// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is refused before it costs a
-/// signature, with the alert that says why, and one that came before a reload but says so after it is served what is new.
+/// Reads the ClientHello before anything is decided: a client that asks for what cannot be had is
+/// refused before it costs a signature, with the alert that says why, and one that came before a
+/// reload but says so after it is served what is new.
 pub(super) struct Negotiation<C> {
     active: Arc<ActiveConfig>,
     stage: Stage<C>,
@@ -49,7 +50,8 @@ impl<C> Negotiation<C> {
 }
 
 impl<C: Connection> Future for Negotiation<C> {
-    /// The stream, and what was served to its client; or what tokio-rustls says, with the stream below.
+    /// The stream, and what was served to its client; or what tokio-rustls says, with the stream
+    /// below.
     type Output = Result<(TlsStream<ObservedIo<C>>, Arc<LoadedConfig>), (io::Error, ObservedIo<C>)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -18,14 +18,15 @@ const CONTENT_TYPES: std::ops::RangeInclusive<u8> = 20..=24;
 pub(super) enum Opening {
     /// Nothing.
     Empty,
-    /// What may be a TLS record: a content type, and the major version that all of SSL 3 and TLS share.
+    /// What may be a TLS record: a content type, and the major version that all of SSL 3 and TLS
+    /// share.
     Record,
     /// What is not TLS.
     Other,
 }
 
-/// A stream that remembers how the client opened the conversation, whether it closed, and whether it was
-/// answered.
+/// A stream that remembers how the client opened the conversation, whether it closed, and whether
+/// it was answered.
 #[derive(Debug)]
 pub(super) struct ObservedIo<C> {
     io: C,
@@ -61,7 +62,8 @@ impl<C> ObservedIo<C> {
         self.ended
     }
 
-    /// The error of the stream below once more, if the last read failed: its kind, and its number or its reason.
+    /// The error of the stream below once more, if the last read failed: its kind, and its number
+    /// or its reason.
     pub(super) fn failed(&self) -> Option<io::Error> {
         self.failed.as_ref().map(again)
     }
@@ -89,7 +91,8 @@ impl<C> ObservedIo<C> {
     }
 }
 
-/// An error like this one. It cannot be cloned, for it may carry anything; a reason is all that is kept of that.
+/// An error like this one. It cannot be cloned, for it may carry anything; a reason is all that is
+/// kept of that.
 fn again(error: &io::Error) -> io::Error {
     if let Some(number) = error.raw_os_error() {
         return io::Error::from_raw_os_error(number);

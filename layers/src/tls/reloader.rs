@@ -10,11 +10,13 @@ use super::{
     Expiry, FileStamps, TicketKeys, TlsConfigError, active_config::ActiveConfig, settings::TlsSettings,
 };
 
-/// Reads the files of a [`TlsLayer`](super::TlsLayer) again, and replaces the configuration that the layer serves.
+/// Reads the files of a [`TlsLayer`](super::TlsLayer) again, and replaces the configuration that
+/// the layer serves.
 ///
-/// [`TlsBuilder::build_reloadable`](super::TlsBuilder::build_reloadable) returns it beside its layer. It does not decide when to
-/// reload: the program calls [`reload`](Self::reload), on a signal or when [`stamps_now`](Self::stamps_now) is not
-/// [`stamps_read`](Self::stamps_read). Clones are handles of the same reloader.
+/// [`TlsBuilder::build_reloadable`](super::TlsBuilder::build_reloadable) returns it beside its
+/// layer. It does not decide when to reload: the program calls [`reload`](Self::reload), on a
+/// signal or when [`stamps_now`](Self::stamps_now) is not [`stamps_read`](Self::stamps_read).
+/// Clones are handles of the same reloader.
 ///
 /// ```
 /// # use portcullis_layers::tls::TlsLayer;
@@ -54,7 +56,8 @@ struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reloaded {
-    /// Whether clients are now verified by other CAs, revocation lists or rules. Sessions from before are then not resumed.
+    /// Whether clients are now verified by other CAs, revocation lists or rules. Sessions from
+    /// before are then not resumed.
     pub trust_changed: bool,
 }
 
@@ -63,14 +66,16 @@ impl TlsReloader {
         Self { shared: Arc::new(Shared { active, settings, keys, reloading: Mutex::new(()) }) }
     }
 
-    /// Reads all files again, checks them as a whole, and serves them from the next handshake on. Open connections continue;
-    /// see [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked) for those whose client is no longer allowed.
+    /// Reads all files again, checks them as a whole, and serves them from the next handshake on.
+    /// Open connections continue; see [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked)
+    /// for those whose client is no longer allowed.
     ///
     /// Blocks: it reads files.
     ///
     /// # Errors
     ///
-    /// [`TlsConfigError`] names the file that cannot be used. The layer then serves what it served before, all of it.
+    /// [`TlsConfigError`] names the file that cannot be used. The layer then serves what it served
+    /// before, all of it.
     pub fn reload(&self) -> Result<Reloaded, TlsConfigError> {
         let Shared { active, settings, keys, reloading } = &*self.shared;
         let _guard = reloading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,8 +101,8 @@ impl TlsReloader {
         self.shared.active.current().read.clone()
     }
 
-    /// When the certificates that are served expire, and when the revocation lists should be replaced. Only what was read from
-    /// files is in it.
+    /// When the certificates that are served expire, and when the revocation lists should be
+    /// replaced. Only what was read from files is in it.
     #[must_use]
     pub fn expiries(&self) -> Vec<Expiry> {
         self.shared.active.current().expiries.clone()

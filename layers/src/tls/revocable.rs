@@ -18,10 +18,11 @@ use crate::{
     outcome::CloseReason,
 };
 
-/// Whether the client of one connection is still allowed, as one task asks: the one that polls the future, reads, or writes.
+/// Whether the client of one connection is still allowed, as one task asks: the one that polls the
+/// future, reads, or writes.
 ///
-/// A reload that changes CAs or lists wakes every task that waits, of every connection. The first task of a connection to run
-/// verifies the client again, for all of them.
+/// A reload that changes CAs or lists wakes every task that waits, of every connection. The first
+/// task of a connection to run verifies the client again, for all of them.
 pub(super) struct Revocable {
     client: Arc<Client>,
     /// Fires when something else verifies clients than what has accepted this one.
@@ -63,7 +64,8 @@ impl Revocable {
         (self.superseded.fired().is_some() && self.verify_again()).then(|| self.reason())
     }
 
-    /// As [`revoked`](Self::revoked); if the client is allowed, this task is woken when that is to be asked again.
+    /// As [`revoked`](Self::revoked); if the client is allowed, this task is woken when that is to
+    /// be asked again.
     pub(super) fn poll_revoked(&mut self, cx: &mut Context<'_>) -> Option<BoxError> {
         // Each round begins to wait for the signal that the round before has learned of.
         while Pin::new(&mut self.superseded).poll(cx).is_ready() {
@@ -95,16 +97,17 @@ impl Revocable {
 }
 
 impl Client {
-    /// Verifies the client by what is served now, unless another task has done so. Returns what to wait for, or `None` if the
-    /// client is revoked.
+    /// Verifies the client by what is served now, unless another task has done so. Returns what to
+    /// wait for, or `None` if the client is revoked.
     fn verify_again(&self) -> Option<Closed> {
         // The task that comes second waits here for the result of the first.
         let mut superseded = self.superseded.lock().unwrap_or_else(PoisonError::into_inner);
         if self.revoked.get().is_some() {
             return None;
         }
-        // The race: another reload may come during the verification. It replaces what is served before it fires the signal, so that
-        // either the next round sees the signal, or this one has seen what is new.
+        // The race: another reload may come during the verification. It replaces what is served
+        // before it fires the signal, so that either the next round sees the signal, or this one
+        // has seen what is new.
         while superseded.fired().is_some() {
             let current = self.active.current();
             if let Err(error) = current.verify_client(&self.chain) {

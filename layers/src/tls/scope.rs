@@ -1,4 +1,5 @@
-//! What the parts of a handshake tell each other that rustls calls one by one: the verifier, and the ticketer.
+//! What the parts of a handshake tell each other that rustls calls one by one: the verifier, and
+//! the ticketer.
 
 use std::{
     any::Any,
@@ -31,8 +32,9 @@ struct Returning {
     allowed: bool,
 }
 
-/// Lets rustls go on with a handshake, and returns what it did, and which certificate it has refused. In there, and nowhere else,
-/// sessions of clients with certificates are sealed and resumed.
+/// Lets rustls go on with a handshake, and returns what it did, and which certificate it has
+/// refused. In there, and nowhere else, sessions of clients with certificates are sealed and
+/// resumed.
 pub(super) fn handshaking<T>(go_on: impl FnOnce() -> T) -> (T, Option<CertificateDer<'static>>) {
     let within = || (go_on(), CALL.with(|call| call.refused.take()));
     CALL.sync_scope(Call::default(), within)
@@ -49,11 +51,13 @@ pub(super) fn refuse(certificate: &CertificateDer<'_>) {
     _ = CALL.try_with(|call| call.refused.set(told));
 }
 
-/// Whether the client with this chain may return: what `decide` says of the first client that comes back in this call, by what
-/// `verifier` stands for. One that comes with another chain after that may not.
+/// Whether the client with this chain may return: what `decide` says of the first client that comes
+/// back in this call, by what `verifier` stands for. One that comes with another chain after that
+/// may not.
 ///
-/// A ClientHello has room for more than a hundred tickets, and whoever has seen some pass by can send them again; so the chain of
-/// each is not worth a verification. rustls looks at all of them in one call.
+/// A ClientHello has room for more than a hundred tickets, and whoever has seen some pass by can
+/// send them again; so the chain of each is not worth a verification. rustls looks at all of them
+/// in one call.
 pub(super) fn may_return(
     verifier: Arc<dyn Any + Send + Sync>,
     chain: &[CertificateDer<'_>],

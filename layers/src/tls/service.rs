@@ -16,21 +16,23 @@ use crate::{connection::Connection, error::BoxError};
 /// # Readiness
 ///
 /// `poll_ready` is the inner service's, and what it promised is held during the handshake: a
-/// [`concurrency_limit`](https://docs.rs/tower/latest/tower/limit/) under TLS counts a connection from the
-/// start of its handshake. A limit in either place bounds connections, of which those in their handshake are a part:
-/// silent clients can hold every slot of it, each until the deadline of its handshake.
+/// [`concurrency_limit`](https://docs.rs/tower/latest/tower/limit/) under TLS counts a connection
+/// from the start of its handshake. A limit in either place bounds connections, of which those in
+/// their handshake are a part: silent clients can hold every slot of it, each until the deadline of
+/// its handshake.
 ///
-/// The inner service is cloned for each connection. tower's `rate_limit` cannot be: it goes around TLS, or behind a
-/// [`buffer`](https://docs.rs/tower/latest/tower/buffer/).
+/// The inner service is cloned for each connection. tower's `rate_limit` cannot be: it goes around
+/// TLS, or behind a [`buffer`](https://docs.rs/tower/latest/tower/buffer/).
 ///
 /// # Errors
 ///
-/// [`RejectReason::LimitTotal`](crate::RejectReason) or `LimitPeer` if too many handshakes are in progress
-/// ([`HandshakeLimits`](super::HandshakeLimits)), [`HandshakeError`](super::HandshakeError) if the handshake fails; the inner
-/// service is then not called. [`Revoked`](super::Revoked), whose source is
-/// [`CloseReason::Revoked`](crate::CloseReason), if the client is let in no more. An
-/// `io::Error` that carries a [`CloseReason`](crate::CloseReason) (a layer below has ended the connection for
-/// a reason of its own) is passed on as it is. After the handshake, what the inner service says.
+/// [`RejectReason::LimitTotal`](crate::RejectReason) or `LimitPeer` if too many handshakes are in
+/// progress ([`HandshakeLimits`](super::HandshakeLimits)),
+/// [`HandshakeError`](super::HandshakeError) if the handshake fails; the inner service is then not
+/// called. [`Revoked`](super::Revoked), whose source is
+/// [`CloseReason::Revoked`](crate::CloseReason), if the client is let in no more. An `io::Error`
+/// that carries a [`CloseReason`](crate::CloseReason) (a layer below has ended the connection for a
+/// reason of its own) is passed on as it is. After the handshake, what the inner service says.
 ///
 /// # Cancellation
 ///

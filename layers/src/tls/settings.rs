@@ -1,5 +1,5 @@
-//! From settings and files to what is served: read as a whole and checked as a whole, when the layer is built and at each
-//! reload.
+//! From settings and files to what is served: read as a whole and checked as a whole, when the
+//! layer is built and at each reload.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -56,7 +56,8 @@ pub(super) struct CertificatePem {
 }
 
 impl TlsSettings {
-    /// Reads and checks everything. Ticket keys that come from a file are replaced by what is in it now, once all is well.
+    /// Reads and checks everything. Ticket keys that come from a file are replaced by what is in it
+    /// now, once all is well.
     pub(super) fn prepare(&self, keys: Option<&TicketKeys>) -> Result<LoadedConfig, TlsConfigError> {
         self.check()?;
         let read = FileStamps::of(&self.files(keys));
@@ -94,7 +95,8 @@ impl TlsSettings {
         config.ignore_client_order = true;
         // 0-RTT data can be replayed, and a service here cannot tell it from other data.
         config.max_early_data_size = 0;
-        // A session is resumed by a ticket or not at all: nothing is kept here for clients that may never return.
+        // A session is resumed by a ticket or not at all: nothing is kept here for clients that may
+        // never return.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if let Some(clock) = &self.clock {
             config.time_provider = clock.clone();

@@ -1,4 +1,5 @@
-//! Which certificate is shown to whom: by the server name that the client asks for (SNI, RFC 6066, 3).
+//! Which certificate is shown to whom: by the server name that the client asks for (SNI, RFC 6066,
+//! 3).
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -30,8 +31,8 @@ impl SniResolver {
             Some(suffix) => (&mut self.wildcard, suffix),
             None => (&mut self.exact, name),
         };
-        // Which an IP address is not: it is no server name (RFC 6066, 3), and would never be asked for. A dot at the end is dropped,
-        // as it is from what a client asks for.
+        // Which an IP address is not: it is no server name (RFC 6066, 3), and would never be asked
+        // for. A dot at the end is dropped, as it is from what a client asks for.
         let Ok(parsed) = DnsName::try_from(suffix) else {
             return Err(TlsConfigError::ServerName(name.to_owned()));
         };

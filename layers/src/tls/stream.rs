@@ -30,19 +30,23 @@ use crate::{
 /// # How it ends
 ///
 /// - The client's close_notify is the end of what can be read (`Ok(0)`); writing goes on.
-/// - [`AsyncWrite::poll_shutdown`] sends close_notify and closes the stream below for writing; reading goes
-///   on.
-/// - A client that closes the TCP connection without close_notify may have been cut off by somebody in
-///   between (RFC 8446, 6.1). What came before is delivered, then reading fails with
-///   [`io::ErrorKind::UnexpectedEof`] that carries [`CloseReason::TlsTruncated`]. Many clients close like
-///   that; a service whose protocol says itself where a message ends may treat it as the end.
-/// - Where the client is let in no more and [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked) is set, reading and
-///   writing fail with an [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries
-///   [`CloseReason::Revoked`], and whoever waits in one is woken.
-/// - Dropping it sends close_notify, if that was not done before, after all that was written and not flushed yet: as far as the stream
-///   below takes it at once, and nothing is waited for. So a client can tell an end that the server has chosen (also by the deadline of a
-///   drain, by an operator, or by [`CloseReason::Revoked`]) from one that somebody in between has. It does *not* say that the service was done with
-///   what it was saying: a protocol must say itself where a message ends. A service that panics sends none.
+/// - [`AsyncWrite::poll_shutdown`] sends close_notify and closes the stream below for writing;
+///   reading goes on.
+/// - A client that closes the TCP connection without close_notify may have been cut off by somebody
+///   in between (RFC 8446, 6.1). What came before is delivered, then reading fails with
+///   [`io::ErrorKind::UnexpectedEof`] that carries [`CloseReason::TlsTruncated`]. Many clients
+///   close like that; a service whose protocol says itself where a message ends may treat it as the
+///   end.
+/// - Where the client is let in no more and
+///   [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked) is set, reading and writing fail
+///   with an [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that
+///   carries [`CloseReason::Revoked`], and whoever waits in one is woken.
+/// - Dropping it sends close_notify, if that was not done before, after all that was written and
+///   not flushed yet: as far as the stream below takes it at once, and nothing is waited for. So a
+///   client can tell an end that the server has chosen (also by the deadline of a drain, by an
+///   operator, or by [`CloseReason::Revoked`]) from one that somebody in between has. It does *not*
+///   say that the service was done with what it was saying: a protocol must say itself where a
+///   message ends. A service that panics sends none.
 pub struct TlsStream<C> {
     inner: Box<Inner<C>>,
 }
@@ -73,11 +77,12 @@ impl<C> TlsStream<C> {
         &self.inner.info
     }
 
-    /// The client's certificates as it sent them, its own first. `None` if it sent none, or was not asked for one.
+    /// The client's certificates as it sent them, its own first. `None` if it sent none, or was not
+    /// asked for one.
     ///
-    /// They are here only if they were **verified**: the configuration's verifier accepted them (for a
-    /// [`ClientAuth`](super::ClientAuth): see there), and the client proved that it holds the key. A certificate that is
-    /// rejected ends the handshake, also where it is optional.
+    /// They are here only if they were **verified**: the configuration's verifier accepted them
+    /// (for a [`ClientAuth`](super::ClientAuth): see there), and the client proved that it holds
+    /// the key. A certificate that is rejected ends the handshake, also where it is optional.
     #[must_use]
     pub fn client_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.inner.tls.get_ref().1.peer_certificates()
@@ -131,7 +136,8 @@ impl<C: Connection> TlsStream<C> {
         Some(Self { inner: Box::new(Inner { tls, info, revocable: None }) })
     }
 
-    /// An error, if the client is revoked. The streams below are notified, for they see only that they are no longer polled.
+    /// An error, if the client is revoked. The streams below are notified, for they see only that
+    /// they are no longer polled.
     fn still_allowed(&mut self, task: Task) -> io::Result<()> {
         match self.revocable(task).and_then(Revocable::revoked) {
             Some(_) => Err(self.revoked()),
@@ -139,7 +145,8 @@ impl<C: Connection> TlsStream<C> {
         }
     }
 
-    /// What to return where the stream below returned `result`: a task that waits is woken when the client is revoked.
+    /// What to return where the stream below returned `result`: a task that waits is woken when the
+    /// client is revoked.
     fn or_revoked<T>(
         &mut self,
         result: Poll<io::Result<T>>,
@@ -175,15 +182,16 @@ impl<C: Connection> AsyncRead for TlsStream<C> {
         let io = self.inner.tls.get_ref().0;
         match result {
             Ok(()) if buf.filled().len() == before && buf.remaining() > 0 => {
-                // tokio-rustls takes the first `ConnectionAborted` for the end, and says `Ok` from then on.
+                // tokio-rustls takes the first `ConnectionAborted` for the end, and says `Ok` from
+                // then on.
                 if let Some(error) = io.failed() {
                     return Poll::Ready(Err(error));
                 }
                 self.get_ref().on_event(&ConnectionEvent::PeerDone);
                 Poll::Ready(Ok(()))
             }
-            // rustls says so by the kind and a text; that the stream below ended tells it from an error
-            // of the same kind that a stream below came up with.
+            // rustls says so by the kind and a text; that the stream below ended tells it from an
+            // error of the same kind that a stream below came up with.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && io.ended() => {
                 self.get_ref().on_event(&ConnectionEvent::Ended(CloseReason::TlsTruncated));
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, CloseReason::TlsTruncated)))

@@ -21,12 +21,14 @@ use super::{
 
 /// The CA certificates that vouch for clients, and their revocation lists.
 ///
-/// They are read when the layer is built, and at each reload. Each CA is trusted as it stands: its own dates are not
-/// looked at, and who is listed may issue others. Only one that says of itself that it is no CA (`CA:FALSE`) is refused.
+/// They are read when the layer is built, and at each reload. Each CA is trusted as it stands: its
+/// own dates are not looked at, and who is listed may issue others. Only one that says of itself
+/// that it is no CA (`CA:FALSE`) is refused.
 ///
-/// Without a revocation list nothing is known to be revoked. With one, every certificate of a chain but the root is looked
-/// up, in the list that its issuer has signed; see [`UnknownRevocation`] and [`ExpiredCrl`] for what happens where the
-/// lists do not say. Both deny by default. Where there are several lists of one CA, the one of the latest update is asked.
+/// Without a revocation list nothing is known to be revoked. With one, every certificate of a chain
+/// but the root is looked up, in the list that its issuer has signed; see [`UnknownRevocation`] and
+/// [`ExpiredCrl`] for what happens where the lists do not say. Both deny by default. Where there
+/// are several lists of one CA, the one of the latest update is asked.
 ///
 /// ```
 /// use portcullis_layers::tls::{ClientAuth, ClientRoots, ExpiredCrl, TlsLayer};
@@ -81,7 +83,8 @@ impl ClientRoots {
         Self { sources, crls: Vec::new(), unknown: UnknownRevocation::Deny, expired: ExpiredCrl::Deny }
     }
 
-    /// All revocation lists of a PEM file (`-----BEGIN X509 CRL-----`), beside those that were given before.
+    /// All revocation lists of a PEM file (`-----BEGIN X509 CRL-----`), beside those that were
+    /// given before.
     #[must_use]
     pub fn crl_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.crls.push(Pem::File(path.into()));
@@ -95,14 +98,16 @@ impl ClientRoots {
         self
     }
 
-    /// What happens to a client about whom the revocation lists say nothing. By default it is denied.
+    /// What happens to a client about whom the revocation lists say nothing. By default it is
+    /// denied.
     #[must_use]
     pub const fn unknown_revocation(mut self, choice: UnknownRevocation) -> Self {
         self.unknown = choice;
         self
     }
 
-    /// What happens where a revocation list is out of date. By default the clients of its CA are denied.
+    /// What happens where a revocation list is out of date. By default the clients of its CA are
+    /// denied.
     #[must_use]
     pub const fn expired_crl(mut self, choice: ExpiredCrl) -> Self {
         self.expired = choice;
@@ -140,7 +145,8 @@ impl ClientRoots {
             expiries.extend(read.iter().filter_map(|list| pem.expiry(ExpiryKind::Crl, list.next_update?)));
             lists.extend(read);
         }
-        // webpki asks the first list of a CA and no other; of two in a file, or in two, the younger must be asked.
+        // webpki asks the first list of a CA and no other; of two in a file, or in two, the younger
+        // must be asked.
         lists.sort_by_key(|list| Reverse(list.this_update));
         for list in &lists {
             digest.add("crl", &list.der);

@@ -14,13 +14,14 @@ use super::{
     IdentityRules,
 };
 
-/// Everything that decides whether a client's certificate is good: webpki with CAs and revocation lists, then the
-/// identity rules.
+/// Everything that decides whether a client's certificate is good: webpki with CAs and revocation
+/// lists, then the identity rules.
 ///
-/// One of webpki's errors is made clear: it says "bad signature" of a certificate whose issuer has the *name* of a CA of ours but not its key,
-/// and of a client that does not hold the key of its certificate. The first is a certificate of a CA that we
-/// do not know: two CAs of one name are common, the defaults of a tool. It gets that name here, and the alert
-/// that goes with it, so that the second can be told from it.
+/// One of webpki's errors is made clear: it says "bad signature" of a certificate whose issuer has
+/// the *name* of a CA of ours but not its key, and of a client that does not hold the key of its
+/// certificate. The first is a certificate of a CA that we do not know: two CAs of one name are
+/// common, the defaults of a tool. It gets that name here, and the alert that goes with it, so that
+/// the second can be told from it.
 #[derive(Debug)]
 pub(in super::super) struct ClientVerifier {
     webpki: Arc<dyn ClientCertVerifier>,
@@ -32,7 +33,8 @@ impl ClientVerifier {
         Self { webpki, rules }
     }
 
-    /// Verifies a chain, the client's own certificate first: for one that was shown in an earlier handshake.
+    /// Verifies a chain, the client's own certificate first: for one that was shown in an earlier
+    /// handshake.
     pub(in super::super) fn verify_chain(
         &self,
         chain: &[CertificateDer<'_>],

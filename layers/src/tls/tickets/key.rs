@@ -14,8 +14,8 @@ use crate::tls::{
 
 /// How long a key seals tickets before the next one does.
 pub(super) const ROTATION: Duration = Duration::from_secs(6 * 60 * 60);
-/// How long a ticket is good for; a key opens tickets for so long after it has sealed its last. No more than the 7 days of
-/// RFC 8446, 4.6.1.
+/// How long a ticket is good for; a key opens tickets for so long after it has sealed its last. No
+/// more than the 7 days of RFC 8446, 4.6.1.
 pub(super) const TICKET_LIFETIME: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Its name says which key sealed a ticket, and tells nothing of the secret.
@@ -25,8 +25,8 @@ const SECRET: usize = 32;
 /// A key as bytes: its name, its secret, its birth.
 pub(super) const EXPORTED: usize = NAME + SECRET + 8;
 
-/// The secret is overwritten when the last ticket that is sealed or opened with it is done; what the cipher has made of it is the
-/// business of aws-lc-rs or ring.
+/// The secret is overwritten when the last ticket that is sealed or opened with it is done; what
+/// the cipher has made of it is the business of aws-lc-rs or ring.
 pub(super) struct Key {
     pub(super) name: Name,
     secret: Zeroizing<[u8; SECRET]>,
@@ -85,10 +85,11 @@ impl Key {
         self.born.map_or(Duration::ZERO, |born| now.checked_sub(born).map_or(ROTATION, Duration::from_secs))
     }
 
-    /// The nonce, and both parts of the contents sealed by AES-256-GCM; `authenticated` must be the same when it is opened.
+    /// The nonce, and both parts of the contents sealed by AES-256-GCM; `authenticated` must be the
+    /// same when it is opened.
     ///
-    /// Every nonce is random: 2^32 of them are safe with one key (NIST SP 800-38D, 8.3), in 6 hours or until the file gets a
-    /// new line.
+    /// Every nonce is random: 2^32 of them are safe with one key (NIST SP 800-38D, 8.3), in 6 hours
+    /// or until the file gets a new line.
     pub(super) fn seal(&self, authenticated: &[u8], head: &[u8], body: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;

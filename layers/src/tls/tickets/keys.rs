@@ -13,37 +13,44 @@ use super::key::{EXPORTED, Key, Name};
 use crate::tls::TicketKeysError;
 use crate::tls::digest;
 
-/// Keys that are kept, at most: two are enough for the rotation, and processes that share a file may be in the middle of theirs.
+/// Keys that are kept, at most: two are enough for the rotation, and processes that share a file
+/// may be in the middle of theirs.
 const MOST_KEYS: usize = 8;
 /// What an export begins with.
 const FORMAT: u8 = 1;
 
 /// The keys that session tickets are sealed with.
 ///
-/// A key seals tickets for 6 hours; then a new one is made, and the old one opens what it has sealed for 6 hours more. After that
-/// it is forgotten. A ticket is good for 6 hours, whichever key has sealed it.
+/// A key seals tickets for 6 hours; then a new one is made, and the old one opens what it has
+/// sealed for 6 hours more. After that it is forgotten. A ticket is good for 6 hours, whichever key
+/// has sealed it.
 ///
 /// # What is guaranteed
 ///
-/// - **A ticket opens** for 6 hours, under the same server name, and under the same CAs, revocation lists and identity
-///   rules: where client certificates are asked for, a ticket from before a change of these does not open, nor does that of
-///   a client whose certificate is no good any more: it is judged again, as of now.
-/// - **TLS 1.3:** every resumption has a key exchange of its own. Who finds a key later cannot read what was sent.
-/// - **TLS 1.2:** a session that is resumed goes on with the secret of the first handshake, and the new ticket that comes with each
-///   resumption has that secret in it as well. Who finds a key can read all that was sent in sessions that it has sealed a ticket of,
-///   also in those before it was made that these go back to. Where that is too much, ask for
-///   [TLS 1.3](super::super::TlsBuilder::min_version), or [resume nothing](super::super::TlsBuilder::no_resumption).
-/// - A client that returns in time gets a new ticket: it can go on resuming without end, and never prove again that it holds the key of its
-///   certificate.
+/// - **A ticket opens** for 6 hours, under the same server name, and under the same CAs, revocation
+///   lists and identity rules: where client certificates are asked for, a ticket from before a
+///   change of these does not open, nor does that of a client whose certificate is no good any
+///   more: it is judged again, as of now.
+/// - **TLS 1.3:** every resumption has a key exchange of its own. Who finds a key later cannot read
+///   what was sent.
+/// - **TLS 1.2:** a session that is resumed goes on with the secret of the first handshake, and the
+///   new ticket that comes with each resumption has that secret in it as well. Who finds a key can
+///   read all that was sent in sessions that it has sealed a ticket of, also in those before it was
+///   made that these go back to. Where that is too much, ask for [TLS
+///   1.3](super::super::TlsBuilder::min_version), or [resume
+///   nothing](super::super::TlsBuilder::no_resumption).
+/// - A client that returns in time gets a new ticket: it can go on resuming without end, and never
+///   prove again that it holds the key of its certificate.
 ///
-/// A ticket is as long as the client's certificate chain, which is in it, and 100 to 200 bytes. One that would be longer than 16 KiB
-/// is not given: such a client makes a full handshake each time.
+/// A ticket is as long as the client's certificate chain, which is in it, and 100 to 200 bytes. One
+/// that would be longer than 16 KiB is not given: such a client makes a full handshake each time.
 ///
 /// # Sharing them
 ///
-/// Clones share the keys. To let another process resume the sessions of this one, [`export`](Self::export) them to it over
-/// a channel that nobody else can read. They are never in `Debug`. Servers that share keys should be of the same names, and equally
-/// trusted: a session with one of them can be resumed with the other.
+/// Clones share the keys. To let another process resume the sessions of this one,
+/// [`export`](Self::export) them to it over a channel that nobody else can read. They are never in
+/// `Debug`. Servers that share keys should be of the same names, and equally trusted: a session
+/// with one of them can be resumed with the other.
 #[derive(Clone)]
 pub struct TicketKeys {
     shared: Arc<RwLock<Keys>>,
@@ -74,12 +81,14 @@ impl TicketKeys {
         Ok(Self::of(vec![Arc::new(key)], None))
     }
 
-    /// The keys of a file that several processes share: a line of 64 hexadecimal digits for each, at most 8. The first seals, all of
-    /// them open.
+    /// The keys of a file that several processes share: a line of 64 hexadecimal digits for each,
+    /// at most 8. The first seals, all of them open.
     ///
-    /// They do not rotate by themselves: put a new line on top at least once a day, delete those that are older than 6 hours beyond
-    /// that, and reload ([`TlsReloader::reload`](super::super::TlsReloader::reload)). Where a process may reload later than another one, add the new line below the first at
-    /// first, and move it up when all have read it. The file must be readable by nobody else.
+    /// They do not rotate by themselves: put a new line on top at least once a day, delete those
+    /// that are older than 6 hours beyond that, and reload
+    /// ([`TlsReloader::reload`](super::super::TlsReloader::reload)). Where a process may reload
+    /// later than another one, add the new line below the first at first, and move it up when all
+    /// have read it. The file must be readable by nobody else.
     ///
     /// # Errors
     ///
@@ -93,7 +102,8 @@ impl TicketKeys {
         Self { shared: Arc::new(RwLock::new(Keys { keys, file })) }
     }
 
-    /// The keys as bytes, to be handed to another process. **They are secret**: overwrite them when that is done.
+    /// The keys as bytes, to be handed to another process. **They are secret**: overwrite them when
+    /// that is done.
     #[must_use]
     pub fn export(&self) -> Vec<u8> {
         let shared = self.read();
@@ -105,8 +115,8 @@ impl TicketKeys {
         bytes
     }
 
-    /// Goes on with the keys that another process has exported: they seal and open from now on, for what is left of their lives.
-    /// Keys of a file stay as they are.
+    /// Goes on with the keys that another process has exported: they seal and open from now on, for
+    /// what is left of their lives. Keys of a file stay as they are.
     ///
     /// # Errors
     ///
@@ -133,9 +143,9 @@ impl TicketKeys {
         Ok(())
     }
 
-    /// Forgets the keys that open nothing any more by the system's clock, as is done with each new one. A server that is
-    /// idle makes none, and may call this now and then, so that what has no use is not in its memory;
-    /// `portcullis::Generation::attach_tls` does.
+    /// Forgets the keys that open nothing any more by the system's clock, as is done with each new
+    /// one. A server that is idle makes none, and may call this now and then, so that what has no
+    /// use is not in its memory; `portcullis::Generation::attach_tls` does.
     pub fn retire(&self) {
         self.retire_at(now());
     }

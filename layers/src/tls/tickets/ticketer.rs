@@ -23,11 +23,13 @@ const LONGEST: usize = 16 * 1024;
 /// What is around the session in it: the name of the key, the nonce, the moment, the tag.
 const AROUND: usize = NAME + NONCE_LEN + 8 + MAX_TAG_LEN;
 
-/// A ticket is the name of its key, and sealed by that the moment when it was issued and the session. The trust that the session was
-/// made under is authenticated with it: the same keys do not open it under another.
+/// A ticket is the name of its key, and sealed by that the moment when it was issued and the
+/// session. The trust that the session was made under is authenticated with it: the same keys do
+/// not open it under another.
 ///
-/// rustls looks neither at how old a ticket is nor at the client's certificate before it resumes by it; so that is done here. A
-/// client that is refused here makes a full handshake, and is told there what is wrong.
+/// rustls looks neither at how old a ticket is nor at the client's certificate before it resumes by
+/// it; so that is done here. A client that is refused here makes a full handshake, and is told
+/// there what is wrong.
 pub(in super::super) struct Ticketer {
     keys: TicketKeys,
     trust: [u8; 32],
@@ -50,7 +52,8 @@ impl Ticketer {
         [&name[..], &self.trust[..]].concat()
     }
 
-    /// Whether it could be resumed: its client can be read, and whoever uses the configuration is the layer.
+    /// Whether it could be resumed: its client can be read, and whoever uses the configuration is
+    /// the layer.
     fn could_be_resumed(&self, session: &[u8]) -> bool {
         static UNREADABLE: Once = Once::new();
         if self.verifier.is_none() {
@@ -58,7 +61,8 @@ impl Ticketer {
         }
         let readable = client_chain(session).is_some();
         if !readable {
-            // Nobody is let in for it, but clients would make full handshakes from now on, and nobody know why.
+            // Nobody is let in for it, but clients would make full handshakes from now on, and
+            // nobody know why.
             UNREADABLE.call_once(|| {
                 tracing::warn!("this version of rustls encodes sessions in a way that is not known here: clients with certificates cannot resume them");
             });
@@ -100,7 +104,8 @@ impl ProducesTickets for Ticketer {
         let (name, sealed) = ticket.split_first_chunk::<NAME>()?;
         let contents = self.keys.opening(name, now.as_secs())?.open(&self.authenticated(name), sealed)?;
         let (issued, session) = contents.split_first_chunk()?;
-        // Processes that share keys may have clocks that differ; one that was set back does not make a ticket good for ever.
+        // Processes that share keys may have clocks that differ; one that was set back does not
+        // make a ticket good for ever.
         let is_young = now.as_secs().abs_diff(u64::from_be_bytes(*issued)) <= TICKET_LIFETIME.as_secs();
         (is_young && self.is_allowed(session, now)).then(|| session.to_vec())
     }
