@@ -69,8 +69,15 @@ impl NotifySocket {
     pub(super) fn receive(&self) -> Option<Datagram> {
         loop {
             let mut buffer = [0; LONGEST];
-            let received =
-                self.socket.try_io(Interest::READABLE, || sys::receive(self.socket.as_fd(), &mut buffer));
+            let mut receive = || sys::receive(self.socket.as_fd(), &mut buffer);
+            // Whether or not the runtime has heard of it: a process that is seen dead may have sent it
+            // a moment before. Without the second call, `readable` would return for ever.
+            let received = match receive() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.socket.try_io(Interest::READABLE, receive)
+                }
+                received => received,
+            };
             let received = match received {
                 Ok(received) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
