@@ -62,12 +62,25 @@
 //!
 //! # Features
 //!
-//! - `http` (in `admin`): [`http`].
-//! - `admin` (default): [`admin`], and `http`.
+//! All are on by default, but `ring`.
+//!
+//! | feature | what it adds |
+//! | --- | --- |
+//! | `tls` | [`layers::tls`], and [`Generation::attach_tls`] |
+//! | `aws-lc-rs`, `ring` | the cryptography of TLS, which needs one of the two; each implies `tls` |
+//! | `http` | [`http`] |
+//! | `admin` | [`admin`]; implies `http` and `control` |
+//! | `control` | [`control`] |
+//! | `systemd` | [`GenerationBuilder::systemd`] |
+//! | `supervisor` | [`Supervisor`]; implies `systemd` |
+//! | `config` | [`Config`]; implies `tls` |
+//!
+//! `control` and `systemd` are compiled without their features, too, as long as a generation uses them directly.
 //!
 //! Linux only.
 
 #![deny(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[macro_use]
 mod log;
@@ -83,6 +96,7 @@ macro_rules! fault_point {
 #[cfg(feature = "admin")]
 pub mod admin;
 mod bind;
+#[cfg(feature = "config")]
 mod config;
 pub mod control;
 #[cfg(feature = "__faults")]
@@ -97,12 +111,15 @@ mod listener;
 mod metrics;
 mod pid_file;
 mod signals;
+#[cfg(feature = "supervisor")]
 mod supervisor;
 mod sys;
 mod systemd;
+#[cfg(feature = "tls")]
 mod tls;
 
 pub use bind::{Bind, BindError, InheritError};
+#[cfg(feature = "config")]
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
 pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError, StateError};
 #[cfg(fuzzing)]
@@ -113,12 +130,14 @@ pub use lifecycle::Phase;
 pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};
 pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
+#[cfg(feature = "supervisor")]
 pub use supervisor::{Supervisor, SupervisorError};
 pub use sys::{StartCommand, StartCommandError};
 pub use systemd::ActivationError;
+#[cfg(feature = "tls")]
 pub use tls::{ManageTlsError, TlsGuard};
 
 /// The code in the README compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "admin", feature = "config", feature = "supervisor"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -12,7 +12,7 @@ mod prometheus;
 mod service;
 mod stack;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "tls"))]
 mod tests;
 
 pub use prometheus::{Exporter, ExporterBuilder, ExporterError};

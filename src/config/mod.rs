@@ -8,6 +8,7 @@
 mod builder;
 mod check;
 mod error;
+mod generation;
 mod key;
 mod setting;
 mod value;

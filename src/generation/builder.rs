@@ -15,7 +15,6 @@ use super::{
     state::{STATE_LIMIT, STATE_TIMEOUT, State},
 };
 use crate::{
-    config::Config,
     control::{self, Found, TakeoverError},
     handoff::{HandoffError, LONGEST_PROBATION, Succession},
     metrics::GenerationMetrics,
@@ -87,19 +86,6 @@ impl GenerationBuilder {
             systemd: true,
             metrics_prefix: portcullis_layers::metrics::DEFAULT_PREFIX.to_owned(),
         }
-    }
-
-    /// Takes what a [`Config`] says of the start command, the pid file and the control path, if it does, its timeouts, its
-    /// probation and its limit of draining generations.
-    pub fn config(mut self, config: &Config) -> Self {
-        self.start_command = config.start_command().cloned().or(self.start_command);
-        self.pid_file = config.pid_file().map(Into::into).or(self.pid_file);
-        self.control = config.takeover_path().map(Into::into).or(self.control);
-        self.ready_timeout = config.ready_timeout();
-        self.drain_timeout = config.drain_timeout();
-        self.trial.probation = config.probation();
-        self.draining_limit = config.draining_limit();
-        self
     }
 
     /// What a restart starts. Default: [`StartCommand::itself`].

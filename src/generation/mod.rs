@@ -22,9 +22,12 @@ use std::{fmt, io, sync::Arc, time::Duration};
 use portcullis_layers::track::Tracker;
 use tokio::sync::{oneshot, watch};
 
+#[cfg(feature = "config")]
 pub(crate) use builder::{DRAIN_TIMEOUT, DRAINING_LIMIT, READY_TIMEOUT};
 pub use builder::{GenerationBuilder, StartError};
+#[cfg(feature = "tls")]
 pub(crate) use claims::Claim;
+#[cfg(feature = "config")]
 pub(crate) use probation::PROBATION;
 pub(crate) use roster::Seat;
 pub(crate) use shared::{End, Shared};

@@ -124,6 +124,7 @@ impl Shared {
     }
 
     /// Whether the signals of an operator are obeyed.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "only TLS asks"))]
     pub(crate) const fn obeys_signals(&self) -> bool {
         self.signals
     }

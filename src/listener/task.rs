@@ -1,20 +1,20 @@
 //! One connection's task: it ends with its service, or at the deadline of a drain, and says why.
 
+#[cfg(feature = "tls")]
+use std::{error::Error, io};
 use std::{
-    error::Error,
     future::Future,
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use pin_project_lite::pin_project;
-use portcullis_layers::{
-    BoxError, CloseReason, Closed, ErrorChain, Outcome, Peer, RejectReason,
-    tls::{HandshakeError, HandshakeFailure},
-};
+#[cfg(feature = "tls")]
+use portcullis_layers::tls::HandshakeError;
+use portcullis_layers::{BoxError, CloseReason, Closed, ErrorChain, HandshakeFailure, Outcome, Peer, RejectReason};
 use tokio_util::task::task_tracker::TaskTrackerToken;
+#[cfg(feature = "tls")]
 use tracing::field;
 
 /// Where connections run: what the concurrency model is made of.
@@ -110,6 +110,7 @@ where
 }
 
 /// The failed handshake among the sources of an error.
+#[cfg(feature = "tls")]
 fn failed_handshake<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a HandshakeError> {
     if let Some(failed) = error.downcast_ref() {
         return Some(failed);
@@ -142,6 +143,7 @@ fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
         Outcome::HandshakeFailed(HandshakeFailure::EofEmpty) | Outcome::Closed(_) => {
             tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended");
         }
+        #[cfg(feature = "tls")]
         Outcome::HandshakeFailed(_) => {
             let failed = failed_handshake(error.0);
             let server_name = failed.and_then(HandshakeError::server_name);

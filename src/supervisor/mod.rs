@@ -19,10 +19,12 @@ mod store;
 use std::{process::ExitCode, time::Duration};
 
 pub use error::SupervisorError;
-pub(crate) use notify::NAME_BEGINS;
 
-use crate::{generation::READY_TIMEOUT, sys::StartCommand};
+use crate::sys::StartCommand;
 use life::Life;
+
+/// How long a successor may take whose predecessor has died, unless set otherwise.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Keeps a line of generations alive, and its sockets over their crashes. For PID 1 of a container.
 ///

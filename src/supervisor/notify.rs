@@ -13,10 +13,10 @@ use std::{
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{io::Interest, net::UnixDatagram};
 
-use crate::sys::{self, Sender};
-
-/// What the abstract name begins with, by which a server knows us.
-pub(crate) const NAME_BEGINS: &str = "portcullis-supervisor-";
+use crate::{
+    sys::{self, Sender},
+    systemd::SUPERVISOR_PREFIX,
+};
 
 /// The longest datagram in bytes; systemd takes no longer ones either.
 const LONGEST: usize = 4096;
@@ -44,7 +44,7 @@ impl NotifySocket {
     /// it, so the sender is told with every datagram.
     pub(super) fn bind() -> io::Result<Self> {
         let random = RandomState::new().hash_one(std::process::id());
-        let name = format!("{NAME_BEGINS}{}-{random:016x}", std::process::id());
+        let name = format!("{SUPERVISOR_PREFIX}{}-{random:016x}", std::process::id());
         let socket = StdDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         setsockopt(&socket, sockopt::PassCred, &true)?;
         socket.set_nonblocking(true)?;

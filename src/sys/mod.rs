@@ -5,6 +5,8 @@
 //! waits for a process and kills it, and `shared_memory` is memory that several processes map.
 
 #![allow(unsafe_code)]
+// The supervisor alone needs some of it.
+#![cfg_attr(not(feature = "supervisor"), allow(dead_code, unused_imports))]
 
 mod activated;
 mod exec;

@@ -3,12 +3,14 @@
 //! They are of a `.socket` unit, or they come back from the descriptor store after the service has ended in whatever
 //! way. Each is checked before it is believed, and one that comes twice is kept once.
 
+#[cfg(feature = "supervisor")]
+use std::os::fd::AsFd;
 use std::{
     collections::HashSet,
     ffi::OsString,
     fs,
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsRawFd, OwnedFd},
         unix::fs::FileTypeExt,
     },
 };
@@ -117,6 +119,7 @@ fn check(name: &str, descriptor: OwnedFd) -> Option<Activated> {
 
 impl Activated {
     /// The descriptor, by the name under which the manager passed it: for somebody who passes it on. `None` if it is of no use.
+    #[cfg(feature = "supervisor")]
     pub(crate) fn into_descriptor(self) -> Option<(String, OwnedFd)> {
         let Self { name, stored, socket } = self;
         let descriptor = socket.ok()?.as_fd().try_clone_to_owned().ok()?;

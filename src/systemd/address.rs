@@ -10,7 +10,8 @@ use std::{
     path::Path,
 };
 
-use crate::supervisor;
+/// The abstract name of the notify socket of a supervisor of this crate starts with it.
+pub(crate) const SUPERVISOR_PREFIX: &str = "portcullis-supervisor-";
 
 /// A path, or an abstract name.
 #[derive(Clone, Debug)]
@@ -33,9 +34,9 @@ impl Address {
 }
 
 impl Address {
-    /// Whether it is a [`Supervisor`](crate::Supervisor) of ours that listens there.
+    /// Whether a supervisor of this crate listens there.
     pub(super) fn is_supervisor(&self) -> bool {
-        self.0.as_abstract_name().is_some_and(|name| name.starts_with(supervisor::NAME_BEGINS.as_bytes()))
+        self.0.as_abstract_name().is_some_and(|name| name.starts_with(SUPERVISOR_PREFIX.as_bytes()))
     }
 }
 

@@ -18,6 +18,8 @@ mod notifier;
 mod watchdog;
 
 pub(crate) use activation::{Activated, activated};
+#[cfg(feature = "supervisor")]
+pub(crate) use address::SUPERVISOR_PREFIX;
 pub use error::ActivationError;
 pub(crate) use notifier::Notifier;
 

@@ -1,4 +1,5 @@
 mod claimed;
+#[cfg(feature = "tls")]
 mod tls;
 
 use std::{io, sync::Arc, time::Duration};
