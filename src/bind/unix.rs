@@ -8,7 +8,7 @@
 //! somebody keeps the lock we go on without it, for that must not stop a server from starting.
 
 use std::{
-    fs::{self, File, FileType, OpenOptions, Permissions, TryLockError},
+    fs::{self, File, FileType, OpenOptions, Permissions},
     io,
     os::{
         fd::BorrowedFd,
@@ -20,6 +20,10 @@ use std::{
 };
 
 use nix::sys::stat::{Mode, fchmod};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -240,17 +244,17 @@ fn lock(directory: &Path, timeout: Duration) -> io::Result<Option<File>> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
     let deadline = Instant::now() + timeout;
     loop {
-        match file.try_lock() {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(Some(file)),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
-            Err(TryLockError::WouldBlock) => {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
+            Err(Errno::WOULDBLOCK) => {
                 tracing::warn!(
                     directory = %directory.display(),
                     "somebody keeps this directory locked (lslocks shows it); going on without the lock"
                 );
                 return Ok(None);
             }
-            Err(TryLockError::Error(error)) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }

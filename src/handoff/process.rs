@@ -50,9 +50,9 @@ impl Process {
     /// Waits until it runs its program. Cancel safe.
     pub(super) async fn started(&mut self) -> io::Result<()> {
         if let Self::Starting(starting) = self {
-            let started = starting.await.map_err(io::Error::other).flatten();
+            let started = starting.await;
             *self = Self::None;
-            *self = Self::Running(started?);
+            *self = Self::Running(started.map_err(io::Error::other)??);
         }
         Ok(())
     }

@@ -50,8 +50,9 @@ impl Message {
     /// What an operator reads in `systemctl status`.
     pub(super) fn status(self, text: impl fmt::Display) -> Self {
         let text = text.to_string();
-        let text = &text[..text.floor_char_boundary(LONGEST_STATUS)];
-        self.line("STATUS", text.replace(char::is_control, " "))
+        let whole = |end: &usize| text.is_char_boundary(*end);
+        let end = (0..=LONGEST_STATUS.min(text.len())).rev().find(whole).unwrap_or_default();
+        self.line("STATUS", text[..end].replace(char::is_control, " "))
     }
 
     /// Keep the descriptor that comes with this, and do not watch it: it goes when we say so, and not at an error of the socket.
