@@ -104,6 +104,7 @@ pub mod control;
 pub mod faults;
 mod generation;
 mod handoff;
+mod hint;
 #[cfg(feature = "http")]
 pub mod http;
 mod lifecycle;
@@ -118,7 +119,7 @@ mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use bind::{Bind, BindError, InheritError};
+pub use bind::{Bind, BindError, DescriptorError, DescriptorProblem, PassedBy};
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
 pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError, StateError};
@@ -126,6 +127,7 @@ pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted
 #[doc(hidden)]
 pub use handoff::fuzzing;
 pub use handoff::{HandoffError, Refusal, RestartError, Step};
+pub use hint::hint;
 pub use lifecycle::Phase;
 pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};
 pub use pid_file::PidFileError;
@@ -133,7 +135,6 @@ pub use portcullis_layers as layers;
 #[cfg(feature = "supervisor")]
 pub use supervisor::{Supervisor, SupervisorError};
 pub use sys::{StartCommand, StartCommandError};
-pub use systemd::ActivationError;
 #[cfg(feature = "tls")]
 pub use tls::{ManageTlsError, TlsGuard};
 

@@ -35,6 +35,9 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("echo: {}", options::in_one_line(&*error));
+            if let Some(hint) = portcullis::hint(&*error) {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with an address, and with a socket that was handed down.
+//! What can be wrong with an address.
 
 use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf};
 
@@ -131,62 +131,6 @@ pub enum BindError {
     Io {
         /// The URI.
         uri: String,
-        /// What was being done.
-        doing: &'static str,
-        /// The error of the system.
-        source: io::Error,
-    },
-}
-
-/// Why a descriptor that was handed down is not the listening socket that was announced.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InheritError {
-    /// The announced kind is not known: the other side is newer.
-    #[error(
-        "listener `{name}` was announced as `{kind}`, which this version does not know; it knows `tcp` and `unix`"
-    )]
-    UnknownKind {
-        /// The name of the listener.
-        name: String,
-        /// The announced kind.
-        kind: String,
-    },
-    /// It is not a socket, or one of another type or family.
-    #[error("listener `{name}` was announced as {expected}, but the descriptor is {found}")]
-    WrongType {
-        /// The name of the listener.
-        name: String,
-        /// What was announced.
-        expected: String,
-        /// What the descriptor is.
-        found: String,
-    },
-    /// The socket does not listen.
-    #[error("listener `{name}` was announced as {expected}, but the socket does not listen")]
-    NotListening {
-        /// The name of the listener.
-        name: String,
-        /// What was announced.
-        expected: String,
-    },
-    /// The socket is bound to another address.
-    #[error("listener `{name}` was announced as {expected}, but the socket is bound to {found}")]
-    WrongAddress {
-        /// The name of the listener.
-        name: String,
-        /// What was announced.
-        expected: String,
-        /// The address it is bound to.
-        found: String,
-    },
-    /// The system refused to say, or to set what the descriptor needs.
-    #[error("listener `{name}` was announced as {expected}, but cannot {doing} its descriptor")]
-    Io {
-        /// The name of the listener.
-        name: String,
-        /// What was announced.
-        expected: String,
         /// What was being done.
         doing: &'static str,
         /// The error of the system.

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
-use super::{InheritError, Inode, ListeningSocket, UnixPath};
+use super::{DescriptorError, DescriptorProblem, Inode, ListeningSocket, PassedBy, UnixPath};
 
 /// What one generation tells the next of a listening socket, beside the descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,54 +38,40 @@ impl ListeningSocket {
         name: &str,
         fd: OwnedFd,
         announced: &SocketDescription,
-    ) -> Result<Self, InheritError> {
+    ) -> Result<Self, DescriptorError> {
+        Self::as_announced(fd, announced).map_err(|problem| DescriptorError {
+            name: name.to_owned(),
+            passed_by: PassedBy::Predecessor { announced: announced.to_string() },
+            problem,
+        })
+    }
+
+    fn as_announced(fd: OwnedFd, announced: &SocketDescription) -> Result<Self, DescriptorProblem> {
         if ![Self::TCP, Self::UNIX].contains(&announced.kind.as_str()) {
-            let (name, kind) = (name.to_owned(), announced.kind.clone());
-            return Err(InheritError::UnknownKind { name, kind });
+            return Err(DescriptorProblem::UnknownKind);
         }
-        let named = || (name.to_owned(), announced.to_string());
-        let unfit = |unfit| {
-            let (name, expected) = named();
-            match unfit {
-                Unfit::WrongType { found } => InheritError::WrongType { name, expected, found },
-                Unfit::NotListening => InheritError::NotListening { name, expected },
-                Unfit::Io { doing, source } => InheritError::Io { name, expected, doing, source },
-            }
-        };
-        let checked = Checked::new(fd).map_err(unfit)?;
+        let checked = Checked::new(fd)?;
         if checked.kind != announced.kind {
-            let found = checked.in_words();
-            return Err(unfit(Unfit::WrongType { found }));
+            return Err(DescriptorProblem::WrongType { found: checked.in_words() });
         }
         // As text, which is how it was announced: it names scopes, and paths have no other form.
         if checked.address != announced.address {
-            let ((name, expected), found) = (named(), checked.address);
-            return Err(InheritError::WrongAddress { name, expected, found });
+            let (found, wanted) = (checked.address, announced.address.clone());
+            return Err(DescriptorProblem::WrongAddress { found, wanted });
         }
-        checked.into_listening(|path| UnixPath::inherited(path, announced.inode)).map_err(unfit)
+        checked.into_listening(|path| UnixPath::inherited(path, announced.inode))
     }
 
     /// Takes a descriptor that nobody described: whatever it listens on, if that is TCP or a Unix path. Sets
     /// close-on-exec and non-blocking. `path` says whose the path of a Unix socket is.
     ///
     /// On an error the descriptor is closed, and nothing about the socket was changed.
-    pub(crate) fn found(fd: OwnedFd, path: impl FnOnce(PathBuf) -> UnixPath) -> Result<Self, Unfit> {
+    pub(crate) fn found(
+        fd: OwnedFd,
+        path: impl FnOnce(PathBuf) -> UnixPath,
+    ) -> Result<Self, DescriptorProblem> {
         Checked::new(fd)?.into_listening(path)
     }
-}
-
-/// Why a descriptor is no socket that could be listened on.
-#[derive(Debug)]
-pub(crate) enum Unfit {
-    /// It is no stream socket of TCP or on a Unix path.
-    WrongType {
-        /// What it is.
-        found: String,
-    },
-    /// It does not listen.
-    NotListening,
-    /// The system refused to say, or to set what the descriptor needs.
-    Io { doing: &'static str, source: std::io::Error },
 }
 
 /// A stream socket that listens.
@@ -98,17 +84,17 @@ struct Checked {
 }
 
 impl Checked {
-    fn new(fd: OwnedFd) -> Result<Self, Unfit> {
-        let io = |doing| move |source| Unfit::Io { doing, source };
+    fn new(fd: OwnedFd) -> Result<Self, DescriptorProblem> {
+        let failed = |call| move |source| DescriptorProblem::System { call, source };
         let file = std::fs::File::from(fd);
-        let file_type = file.metadata().map_err(io("look at"))?.file_type();
+        let file_type = file.metadata().map_err(failed("fstat"))?.file_type();
         if !file_type.is_socket() {
-            return Err(Unfit::WrongType { found: super::unix::describe(file_type).to_owned() });
+            return Err(DescriptorProblem::WrongType { found: super::unix::describe(file_type).to_owned() });
         }
         let socket = Socket::from(OwnedFd::from(file));
-        let domain = socket.domain().map_err(io("ask the family of"))?;
-        let r#type = socket.r#type().map_err(io("ask the type of"))?;
-        let protocol = socket.protocol().map_err(io("ask the protocol of"))?;
+        let domain = socket.domain().map_err(failed("getsockopt(SO_DOMAIN)"))?;
+        let r#type = socket.r#type().map_err(failed("getsockopt(SO_TYPE)"))?;
+        let protocol = socket.protocol().map_err(failed("getsockopt(SO_PROTOCOL)"))?;
         let kind = match domain {
             Domain::IPV4 | Domain::IPV6 if matches!(protocol, Some(Protocol::TCP | Protocol::MPTCP)) => {
                 Some(ListeningSocket::TCP)
@@ -117,12 +103,12 @@ impl Checked {
             _ => None,
         };
         let Some(kind) = kind.filter(|_| r#type == Type::STREAM) else {
-            return Err(Unfit::WrongType { found: kind_of_socket(domain, r#type, protocol) });
+            return Err(DescriptorProblem::WrongType { found: kind_of_socket(domain, r#type, protocol) });
         };
-        if !socket.is_listener().map_err(io("ask whether somebody listens on"))? {
-            return Err(Unfit::NotListening);
+        if !socket.is_listener().map_err(failed("getsockopt(SO_ACCEPTCONN)"))? {
+            return Err(DescriptorProblem::NotListening);
         }
-        let bound = socket.local_addr().map_err(io("ask the address of"))?;
+        let bound = socket.local_addr().map_err(failed("getsockname"))?;
         let path = bound.as_pathname().map(PathBuf::from);
         Ok(Self { socket, kind, address: display(&bound), path })
     }
@@ -132,16 +118,21 @@ impl Checked {
         kind_of_socket(domain, Type::STREAM, None)
     }
 
-    fn into_listening(self, whose: impl FnOnce(PathBuf) -> UnixPath) -> Result<ListeningSocket, Unfit> {
-        let io = |doing| move |source| Unfit::Io { doing, source };
+    fn into_listening(
+        self,
+        whose: impl FnOnce(PathBuf) -> UnixPath,
+    ) -> Result<ListeningSocket, DescriptorProblem> {
+        let failed = |call| move |source| DescriptorProblem::System { call, source };
         let path = match (self.kind, self.path) {
             (ListeningSocket::UNIX, None) => {
-                return Err(Unfit::WrongType { found: format!("a Unix stream socket on {}", self.address) });
+                return Err(DescriptorProblem::WrongType {
+                    found: format!("a Unix stream socket on {}", self.address),
+                });
             }
             (_, path) => path,
         };
-        self.socket.set_cloexec(true).map_err(io("set close-on-exec on"))?;
-        self.socket.set_nonblocking(true).map_err(io("set non-blocking on"))?;
+        self.socket.set_cloexec(true).map_err(failed("fcntl(F_SETFD)"))?;
+        self.socket.set_nonblocking(true).map_err(failed("fcntl(F_SETFL)"))?;
         Ok(match path {
             Some(path) => ListeningSocket::Unix(self.socket.into(), whose(path)),
             None => ListeningSocket::Tcp(self.socket.into()),
@@ -203,7 +194,7 @@ mod tests {
 
     /// The error, after checking that it names the listener and what was announced.
     #[track_caller]
-    fn refused(fd: impl Into<OwnedFd>, announced: &SocketDescription) -> InheritError {
+    fn refused(fd: impl Into<OwnedFd>, announced: &SocketDescription) -> DescriptorError {
         let error = ListeningSocket::inherited("echo", fd.into(), announced).unwrap_err();
         let text = error.to_string();
         assert!(text.contains("`echo`") && text.contains(&announced.to_string()), "{text}");
@@ -262,11 +253,11 @@ mod tests {
             (refused(listener(), &unix), "an IPv4 stream socket"),
             (refused(UnixListener::bind(directory.path().join("a")).unwrap(), &tcp), "a Unix stream socket"),
         ] {
-            assert!(matches!(error, InheritError::WrongType { .. }), "{error:?}");
+            assert!(matches!(error.problem, DescriptorProblem::WrongType { .. }), "{error:?}");
             assert!(error.to_string().contains(found), "{error}");
         }
         let error = ListeningSocket::inherited("echo", listener().into(), &announced("quic", "[::]:1"));
-        assert!(matches!(error, Err(InheritError::UnknownKind { .. })), "{error:?}");
+        assert!(matches!(error.unwrap_err().problem, DescriptorProblem::UnknownKind));
     }
 
     #[test]
@@ -275,10 +266,13 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let connected = TcpStream::connect(address).unwrap();
         let description = announced("tcp", &connected.local_addr().unwrap());
-        assert!(matches!(refused(connected, &description), InheritError::NotListening { .. }));
+        assert!(matches!(refused(connected, &description).problem, DescriptorProblem::NotListening));
 
         let (a, _b) = UnixStream::pair().unwrap();
-        assert!(matches!(refused(a, &announced("unix", "/run/echo")), InheritError::NotListening { .. }));
+        assert!(matches!(
+            refused(a, &announced("unix", "/run/echo")).problem,
+            DescriptorProblem::NotListening
+        ));
     }
 
     #[test]
@@ -287,11 +281,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let error = refused(listener, &announced("tcp", "0.0.0.0:80"));
-        assert!(matches!(&error, InheritError::WrongAddress { found, .. } if *found == address), "{error:?}");
+        assert!(
+            matches!(&error.problem, DescriptorProblem::WrongAddress { found, .. } if *found == address),
+            "{error:?}"
+        );
 
         let listener = UnixListener::bind(directory.path().join("a")).unwrap();
         let error = refused(listener, &announced("unix", &directory.path().join("b").display()));
-        assert!(matches!(error, InheritError::WrongAddress { .. }), "{error:?}");
+        assert!(matches!(error.problem, DescriptorProblem::WrongAddress { .. }), "{error:?}");
     }
 
     #[test]

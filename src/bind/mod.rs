@@ -5,6 +5,7 @@
 //! process bound it or a predecessor handed it down. Nothing here accepts, and nothing here is async.
 
 mod address;
+mod descriptor;
 mod error;
 mod inherit;
 mod socket;
@@ -21,9 +22,12 @@ use std::{
 use portcullis_layers::LocalAddress;
 
 use self::address::Address;
-pub use self::error::{BindError, InheritError};
+pub use self::{
+    descriptor::{DescriptorError, DescriptorProblem, PassedBy},
+    error::BindError,
+};
 pub(crate) use self::{
-    inherit::{SocketDescription, Unfit},
+    inherit::SocketDescription,
     socket::ListeningSocket,
     unix::{Inode, UnixPath},
 };

@@ -34,12 +34,11 @@ pub(crate) use shared::{End, Shared};
 pub use state::StateError;
 
 use crate::{
-    bind::{Bind, BindError, ListeningSocket},
+    bind::{Bind, BindError, DescriptorError, ListeningSocket},
     control,
     handoff::{Arrival, Refusal, RestartError},
     lifecycle::Phase,
     listener::{Acceptor, GracefulListener},
-    systemd::ActivationError,
 };
 use restart::{Candidate, RestartRequest};
 
@@ -103,7 +102,7 @@ pub enum ListenError {
         name: String,
         /// What was wrong.
         #[source]
-        source: ActivationError,
+        source: DescriptorError,
     },
     /// The socket cannot be registered with the runtime.
     #[error("listener {name:?}: cannot be registered with the tokio runtime")]

@@ -9,11 +9,11 @@ use portcullis_layers::LocalAddress;
 
 use super::{ListenError, Shared};
 use crate::{
-    bind::{Bind, ListeningSocket},
+    bind::{Bind, DescriptorError, ListeningSocket},
     control,
     handoff::{Claim, ListenerEntry},
     listener::Acceptor,
-    systemd::{Activated, ActivationError},
+    systemd::Activated,
 };
 
 /// See the module.
@@ -147,7 +147,7 @@ impl Roster {
     }
 
     /// What is wrong with what the service manager passed under this name, when none of it is what `bind` asks for.
-    pub(super) fn misfit(&mut self, name: &str, bind: &Bind) -> Option<ActivationError> {
+    pub(super) fn misfit(&mut self, name: &str, bind: &Bind) -> Option<DescriptorError> {
         let place = self.inherited.iter().position(|inherited| match inherited {
             Inherited::Activated(activated) => activated.name == name && !activated.stored,
             Inherited::Socket(..) => false,

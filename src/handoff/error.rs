@@ -235,7 +235,7 @@ pub enum HandoffError {
     },
     /// A descriptor that was handed down is not the listening socket that the manifest calls it.
     #[error("a descriptor that was handed down is not what the predecessor says")]
-    Descriptor(#[from] crate::bind::InheritError),
+    Descriptor(#[from] crate::bind::DescriptorError),
     /// The handoff socket failed.
     #[error("the handoff socket failed")]
     Io(#[from] io::Error),

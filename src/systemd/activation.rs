@@ -18,9 +18,9 @@ use std::{
 use nix::sys::stat::fstat;
 use portcullis_layers::{ErrorChain, LocalAddress};
 
-use super::{ActivationError, names, names_this_process};
+use super::{names, names_this_process};
 use crate::{
-    bind::{Bind, ListeningSocket, UnixPath},
+    bind::{Bind, DescriptorError, DescriptorProblem, ListeningSocket, PassedBy, UnixPath},
     sys::take_activated,
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct Activated {
     /// Whether it was in the descriptor store, where only this service puts anything.
     pub(crate) stored: bool,
     /// What can be listened on, or why it cannot.
-    pub(crate) socket: Result<ListeningSocket, ActivationError>,
+    pub(crate) socket: Result<ListeningSocket, DescriptorError>,
 }
 
 /// What the manager passed to this process; every descriptor of it is ours from now on.
@@ -101,8 +101,7 @@ fn identity(descriptor: &OwnedFd) -> (u64, u64) {
 fn check(name: &str, descriptor: OwnedFd) -> Option<Activated> {
     let listener = names::listener(name);
     let whose = if listener.is_some() { UnixPath::come_back } else { UnixPath::of_another };
-    let socket =
-        ListeningSocket::found(descriptor, whose).map_err(|unfit| ActivationError::unfit(name, unfit));
+    let socket = ListeningSocket::found(descriptor, whose).map_err(|problem| of_the_manager(name, problem));
     if let Ok(socket) = &socket
         && let LocalAddress::Unix(Some(path)) = socket.local_address()
         && !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.file_type().is_socket())
@@ -117,6 +116,10 @@ fn check(name: &str, descriptor: OwnedFd) -> Option<Activated> {
     Some(Activated { name: listener.unwrap_or(name).to_owned(), stored: listener.is_some(), socket })
 }
 
+fn of_the_manager(name: &str, problem: DescriptorProblem) -> DescriptorError {
+    DescriptorError { name: name.to_owned(), passed_by: PassedBy::ServiceManager, problem }
+}
+
 impl Activated {
     /// The descriptor, by the name under which the manager passed it: for somebody who passes it on. `None` if it is of no use.
     #[cfg(feature = "supervisor")]
@@ -128,12 +131,12 @@ impl Activated {
     }
 
     /// What is wrong with one that has the listener's name and is not what it asks for.
-    pub(crate) fn misfit(self, wanted: &Bind) -> ActivationError {
+    pub(crate) fn misfit(self, wanted: &Bind) -> DescriptorError {
         let Self { name, socket, .. } = self;
         match socket {
             Ok(socket) => {
                 let (found, wanted) = (socket.local_address().to_string(), wanted.to_string());
-                ActivationError::WrongAddress { name, found, wanted }
+                of_the_manager(&name, DescriptorProblem::WrongAddress { found, wanted })
             }
             Err(error) => error,
         }
@@ -148,7 +151,10 @@ impl Activated {
                 let what = "the service manager passed a socket that no listener asked for: closed; make its address or name, and the configuration's, agree";
                 tracing::warn!(name, %address, stored, "{what}");
             }
-            Err(error) => tracing::warn!(error = %ErrorChain(&error), "of no use to any listener: closed"),
+            Err(error) => {
+                let hint = error.hint();
+                tracing::warn!(error = %ErrorChain(&error), hint, "of no use to any listener: closed");
+            }
         }
     }
 }

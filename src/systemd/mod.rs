@@ -11,7 +11,6 @@
 
 mod activation;
 mod address;
-mod error;
 mod message;
 mod names;
 mod notifier;
@@ -20,7 +19,6 @@ mod watchdog;
 pub(crate) use activation::{Activated, activated};
 #[cfg(feature = "supervisor")]
 pub(crate) use address::SUPERVISOR_PREFIX;
-pub use error::ActivationError;
 pub(crate) use notifier::Notifier;
 
 /// Whether a variable that names a process names this one. Absent, it names nobody else.
