@@ -39,7 +39,7 @@
 //!
 //! - [`Generation`] is this process' place in the line: what it was handed, when it is ready, how it restarts and
 //!   drains.
-//! - [`GracefulListener`] accepts and feeds a stack; a [`Bind`] is the `tcp://` or `unix://` address it is bound to.
+//! - [`GracefulListener`] accepts and feeds a stack; a [`ListenAddr`] is the `tcp://` or `unix://` address it is bound to.
 //! - [`layers`] says what happens to one connection.
 //! - [`http`] serves a tower HTTP service (axum, tonic, hyper) as the leaf of a stack, and [`admin`] is one: metrics, health,
 //!   readiness and connections on a listener of its own.
@@ -119,7 +119,7 @@ mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use bind::{Bind, BindError, DescriptorError, DescriptorProblem, PassedBy};
+pub use bind::{BindError, DescriptorError, DescriptorProblem, ListenAddr, PassedBy};
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
 pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError, StateError};

@@ -12,7 +12,7 @@ use std::{error::Error, process::ExitCode};
 
 use clap::Parser;
 use portcullis::{
-    Bind, Config, Generation, GracefulListener, StartCommand, Supervisor,
+    Config, Generation, GracefulListener, ListenAddr, StartCommand, Supervisor,
     admin::{Admin, AdminStack, Exporter},
     layers::{
         LocalAddress,
@@ -84,10 +84,10 @@ async fn run(config: &Config, tls: Option<(TlsLayer, TlsReloader)>) -> Result<()
     let mut listeners = Vec::new();
     for (number, bind) in config.binds().iter().enumerate() {
         let name = if number == 0 { "echo".to_owned() } else { format!("echo-{}", number + 1) };
-        listeners.push((generation.listen(&name, bind.clone())?, bind));
+        listeners.push((generation.listen(&name, bind)?, bind));
     }
     let admin = match config.admin_bind() {
-        Some(bind) => Some(generation.listen("admin", bind.clone())?.accept_while_draining()),
+        Some(bind) => Some(generation.listen("admin", bind)?.accept_while_draining()),
         None => None,
     };
     if generation.number() == 1 {
@@ -134,7 +134,7 @@ fn loopback() -> Result<AllowlistLayer, AnyError> {
 }
 
 /// Says what there is and what to try. The log goes on from there.
-fn introduce(listeners: &[(GracefulListener, &Bind)], admin: Option<&GracefulListener>, tls: bool) {
+fn introduce(listeners: &[(GracefulListener, &ListenAddr)], admin: Option<&GracefulListener>, tls: bool) {
     let pid = std::process::id();
     eprintln!("echo serves as process {pid}. Try:\n");
     for (listener, _) in listeners {

@@ -2,14 +2,14 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf};
 
-/// A [`Bind`](super::Bind) is one already.
+/// A [`ListenAddr`](super::ListenAddr) is one already.
 impl From<Infallible> for BindError {
     fn from(never: Infallible) -> Self {
         match never {}
     }
 }
 
-/// Why a [`Bind`](super::Bind) could not be read from a URI, or not be bound.
+/// Why a [`ListenAddr`](super::ListenAddr) could not be read from a URI, or not be bound.
 ///
 /// The text names the URI, what was wrong and what to do. The error of the system, where there was one, is the
 /// [`source`](std::error::Error::source).

@@ -186,7 +186,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::bind::Bind;
+    use crate::bind::ListenAddr;
 
     fn announced(kind: &str, address: &(impl ToString + ?Sized)) -> SocketDescription {
         SocketDescription { kind: kind.to_owned(), address: address.to_string(), inode: None }
@@ -208,7 +208,7 @@ mod tests {
         for uri in
             ["tcp://127.0.0.1:0".to_owned(), "tcp://[::]:0".to_owned(), format!("unix://{}", path.display())]
         {
-            let bind: Bind = uri.parse().unwrap();
+            let bind: ListenAddr = uri.parse().unwrap();
             let ours = bind.bind().unwrap();
             let description = ours.describe();
             let handed = ours.as_fd().try_clone_to_owned().unwrap();

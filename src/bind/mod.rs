@@ -1,6 +1,6 @@
 //! Addresses written as URIs, and the listening sockets made from them.
 //!
-//! [`Bind`] is what a user writes: `tcp://host:port` or `unix://path`, and a few options of the socket.
+//! [`ListenAddr`] is what a user writes: `tcp://host:port` or `unix://path`, and a few options of the socket.
 //! `ListeningSocket` is what comes of it: bound, listening, non-blocking and close-on-exec, whether this
 //! process bound it or a predecessor handed it down. Nothing here accepts, and nothing here is async.
 
@@ -37,7 +37,7 @@ pub(crate) use self::{
 /// Written as a URI:
 ///
 /// - `tcp://192.0.2.1:80`, `tcp://[2001:db8::1]:80`: an address. Port 0 lets the kernel choose one.
-///   `tcp://[::]:80` is dual-stack: it takes IPv4 as well, unless [`only_v6`](Bind::only_v6) is set.
+///   `tcp://[::]:80` is dual-stack: it takes IPv4 as well, unless [`only_v6`](ListenAddr::only_v6) is set.
 /// - `tcp://example.org:80`: a name, resolved when it is bound; the first of its addresses that can be bound is.
 /// - `unix:///run/echo.sock`: a path, taken literally (no percent-decoding). A relative path is made absolute
 ///   when it is parsed, so that a later change of directory does not matter. At most 107 bytes (unix(7)).
@@ -46,19 +46,19 @@ pub(crate) use self::{
 /// which is anything but a socket, is refused and left alone.
 ///
 /// ```
-/// use portcullis::Bind;
+/// use portcullis::ListenAddr;
 ///
-/// let public: Bind = "tcp://[::]:443".parse()?;
-/// let local = "unix:///run/echo.sock".parse::<Bind>()?.mode(0o660);
+/// let public: ListenAddr = "tcp://[::]:443".parse()?;
+/// let local = "unix:///run/echo.sock".parse::<ListenAddr>()?.mode(0o660);
 /// assert_eq!(public.to_string(), "tcp://[::]:443");
 /// assert_eq!(local.kind(), "unix");
 ///
-/// let error = "0.0.0.0:80".parse::<Bind>().unwrap_err();
+/// let error = "0.0.0.0:80".parse::<ListenAddr>().unwrap_err();
 /// assert!(error.to_string().contains("write `tcp://0.0.0.0:80`"));
 /// # Ok::<(), portcullis::BindError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bind {
+pub struct ListenAddr {
     address: Address,
     backlog: u32,
     mode: Option<u32>,
@@ -66,7 +66,7 @@ pub struct Bind {
     nodelay: bool,
 }
 
-impl Bind {
+impl ListenAddr {
     fn new(address: Address) -> Self {
         Self { address, backlog: 4096, mode: None, only_v6: false, nodelay: true }
     }
@@ -176,14 +176,14 @@ impl Bind {
 }
 
 /// The URI, in the form that parses to the same address.
-impl fmt::Display for Bind {
+impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)
     }
 }
 
 /// Parses the URI; the options have their defaults.
-impl FromStr for Bind {
+impl FromStr for ListenAddr {
     type Err = BindError;
 
     fn from_str(uri: &str) -> Result<Self, BindError> {
@@ -192,13 +192,20 @@ impl FromStr for Bind {
 }
 
 /// The TCP address, with the default options.
-impl From<SocketAddr> for Bind {
+impl From<SocketAddr> for ListenAddr {
     fn from(address: SocketAddr) -> Self {
         Self::new(Address::Ip(address))
     }
 }
 
-impl TryFrom<&str> for Bind {
+/// A clone.
+impl From<&ListenAddr> for ListenAddr {
+    fn from(address: &ListenAddr) -> Self {
+        address.clone()
+    }
+}
+
+impl TryFrom<&str> for ListenAddr {
     type Error = BindError;
 
     fn try_from(uri: &str) -> Result<Self, BindError> {
@@ -206,7 +213,7 @@ impl TryFrom<&str> for Bind {
     }
 }
 
-impl TryFrom<String> for Bind {
+impl TryFrom<String> for ListenAddr {
     type Error = BindError;
 
     fn try_from(uri: String) -> Result<Self, BindError> {
@@ -214,7 +221,7 @@ impl TryFrom<String> for Bind {
     }
 }
 
-impl TryFrom<&String> for Bind {
+impl TryFrom<&String> for ListenAddr {
     type Error = BindError;
 
     fn try_from(uri: &String) -> Result<Self, BindError> {
@@ -226,7 +233,7 @@ impl TryFrom<&String> for Bind {
 mod tests {
     use super::*;
 
-    fn bind(uri: &str) -> Bind {
+    fn bind(uri: &str) -> ListenAddr {
         uri.parse().unwrap()
     }
 

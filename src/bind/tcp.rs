@@ -7,10 +7,10 @@ use std::{
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Bind, BindError, ListeningSocket};
+use super::{BindError, ListenAddr, ListeningSocket};
 
 /// Binds the first of the name's addresses that can be bound.
-pub(super) fn bind_name(bind: &Bind, host: &str, port: u16) -> Result<ListeningSocket, BindError> {
+pub(super) fn bind_name(bind: &ListenAddr, host: &str, port: u16) -> Result<ListeningSocket, BindError> {
     let addresses = (host, port)
         .to_socket_addrs()
         .map_err(|source| BindError::Resolve { uri: bind.to_string(), source })?;
@@ -29,7 +29,7 @@ pub(super) fn bind_name(bind: &Bind, host: &str, port: u16) -> Result<ListeningS
     }))
 }
 
-pub(super) fn bind(bind: &Bind, address: SocketAddr) -> Result<ListeningSocket, BindError> {
+pub(super) fn bind(bind: &ListenAddr, address: SocketAddr) -> Result<ListeningSocket, BindError> {
     open(bind, address).map_err(|(doing, source)| {
         let uri = bind.to_string();
         match source.kind() {
@@ -49,7 +49,7 @@ pub(super) fn bind(bind: &Bind, address: SocketAddr) -> Result<ListeningSocket, 
     })
 }
 
-fn open(bind: &Bind, address: SocketAddr) -> Result<ListeningSocket, (&'static str, io::Error)> {
+fn open(bind: &ListenAddr, address: SocketAddr) -> Result<ListeningSocket, (&'static str, io::Error)> {
     // socket2 sets close-on-exec in the same call.
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
         .map_err(|error| ("make a socket", error))?;
@@ -85,14 +85,14 @@ mod tests {
 
     use super::*;
 
-    fn listen(bind: &Bind) -> (Socket, SocketAddr) {
+    fn listen(bind: &ListenAddr) -> (Socket, SocketAddr) {
         let socket = bind.bind().unwrap();
         let LocalAddress::Ip(address) = socket.local_address() else { panic!("{socket:?}") };
         let ListeningSocket::Tcp(listener) = socket else { panic!("{socket:?}") };
         (listener.into(), address)
     }
 
-    fn uri(uri: &str) -> Bind {
+    fn uri(uri: &str) -> ListenAddr {
         uri.parse().unwrap()
     }
 

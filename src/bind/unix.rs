@@ -27,7 +27,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{Bind, BindError, ListeningSocket};
+use super::{BindError, ListenAddr, ListeningSocket};
 
 /// Far longer than another starter needs.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -103,7 +103,7 @@ impl UnixPath {
     }
 }
 
-pub(super) fn bind(bind: &Bind, path: &Path) -> Result<ListeningSocket, BindError> {
+pub(super) fn bind(bind: &ListenAddr, path: &Path) -> Result<ListeningSocket, BindError> {
     let uri = || bind.to_string();
     if let Some(mode) = bind.mode.filter(|mode| mode & !0o777 != 0) {
         return Err(BindError::Mode { uri: uri(), mode });
@@ -164,7 +164,7 @@ fn bound(path: &Path, mode: Option<u32>) -> Result<Socket, (&'static str, io::Er
 }
 
 /// Makes sure that nothing is at the path: removes a stale socket, refuses anything else.
-fn clear(bind: &Bind, path: &Path) -> Result<(), BindError> {
+fn clear(bind: &ListenAddr, path: &Path) -> Result<(), BindError> {
     let uri = || bind.to_string();
     let file_type = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),

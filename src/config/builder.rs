@@ -14,7 +14,7 @@ use portcullis_layers::tls::{IdentityRule, TlsVersion};
 use tracing::Level;
 
 use super::{Identity, Setting, key};
-use crate::{bind::Bind, sys::StartCommand};
+use crate::{bind::ListenAddr, sys::StartCommand};
 
 /// Builds a [`Config`](super::Config); see there for what each setting means.
 ///
@@ -25,7 +25,7 @@ use crate::{bind::Bind, sys::StartCommand};
 #[must_use = "nothing is read or checked before `build`"]
 pub struct ConfigBuilder {
     pub(super) environment: HashMap<&'static str, OsString>,
-    pub(super) binds: Vec<Setting<Vec<Bind>>>,
+    pub(super) binds: Vec<Setting<Vec<ListenAddr>>>,
     pub(super) port: Option<Setting<u16>>,
     pub(super) start_command: Option<Setting<StartCommand>>,
     pub(super) pid_file: Option<Setting<PathBuf>>,
@@ -45,7 +45,7 @@ pub struct ConfigBuilder {
     pub(super) probation: Option<Setting<Duration>>,
     pub(super) draining_limit: Option<Setting<usize>>,
     pub(super) takeover_path: Option<Setting<PathBuf>>,
-    pub(super) admin_bind: Option<Setting<Bind>>,
+    pub(super) admin_bind: Option<Setting<ListenAddr>>,
 }
 
 /// The setters that keep one value each.
@@ -63,11 +63,11 @@ macro_rules! setters {
 }
 
 impl ConfigBuilder {
-    /// Addresses to listen on: URIs separated by commas or white space, or [`Bind`]s. Adds to those given before.
+    /// Addresses to listen on: URIs separated by commas or white space, or [`ListenAddr`]s. Adds to those given before.
     ///
-    /// A path with a comma or white space in its name can only be given as a [`Bind`]. Where this or
+    /// A path with a comma or white space in its name can only be given as a [`ListenAddr`]. Where this or
     /// [`port`](Self::port) is called, `BIND` and `PORT` do not count.
-    pub fn bind(mut self, binds: impl Into<Setting<Vec<Bind>>>) -> Self {
+    pub fn bind(mut self, binds: impl Into<Setting<Vec<ListenAddr>>>) -> Self {
         self.binds.push(binds.into());
         self
     }
@@ -128,7 +128,7 @@ impl ConfigBuilder {
         /// The control path; see [`GenerationBuilder::control`](crate::GenerationBuilder::control).
         takeover_path => takeover_path: PathBuf;
         /// Where the admin listens.
-        admin_bind => admin_bind: Bind;
+        admin_bind => admin_bind: ListenAddr;
     }
 
     /// The server's certificate chain and private key as PEM, for a program that makes them itself. In place of

@@ -18,7 +18,7 @@ use super::{
     value::{Value, Wrong},
 };
 use crate::{
-    bind::Bind,
+    bind::ListenAddr,
     generation::{DRAIN_TIMEOUT, DRAINING_LIMIT, PROBATION, READY_TIMEOUT},
     handoff::LONGEST_PROBATION,
 };
@@ -190,9 +190,9 @@ fn from_settings<T: Value>(key: Key, settings: Vec<Setting<T>>) -> Result<Vec<Re
 /// What the program gave, be it a port alone, before what the environment says.
 fn binds(
     environment: &Environment,
-    binds: Vec<Setting<Vec<Bind>>>,
+    binds: Vec<Setting<Vec<ListenAddr>>>,
     port: Option<Setting<u16>>,
-) -> Result<Vec<Read<Vec<Bind>>>, ConfigError> {
+) -> Result<Vec<Read<Vec<ListenAddr>>>, ConfigError> {
     let binds = from_settings(key::BIND, binds)?;
     if binds.iter().any(|read| !read.value.is_empty()) {
         return Ok(binds);
@@ -205,7 +205,7 @@ fn binds(
     }
     match port.map_or_else(|| environment.get(key::PORT), |port| Ok(Some(port)))? {
         Some(Read { key, origin, text, value: port }) => {
-            let value = vec![Bind::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))];
+            let value = vec![ListenAddr::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))];
             Ok(vec![Read { key, origin, text, value }])
         }
         None => Err(ConfigError::NoAddress),
@@ -213,7 +213,10 @@ fn binds(
 }
 
 /// Two listeners on one address could not both be bound; said here, it names the setting.
-fn check_distinct(binds: &[Read<Vec<Bind>>], admin: Option<&Read<Bind>>) -> Result<(), ConfigError> {
+fn check_distinct(
+    binds: &[Read<Vec<ListenAddr>>],
+    admin: Option<&Read<ListenAddr>>,
+) -> Result<(), ConfigError> {
     let mut seen: Vec<String> = Vec::new();
     for read in binds {
         for bind in &read.value {
@@ -235,10 +238,10 @@ fn check_distinct(binds: &[Read<Vec<Bind>>], admin: Option<&Read<Bind>>) -> Resu
 /// The control path is bound as the path of a listener is, and cannot be another's.
 fn check_control(
     path: &Read<PathBuf>,
-    binds: &[Read<Vec<Bind>>],
-    admin: Option<&Read<Bind>>,
+    binds: &[Read<Vec<ListenAddr>>],
+    admin: Option<&Read<ListenAddr>>,
 ) -> Result<(), ConfigError> {
-    let control = Bind::unix(&path.value).map_err(|error| path.wrong(error.to_string()))?;
+    let control = ListenAddr::unix(&path.value).map_err(|error| path.wrong(error.to_string()))?;
     let mut others = binds.iter().flat_map(|read| &read.value).chain(admin.map(|read| &read.value));
     if others.any(|other| other.path() == control.path()) {
         return Err(path.conflict("is an address to listen on for others already: choose another path"));
@@ -247,7 +250,10 @@ fn check_control(
 }
 
 /// A Unix peer has no address that could be in a network.
-fn check_has_addresses(networks: &[Read<Vec<IpNet>>], binds: &[Read<Vec<Bind>>]) -> Result<(), ConfigError> {
+fn check_has_addresses(
+    networks: &[Read<Vec<IpNet>>],
+    binds: &[Read<Vec<ListenAddr>>],
+) -> Result<(), ConfigError> {
     let unix = binds.iter().flat_map(|read| &read.value).find(|bind| bind.path().is_some());
     match (networks.first(), unix) {
         (Some(networks), Some(unix)) => Err(networks.conflict(format!(

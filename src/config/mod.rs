@@ -29,7 +29,7 @@ use portcullis_layers::{
 use tracing::Level;
 
 use self::key::Key;
-use crate::{bind::Bind, sys::StartCommand};
+use crate::{bind::ListenAddr, sys::StartCommand};
 
 pub use self::{
     builder::ConfigBuilder,
@@ -41,7 +41,7 @@ pub use self::{
 ///
 /// | setter | variable | value | default |
 /// | --- | --- | --- | --- |
-/// | [`bind`](ConfigBuilder::bind) | `BIND` | [`Bind`] URIs, separated by commas or white space | `tcp://0.0.0.0:PORT` |
+/// | [`bind`](ConfigBuilder::bind) | `BIND` | [`ListenAddr`] URIs, separated by commas or white space | `tcp://0.0.0.0:PORT` |
 /// | [`port`](ConfigBuilder::port) | `PORT` | 0 to 65535; counts where there is no `BIND` | none: one of the two is needed |
 /// | [`start_command`](ConfigBuilder::start_command) | `START_COMMAND` | a command with arguments, quoted as in a shell | none |
 /// | [`pid_file`](ConfigBuilder::pid_file) | `PID_FILE` | a path | none |
@@ -60,7 +60,7 @@ pub use self::{
 /// | [`probation`](ConfigBuilder::probation) | `PROBATION` | a duration | 5 s |
 /// | [`draining_limit`](ConfigBuilder::draining_limit) | `DRAINING_LIMIT` | a number | 8 |
 /// | [`takeover_path`](ConfigBuilder::takeover_path) | `TAKEOVER_PATH` | the path of a Unix socket | none: no control path |
-/// | [`admin_bind`](ConfigBuilder::admin_bind) | `ADMIN_BIND` | one [`Bind`] URI | none: no admin listener |
+/// | [`admin_bind`](ConfigBuilder::admin_bind) | `ADMIN_BIND` | one [`ListenAddr`] URI | none: no admin listener |
 ///
 /// A setter wins over the environment. A variable that is empty counts as one that is not set, but for
 /// `ALLOWED_NETWORKS` and `ALLOWED_IDENTITIES`: who empties one of these may mean everybody or nobody, and is asked to say which.
@@ -90,7 +90,7 @@ pub use self::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct Config {
-    binds: Vec<Bind>,
+    binds: Vec<ListenAddr>,
     start_command: Option<StartCommand>,
     pid_file: Option<PathBuf>,
     log_path: Option<PathBuf>,
@@ -102,7 +102,7 @@ pub struct Config {
     probation: Duration,
     draining_limit: usize,
     takeover_path: Option<PathBuf>,
-    admin_bind: Option<Bind>,
+    admin_bind: Option<ListenAddr>,
 }
 
 #[derive(Clone, Debug)]
@@ -170,7 +170,7 @@ impl Config {
 
     /// Where to listen: at least one address, and none twice (but for port 0).
     #[must_use]
-    pub fn binds(&self) -> &[Bind] {
+    pub fn binds(&self) -> &[ListenAddr] {
         &self.binds
     }
 
@@ -314,7 +314,7 @@ impl Config {
 
     /// Where the admin listens; none of [`binds`](Self::binds).
     #[must_use]
-    pub fn admin_bind(&self) -> Option<&Bind> {
+    pub fn admin_bind(&self) -> Option<&ListenAddr> {
         self.admin_bind.as_ref()
     }
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use portcullis_layers::tls::{IdentityRule, TlsVersion};
 use tracing::Level;
 
-use crate::{bind::Bind, sys::StartCommand};
+use crate::{bind::ListenAddr, sys::StartCommand};
 
 /// What a setter of [`ConfigBuilder`](super::ConfigBuilder) takes: text, or a value of the right type.
 ///
@@ -129,9 +129,9 @@ from! {
     Duration => Duration, value => value;
     Level => Level, value => value;
     TlsVersion => TlsVersion, value => value;
-    Bind => Bind, value => value;
-    Bind => Vec<Bind>, value => vec![value];
-    Vec<Bind> => Vec<Bind>, value => value;
+    ListenAddr => ListenAddr, value => value;
+    ListenAddr => Vec<ListenAddr>, value => vec![value];
+    Vec<ListenAddr> => Vec<ListenAddr>, value => value;
     IpNet => Vec<IpNet>, value => vec![value];
     Vec<IpNet> => Vec<IpNet>, value => value;
     IdentityRule => Vec<IdentityRule>, value => vec![value];

@@ -252,7 +252,7 @@ fn the_program_wins_over_the_environment() {
     assert_eq!(config.drain_timeout(), Duration::from_secs(2));
     assert!(allows(&config, "::1") && allows(&config, "198.51.100.7") && !allows(&config, "10.0.0.1"));
 
-    let typed = "unix:///run/a b,c".parse::<Bind>().unwrap().mode(0o660);
+    let typed = "unix:///run/a b,c".parse::<ListenAddr>().unwrap().mode(0o660);
     let config = Config::builder()
         .environment_from([("BIND", "tcp://127.0.0.1:1")])
         .bind(typed.clone())
@@ -285,7 +285,7 @@ fn an_error_names_the_option_or_setter_that_gave_the_value() {
 fn an_option_that_is_not_there_leaves_the_word_to_the_environment() {
     let config = Config::builder()
         .drain_timeout(Setting::given_by("--drain-timeout", None::<String>))
-        .bind(Setting::given_by("--bind", None::<Bind>))
+        .bind(Setting::given_by("--bind", None::<ListenAddr>))
         .allowed_networks(Setting::given_by("--allow", None::<String>))
         .environment_from([("DRAIN_TIMEOUT", "7s"), ("PORT", "1"), ("ALLOWED_NETWORKS", "::1")])
         .build()

@@ -9,7 +9,7 @@ use portcullis_layers::{
 };
 use tracing::Level;
 
-use crate::{bind::Bind, sys::StartCommand};
+use crate::{bind::ListenAddr, sys::StartCommand};
 
 /// A value that a setting can have.
 pub(super) trait Value: Sized {
@@ -154,7 +154,7 @@ impl Value for PathBuf {
     }
 }
 
-impl Value for Bind {
+impl Value for ListenAddr {
     fn read(text: &str) -> Result<Self, Wrong> {
         text.parse().map_err(|error: crate::bind::BindError| Wrong::because(error))
     }
@@ -164,10 +164,10 @@ impl Value for Bind {
     }
 }
 
-impl Value for Vec<Bind> {
+impl Value for Vec<ListenAddr> {
     fn read(text: &str) -> Result<Self, Wrong> {
         let uris = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|uri| !uri.is_empty());
-        let binds = uris.map(Bind::read).collect::<Result<Self, _>>()?;
+        let binds = uris.map(ListenAddr::read).collect::<Result<Self, _>>()?;
         if binds.is_empty() {
             return Err(Wrong::new("there is no URI in it; write one such as `tcp://0.0.0.0:6789`"));
         }

@@ -12,7 +12,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{ControlError, credentials};
 use crate::{
-    bind::{Bind, BindError, ListeningSocket},
+    bind::{BindError, ListenAddr, ListeningSocket},
     handoff::{HandoffError, Inheritance, Succession},
 };
 
@@ -54,14 +54,14 @@ const QUEUE_LIMIT: Duration = Duration::from_secs(5);
 const LOOKS: usize = 8;
 
 /// How the control path is bound: only its owner may connect, and is asked who it is nevertheless.
-pub(crate) fn bind_to(path: &Path) -> Result<Bind, BindError> {
-    Bind::unix(path).map(|bind| bind.mode(0o600))
+pub(crate) fn bind_to(path: &Path) -> Result<ListenAddr, BindError> {
+    ListenAddr::unix(path).map(|bind| bind.mode(0o600))
 }
 
 /// Takes over from the server at the control path, or binds it if nobody is there.
 ///
 /// Of two processes that start at the same time one binds it, and the other takes over from that one when it serves.
-pub(crate) async fn find(bind: &Bind, limit: Duration) -> Result<Found, TakeoverError> {
+pub(crate) async fn find(bind: &ListenAddr, limit: Duration) -> Result<Found, TakeoverError> {
     let path = bind.path().unwrap_or(Path::new(""));
     let mut looks = 1;
     loop {

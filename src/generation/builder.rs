@@ -111,7 +111,7 @@ impl GenerationBuilder {
     /// refuses, and the start fails. A process that was started by its predecessor does not look.
     ///
     /// Only processes of this user and of root are heard; the path has the mode `0o600`. It is a listener called
-    /// `control`, owned and handed on as that of any Unix socket ([`Bind`](crate::Bind)).
+    /// `control`, owned and handed on as that of any Unix socket ([`ListenAddr`](crate::ListenAddr)).
     pub fn control(mut self, path: impl Into<PathBuf>) -> Self {
         self.control = Some(path.into());
         self

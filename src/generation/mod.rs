@@ -34,7 +34,7 @@ pub(crate) use shared::{End, Shared};
 pub use state::StateError;
 
 use crate::{
-    bind::{Bind, BindError, DescriptorError, ListeningSocket},
+    bind::{BindError, DescriptorError, ListenAddr, ListeningSocket},
     control,
     handoff::{Arrival, Refusal, RestartError},
     lifecycle::Phase,
@@ -158,7 +158,7 @@ impl Generation {
     /// Outside a tokio runtime.
     pub fn listen<B>(&self, name: &str, bind: B) -> Result<GracefulListener, ListenError>
     where
-        B: TryInto<Bind, Error: Into<BindError>>,
+        B: TryInto<ListenAddr, Error: Into<BindError>>,
     {
         let bind = bind.try_into().map_err(|error| ListenError::bind(name, error.into()))?;
         if name == control::NAME {
@@ -171,7 +171,7 @@ impl Generation {
     fn listen_on(
         &self,
         name: &str,
-        bind: &Bind,
+        bind: &ListenAddr,
         bound: Option<ListeningSocket>,
     ) -> Result<GracefulListener, ListenError> {
         let name: Arc<str> = name.into();
@@ -187,7 +187,7 @@ impl Generation {
     fn listen_reserved(
         &self,
         name: &Arc<str>,
-        bind: &Bind,
+        bind: &ListenAddr,
         bound: Option<ListeningSocket>,
     ) -> Result<GracefulListener, ListenError> {
         let (socket, inherited) = match bound {
@@ -208,7 +208,7 @@ impl Generation {
     fn take_or_bind(
         &self,
         name: &str,
-        bind: &Bind,
+        bind: &ListenAddr,
     ) -> Result<(ListeningSocket, Option<String>), ListenError> {
         let candidates = self.shared.with_roster(|roster| roster.candidates(name));
         if let Some(found) = candidates.into_iter().find(|candidate| candidate.is(name, bind))

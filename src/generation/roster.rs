@@ -9,7 +9,7 @@ use portcullis_layers::LocalAddress;
 
 use super::{ListenError, Shared};
 use crate::{
-    bind::{Bind, DescriptorError, ListeningSocket},
+    bind::{DescriptorError, ListenAddr, ListeningSocket},
     control,
     handoff::{Claim, ListenerEntry},
     listener::Acceptor,
@@ -100,7 +100,7 @@ impl Candidate {
     /// Whether it is what the listener of this name and `bind` asks for. Resolves a host name, which blocks.
     ///
     /// Any port of a host will do for port 0, and would be another listener's: that one is taken by its name alone.
-    pub(super) fn is(&self, name: &str, bind: &Bind) -> bool {
+    pub(super) fn is(&self, name: &str, bind: &ListenAddr) -> bool {
         (self.name == name || !bind.has_port_0()) && bind.matches(&self.address)
     }
 }
@@ -147,7 +147,7 @@ impl Roster {
     }
 
     /// What is wrong with what the service manager passed under this name, when none of it is what `bind` asks for.
-    pub(super) fn misfit(&mut self, name: &str, bind: &Bind) -> Option<DescriptorError> {
+    pub(super) fn misfit(&mut self, name: &str, bind: &ListenAddr) -> Option<DescriptorError> {
         let place = self.inherited.iter().position(|inherited| match inherited {
             Inherited::Activated(activated) => activated.name == name && !activated.stored,
             Inherited::Socket(..) => false,
@@ -161,7 +161,7 @@ impl Roster {
     pub(super) fn enter(
         &mut self,
         name: Arc<str>,
-        bind: &Bind,
+        bind: &ListenAddr,
         acceptor: Arc<Acceptor>,
         inherited: Option<String>,
     ) {
@@ -297,7 +297,7 @@ mod tests {
     fn a_listener_that_takes_any_port_takes_no_other_listeners_socket() {
         let address = LocalAddress::Ip("127.0.0.1:6789".parse().unwrap());
         let public = Candidate { descriptor: 9, name: "public".to_owned(), address };
-        let bind = |uri: &str| uri.parse::<Bind>().unwrap();
+        let bind = |uri: &str| uri.parse::<ListenAddr>().unwrap();
         assert!(!public.is("probe", &bind("tcp://127.0.0.1:0")));
         assert!(public.is("public", &bind("tcp://127.0.0.1:0")), "its own it keeps");
         assert!(public.is("renamed", &bind("tcp://127.0.0.1:6789")), "the address says which one is meant");

@@ -20,7 +20,7 @@ use portcullis_layers::{ErrorChain, LocalAddress};
 
 use super::{names, names_this_process};
 use crate::{
-    bind::{Bind, DescriptorError, DescriptorProblem, ListeningSocket, PassedBy, UnixPath},
+    bind::{DescriptorError, DescriptorProblem, ListenAddr, ListeningSocket, PassedBy, UnixPath},
     sys::take_activated,
 };
 
@@ -131,7 +131,7 @@ impl Activated {
     }
 
     /// What is wrong with one that has the listener's name and is not what it asks for.
-    pub(crate) fn misfit(self, wanted: &Bind) -> DescriptorError {
+    pub(crate) fn misfit(self, wanted: &ListenAddr) -> DescriptorError {
         let Self { name, socket, .. } = self;
         match socket {
             Ok(socket) => {

@@ -21,7 +21,7 @@ fn place() -> Place {
 }
 
 impl Place {
-    fn uri(&self) -> Bind {
+    fn uri(&self) -> ListenAddr {
         format!("unix://{}", self.path.display()).parse().unwrap()
     }
 
@@ -132,7 +132,7 @@ fn a_path_replaced_by_somebody_else_is_left_alone() {
 #[test]
 fn a_path_that_is_gone_is_not_an_error() {
     let Place { _directory, path } = place();
-    let uri = || format!("unix://{}", path.display()).parse::<Bind>().unwrap();
+    let uri = || format!("unix://{}", path.display()).parse::<ListenAddr>().unwrap();
     let socket = uri().bind().unwrap();
     fs::remove_file(&path).unwrap();
     assert!(!unlink_if_ours(socket));
@@ -248,12 +248,14 @@ fn a_mode_with_other_bits_is_refused() {
 fn a_missing_directory_is_named() {
     let place = place();
     let missing = place.path.join("deeper");
-    let error = format!("unix://{}/echo", missing.display()).parse::<Bind>().unwrap().bind().unwrap_err();
+    let error =
+        format!("unix://{}/echo", missing.display()).parse::<ListenAddr>().unwrap().bind().unwrap_err();
     assert!(matches!(&error, BindError::NoDirectory { directory, .. } if *directory == missing), "{error:?}");
     assert!(error.to_string().contains(missing.to_str().unwrap()), "{error}");
 
     fs::write(&place.path, "").unwrap();
-    let error = format!("unix://{}/echo", place.path.display()).parse::<Bind>().unwrap().bind().unwrap_err();
+    let error =
+        format!("unix://{}/echo", place.path.display()).parse::<ListenAddr>().unwrap().bind().unwrap_err();
     assert!(matches!(error, BindError::NoDirectory { .. }), "{error:?}");
 }
 
