@@ -47,9 +47,12 @@ async fn main() -> ExitCode {
         }
         Err(error) => {
             if let (true, ControlError::RestartFailed { result, reason, .. }) = (options.json, &error) {
-                print(&json!({ "result": result, "reason": reason }).to_string());
+                print(&json!({ "result": result.as_str(), "reason": reason }).to_string());
             }
             eprintln!("ctl: {}", in_one_line(&error));
+            if let Some(hint) = error.hint() {
+                eprintln!("hint: {hint}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::bind::DescriptorError;
+use crate::{bind::DescriptorError, control::ControlError};
 
 /// What an operator can do about an error: the first hint that it or one of its sources has.
 ///
@@ -25,5 +25,8 @@ pub fn hint<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
 }
 
 fn own_hint<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
-    error.downcast_ref::<DescriptorError>()?.hint()
+    if let Some(error) = error.downcast_ref::<DescriptorError>() {
+        return error.hint();
+    }
+    error.downcast_ref::<ControlError>()?.hint()
 }

@@ -126,7 +126,7 @@ pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use handoff::fuzzing;
-pub use handoff::{HandoffError, Refusal, RestartError, Step};
+pub use handoff::{HandoffError, Refusal, RestartError, RestartResult, Step};
 pub use hint::hint;
 pub use lifecycle::Phase;
 pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};

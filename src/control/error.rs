@@ -2,12 +2,15 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use crate::handoff::RestartResult;
+
 /// Why a server did not do what it was asked for over its control path, or could not be asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
     /// Nobody serves the path: there is nothing, or what a dead server left.
-    #[error("no server answers at `{}`: is it running, and is this its control path?", .path.display())]
+    #[error("no server answers at `{}`", .path.display())]
+    #[non_exhaustive]
     NobodyThere {
         /// The path.
         path: PathBuf,
@@ -17,6 +20,7 @@ pub enum ControlError {
     },
     /// The path cannot be connected to.
     #[error("cannot connect to `{}`", .path.display())]
+    #[non_exhaustive]
     Connect {
         /// The path.
         path: PathBuf,
@@ -25,10 +29,8 @@ pub enum ControlError {
         source: io::Error,
     },
     /// Another user listens there.
-    #[error(
-        "`{}` is served by user {uid}, who is neither root nor the user of this process; \
-         it is not believed: run as that user", .path.display()
-    )]
+    #[error("`{}` is served by user {uid}, neither root nor the user of this process", .path.display())]
+    #[non_exhaustive]
     OtherUser {
         /// The path.
         path: PathBuf,
@@ -37,6 +39,7 @@ pub enum ControlError {
     },
     /// The server does not want to hear this process, or not this request.
     #[error("the server at `{}` refused: {reason}", .path.display())]
+    #[non_exhaustive]
     TurnedAway {
         /// The path.
         path: PathBuf,
@@ -45,22 +48,25 @@ pub enum ControlError {
     },
     /// The restart did not happen; the server that was asked serves as before.
     #[error("the restart at `{}` failed ({result}): {reason}", .path.display())]
+    #[non_exhaustive]
     RestartFailed {
         /// The path.
         path: PathBuf,
-        /// The word of the metric `restarts_total`.
-        result: String,
+        /// What came of it, as the metric `restarts_total` counts it.
+        result: RestartResult,
         /// What the server said.
         reason: String,
     },
     /// The server ended the connection without an answer.
-    #[error("the server at `{}` ended before it had answered: its log says why", .path.display())]
+    #[error("the server at `{}` closed the connection without an answer", .path.display())]
+    #[non_exhaustive]
     NoAnswer {
         /// The path.
         path: PathBuf,
     },
     /// The server said nothing for too long.
-    #[error("the server at `{}` did not answer within {limit:?}: it starts, hangs or is stopped", .path.display())]
+    #[error("the server at `{}` did not answer within {limit:?}", .path.display())]
+    #[non_exhaustive]
     TimedOut {
         /// The path.
         path: PathBuf,
@@ -69,6 +75,7 @@ pub enum ControlError {
     },
     /// What listens there is no server of this library, or one of another version.
     #[error("the server at `{}` was not understood: {reason}", .path.display())]
+    #[non_exhaustive]
     NotUnderstood {
         /// The path.
         path: PathBuf,
@@ -77,6 +84,7 @@ pub enum ControlError {
     },
     /// The connection failed.
     #[error("the connection to `{}` failed", .path.display())]
+    #[non_exhaustive]
     Io {
         /// The path.
         path: PathBuf,
@@ -84,4 +92,18 @@ pub enum ControlError {
         #[source]
         source: io::Error,
     },
+}
+
+impl ControlError {
+    /// What the operator can do about it.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NobodyThere { .. } => "check that the server runs and that this is its control path",
+            Self::OtherUser { .. } => "it is not believed; run this as the user of the server",
+            Self::RestartFailed { .. } | Self::NoAnswer { .. } => "see the log of the server",
+            Self::TimedOut { .. } => "check whether the server is still starting, or stopped",
+            _ => return None,
+        })
+    }
 }

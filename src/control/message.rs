@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::status::{OpenConnection, Status};
-use crate::handoff::Hello;
+use crate::handoff::{Hello, RestartResult};
 
 /// The first frame of whoever connected.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +41,8 @@ pub(super) enum Answer {
     },
     /// The restart did not happen.
     Failed {
-        result: String,
+        #[serde(with = "super::word")]
+        result: RestartResult,
         reason: String,
     },
     Drained {

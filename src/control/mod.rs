@@ -42,6 +42,7 @@ mod message;
 mod server;
 mod status;
 mod takeover;
+mod word;
 
 pub use client::Client;
 #[cfg(feature = "admin")]

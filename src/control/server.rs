@@ -141,10 +141,7 @@ async fn restart(generation: &Generation) -> Answer {
             generation: restarted.generation,
             took_seconds: restarted.took.as_secs_f64(),
         },
-        Err(error) => Answer::Failed {
-            result: error.result().as_str().to_owned(),
-            reason: ErrorChain(&error).to_string(),
-        },
+        Err(error) => Answer::Failed { result: error.result(), reason: ErrorChain(&error).to_string() },
     }
 }
 

@@ -1,15 +1,18 @@
 //! What a server tells of itself.
 
 use humantime::format_rfc3339_seconds;
-use portcullis_layers::track::TrackedConnection;
+use portcullis_layers::track::{Activity, TrackedConnection};
 use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::Phase;
 
 /// Where a server stands, as [`Client::status`](super::Client::status) and `ctl PATH status --json` show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
-    /// The word of the [`Phase`](crate::Phase).
-    pub phase: String,
+    /// The phase of the generation.
+    #[serde(with = "super::word")]
+    pub phase: Phase,
     /// The number of the generation; the first is 1.
     pub generation: u64,
     /// The process id, in the server's own PID namespace.
@@ -66,8 +69,9 @@ pub struct OpenConnection {
     pub bytes_read: u64,
     /// Bytes sent to the peer.
     pub bytes_written: u64,
-    /// What it does now, as [`Activity`](portcullis_layers::track::Activity) words it.
-    pub activity: String,
+    /// What it does now.
+    #[serde(with = "super::word")]
+    pub activity: Activity,
     /// The version of TLS, such as `TLSv1.3`; `None` without TLS, and before the handshake is complete.
     #[serde(default)]
     pub tls: Option<String>,
@@ -87,7 +91,7 @@ impl From<&TrackedConnection> for OpenConnection {
             age_seconds: connection.age.as_secs_f64(),
             bytes_read: connection.bytes_read,
             bytes_written: connection.bytes_written,
-            activity: connection.activity.as_str().to_owned(),
+            activity: connection.activity,
             tls: connection.tls.map(|version| version.as_str().to_owned()),
             identity: connection.identity.as_deref().map(str::to_owned),
         }

@@ -16,7 +16,7 @@ impl Shared {
         let draining =
             earlier.map(|EarlierGeneration { generation, pid, .. }| DrainingGeneration { generation, pid });
         Status {
-            phase: self.phase.borrow().as_str().to_owned(),
+            phase: *self.phase.borrow(),
             generation: self.number,
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs_f64(),

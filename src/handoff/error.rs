@@ -141,21 +141,31 @@ fn ended(status: &Option<ExitStatus>) -> String {
     status.map_or_else(|| "it closed the handoff socket".to_owned(), |status| status.to_string())
 }
 
-/// How a restart ended: the label of the metric and the word of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RestartResult {
+/// How a restart ended: the label of the metric `restarts_total` and the word of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RestartResult {
+    /// The successor serves.
     Succeeded,
+    /// It was not begun.
     Refused,
+    /// The successor could not be executed.
     SpawnFailed,
+    /// The successor exited, or closed the handoff socket, before it served.
     Crashed,
+    /// The successor took too long.
     TimedOut,
+    /// The two processes did not understand each other.
     Rejected,
+    /// The successor failed in its probation.
     RolledBack,
+    /// The generation was told to drain meanwhile.
     Cancelled,
 }
 
 impl RestartResult {
-    pub(crate) const ALL: [Self; 8] = [
+    /// Every result.
+    pub const ALL: [Self; 8] = [
         Self::Succeeded,
         Self::Refused,
         Self::SpawnFailed,
@@ -166,7 +176,9 @@ impl RestartResult {
         Self::Cancelled,
     ];
 
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
             Self::Refused => "refused",
@@ -177,6 +189,12 @@ impl RestartResult {
             Self::RolledBack => "rolled_back",
             Self::Cancelled => "cancelled",
         }
+    }
+}
+
+impl fmt::Display for RestartResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

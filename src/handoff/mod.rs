@@ -34,8 +34,7 @@ mod state;
 mod successor;
 
 pub(crate) use channel::{Channel, ChannelError};
-pub(crate) use error::RestartResult;
-pub use error::{HandoffError, Refusal, RestartError, Step};
+pub use error::{HandoffError, Refusal, RestartError, RestartResult, Step};
 pub(crate) use estate::{Estate, Inheritance};
 pub(crate) use inbox::LONGEST_FRAME;
 pub(crate) use message::{Claim, Hello, ListenerEntry};

@@ -1,5 +1,7 @@
 //! Where a generation stands in its life.
 
+use std::fmt;
+
 /// Where this generation stands. It only moves forward, but for a rollback, which leads from
 /// [`Standby`](Phase::Standby) back to [`Serving`](Phase::Serving).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +18,9 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 4] = [Self::Starting, Self::Serving, Self::Standby, Self::Draining];
+
     /// The word for it in logs and in the admin's answers.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -25,5 +30,11 @@ impl Phase {
             Self::Standby => "standby",
             Self::Draining => "draining",
         }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
