@@ -12,10 +12,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     SupervisorError,
     backoff::Backoff,
-    kin,
     notice::Notice,
     notify::{Datagram, NotifySocket},
     process::{Exit, Process, reap_any},
+    process_tree,
     signals::{Order, Signals},
     start::start,
     store::Store,
@@ -69,7 +69,7 @@ enum Seat {
 
 impl Life {
     pub(super) fn begin(command: StartCommand, ready_timeout: Duration) -> Result<Self, SupervisorError> {
-        kin::check().map_err(|source| SupervisorError::system("read /proc", source))?;
+        process_tree::check().map_err(|source| SupervisorError::system("read /proc", source))?;
         nix::sys::prctl::set_child_subreaper(true)
             .map_err(|error| SupervisorError::system("become a child subreaper", error.into()))?;
         let signals =
@@ -167,7 +167,7 @@ impl Life {
             // One that is known may be dead already, and have no entry in /proc.
             let known = self.processes().any(|process| process.pid() == pid);
             let user = nix::unistd::geteuid().as_raw();
-            if datagram.sender.uid != user || !(known || kin::is_ours(pid)) {
+            if datagram.sender.uid != user || !(known || process_tree::is_ours(pid)) {
                 tracing::debug!(pid, uid = datagram.sender.uid, "ignored what a stranger has told");
             } else if !datagram.whole {
                 tracing::warn!(
@@ -217,7 +217,7 @@ impl Life {
         let process = match known {
             Some(index) => self.earlier.remove(index),
             None => match Process::open(pid) {
-                Ok(process) if kin::is_ours(pid) => process,
+                Ok(process) if process_tree::is_ours(pid) => process,
                 _ => {
                     tracing::warn!(pid, "told that this process serves, which is none of ours");
                     return;
@@ -236,7 +236,7 @@ impl Life {
             Seat::Taken { process: earlier, ready } => {
                 // A process that was not ready has no successor. It may be a wrapper of the one that serves; if not, it was
                 // started because nobody seemed to serve, and two lines must not share the sockets.
-                if ready.is_none() && !kin::descends(pid, earlier.pid()) {
+                if ready.is_none() && !process_tree::descends(pid, earlier.pid()) {
                     earlier.signal(Signal::TERM);
                 }
                 self.earlier.push(earlier);
@@ -294,7 +294,7 @@ impl Life {
             return;
         }
         let known = |pid: &u32| self.earlier.iter().any(|process| process.pid() == *pid);
-        let heirs = kin::orphaned_successors().into_iter().filter(|pid| !known(pid));
+        let heirs = process_tree::orphaned_successors().into_iter().filter(|pid| !known(pid));
         let heirs: Vec<_> = heirs.filter_map(|pid| Process::open(pid).ok()).collect();
         // One that has handed over has an heir, if that could not say so yet; one that has given up in its probation has a
         // predecessor.

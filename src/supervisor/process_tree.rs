@@ -1,4 +1,4 @@
-//! Which processes are ours, as proc(5) tells.
+//! Which processes descend from this one, as proc(5) shows it.
 
 use std::{fs, io};
 
