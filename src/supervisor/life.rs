@@ -43,7 +43,7 @@ pub(super) struct Life {
     signals: Signals,
     notify: NotifySocket,
     store: Store,
-    seat: Seat,
+    main_process: MainProcess,
     /// Those that have served before, and still live.
     earlier: Vec<Process>,
     backoff: Backoff,
@@ -55,16 +55,16 @@ pub(super) struct Life {
     told: bool,
 }
 
-/// Who serves.
-enum Seat {
-    /// This one, since then; `None`: it is not ready.
-    Taken { process: Process, ready: Option<Instant> },
-    /// Nobody; one of the heirs may, or one of those that still drain.
-    Awaited { heirs: Vec<Process>, until: Instant, then: Duration },
-    /// Nobody, until one is started at that time.
-    Vacant { start: Instant },
-    /// Nobody, for good.
-    Closed,
+/// The process that serves, or the lack of one.
+enum MainProcess {
+    /// It runs, and is ready since then; `None`: it is not ready.
+    Running { process: Process, ready: Option<Instant> },
+    /// None serves; a successor may soon, or a process that still drains.
+    Awaited { successors: Vec<Process>, until: Instant, then: Duration },
+    /// None runs; one is started at that time.
+    StartPending { start: Instant },
+    /// None runs, and none is started any more.
+    Gone,
 }
 
 impl Life {
@@ -90,7 +90,7 @@ impl Life {
             signals,
             notify,
             store,
-            seat: Seat::Taken { process, ready: None },
+            main_process: MainProcess::Running { process, ready: None },
             earlier: Vec::new(),
             backoff: Backoff::default(),
             proved: false,
@@ -109,7 +109,7 @@ impl Life {
                 Some(Order::Reap) | None => {}
             }
             self.take_stock();
-            if let (Some(code), Seat::Closed, []) = (self.ending, &self.seat, &*self.earlier) {
+            if let (Some(code), MainProcess::Gone, []) = (self.ending, &self.main_process, &*self.earlier) {
                 return Ok(code);
             }
         }
@@ -117,8 +117,8 @@ impl Life {
 
     /// Waits until something has happened; what, if it is a signal.
     async fn event(&mut self) -> Option<Order> {
-        let alarm = self.seat.alarm();
-        let known = self.seat.processes().chain(&self.earlier);
+        let alarm = self.main_process.alarm();
+        let known = self.main_process.processes().chain(&self.earlier);
         let mut exits: Vec<_> = known.map(|process| Box::pin(process.exited())).collect();
         let exited = poll_fn(|cx| {
             let any = exits.iter_mut().any(|exited| exited.as_mut().poll(cx).is_ready());
@@ -142,16 +142,16 @@ impl Life {
 
     /// All that are known.
     fn processes(&self) -> impl Iterator<Item = &Process> {
-        self.seat.processes().chain(&self.earlier)
+        self.main_process.processes().chain(&self.earlier)
     }
 
     /// Sees who is over, and reaps whoever is our child.
     fn look(&mut self) {
-        for process in self.seat.processes_mut().chain(&mut self.earlier) {
+        for process in self.main_process.processes_mut().chain(&mut self.earlier) {
             process.look();
         }
         while let Some((pid, exit)) = reap_any() {
-            let mut known = self.seat.processes_mut().chain(&mut self.earlier);
+            let mut known = self.main_process.processes_mut().chain(&mut self.earlier);
             match known.find(|process| process.pid() == pid) {
                 Some(process) => process.set_exit(exit),
                 None => tracing::debug!(pid, ?exit, "reaped an orphan"),
@@ -186,7 +186,7 @@ impl Life {
         if let Some(pid) = main_pid {
             self.enthrone(pid);
         }
-        if let Seat::Taken { process, ready: since } = &mut self.seat
+        if let MainProcess::Running { process, ready: since } = &mut self.main_process
             && process.pid() == sender.pid.unsigned_abs()
         {
             if ready && since.is_none() {
@@ -210,7 +210,7 @@ impl Life {
 
     /// Somebody of ours says that this process serves from now on.
     fn enthrone(&mut self, pid: u32) {
-        if matches!(&self.seat, Seat::Taken { process, .. } if process.pid() == pid) {
+        if matches!(&self.main_process, MainProcess::Running { process, .. } if process.pid() == pid) {
             return;
         }
         let known = self.earlier.iter().position(|process| process.pid() == pid);
@@ -231,9 +231,9 @@ impl Life {
             tracing::info!("the server goes on");
         }
         self.proved = true;
-        let seat = Seat::Taken { process, ready: Some(Instant::now()) };
-        match std::mem::replace(&mut self.seat, seat) {
-            Seat::Taken { process: earlier, ready } => {
+        let main_process = MainProcess::Running { process, ready: Some(Instant::now()) };
+        match std::mem::replace(&mut self.main_process, main_process) {
+            MainProcess::Running { process: earlier, ready } => {
                 // A process that was not ready has no successor. It may be a wrapper of the one that serves; if not, it was
                 // started because nobody seemed to serve, and two lines must not share the sockets.
                 if ready.is_none() && !process_tree::descends(pid, earlier.pid()) {
@@ -242,7 +242,7 @@ impl Life {
                 self.earlier.push(earlier);
             }
             // They are reaped like any child.
-            Seat::Awaited { .. } | Seat::Vacant { .. } | Seat::Closed => {}
+            MainProcess::Awaited { .. } | MainProcess::StartPending { .. } | MainProcess::Gone => {}
         }
         if self.earlier.len() > MOST_EARLIER {
             self.earlier.remove(0);
@@ -252,31 +252,34 @@ impl Life {
     /// Draws the conclusions.
     fn judge(&mut self) {
         self.earlier.retain(|process| process.exit().is_none());
-        match std::mem::replace(&mut self.seat, Seat::Closed) {
-            Seat::Taken { process, ready } => match process.exit() {
-                None => self.seat = Seat::Taken { process, ready },
+        match std::mem::replace(&mut self.main_process, MainProcess::Gone) {
+            MainProcess::Running { process, ready } => match process.exit() {
+                None => self.main_process = MainProcess::Running { process, ready },
                 Some(exit) => self.succeed(process.pid(), exit, ready),
             },
-            Seat::Awaited { mut heirs, mut until, then } => {
+            MainProcess::Awaited { mut successors, mut until, then } => {
                 let now = Instant::now();
-                let hoped = !heirs.is_empty();
-                heirs.retain(|process| process.exit().is_none());
-                if hoped && heirs.is_empty() {
+                let hoped = !successors.is_empty();
+                successors.retain(|process| process.exit().is_none());
+                if hoped && successors.is_empty() {
                     until = until.min(now + ROLLBACK_LIMIT);
                 }
-                self.seat = if until <= now || (heirs.is_empty() && self.earlier.is_empty()) {
-                    for heir in heirs {
-                        tracing::error!(pid = heir.pid(), "a successor does not come to serve; it is killed");
-                        heir.signal(Signal::KILL);
+                self.main_process = if until <= now || (successors.is_empty() && self.earlier.is_empty()) {
+                    for successor in successors {
+                        tracing::error!(
+                            pid = successor.pid(),
+                            "a successor does not come to serve; it is killed"
+                        );
+                        successor.signal(Signal::KILL);
                     }
-                    Seat::Vacant { start: now + then }
+                    MainProcess::StartPending { start: now + then }
                 } else {
-                    Seat::Awaited { heirs, until, then }
+                    MainProcess::Awaited { successors, until, then }
                 };
             }
-            seat => self.seat = seat,
+            other => self.main_process = other,
         }
-        if matches!(self.seat, Seat::Vacant { start } if start <= Instant::now()) {
+        if matches!(self.main_process, MainProcess::StartPending { start } if start <= Instant::now()) {
             self.start();
         }
     }
@@ -294,47 +297,47 @@ impl Life {
             return;
         }
         let known = |pid: &u32| self.earlier.iter().any(|process| process.pid() == *pid);
-        let heirs = process_tree::orphaned_successors().into_iter().filter(|pid| !known(pid));
-        let heirs: Vec<_> = heirs.filter_map(|pid| Process::open(pid).ok()).collect();
-        // One that has handed over has an heir, if that could not say so yet; one that has given up in its probation has a
+        let successors = process_tree::orphaned_successors().into_iter().filter(|pid| !known(pid));
+        let successors: Vec<_> = successors.filter_map(|pid| Process::open(pid).ok()).collect();
+        // One that has handed over has a successor, if that could not say so yet; one that has given up in its probation has a
         // predecessor.
-        if exit == Exit::Code(0) && ready.is_some() && heirs.is_empty() && self.earlier.is_empty() {
+        if exit == Exit::Code(0) && ready.is_some() && successors.is_empty() && self.earlier.is_empty() {
             tracing::info!(pid, "the process that served has ended by itself, and so does the supervisor");
             self.close(ExitCode::SUCCESS);
             return;
         }
         let then = self.backoff.after(ready.map(|since| since.elapsed()));
         let now = Instant::now();
-        self.seat = if !heirs.is_empty() {
+        self.main_process = if !successors.is_empty() {
             tracing::warn!(pid, ?exit, "the process that served is over; its successor may go on");
-            Seat::Awaited { heirs, until: now + self.ready_timeout, then }
+            MainProcess::Awaited { successors, until: now + self.ready_timeout, then }
         } else if !self.earlier.is_empty() {
             tracing::error!(pid, ?exit, "the process that served is over; its predecessor may go on");
-            Seat::Awaited { heirs, until: now + ROLLBACK_LIMIT, then }
+            MainProcess::Awaited { successors, until: now + ROLLBACK_LIMIT, then }
         } else {
             tracing::error!(pid, ?exit, pause = ?then, "the process that served is over; another is started");
-            Seat::Vacant { start: now + then }
+            MainProcess::StartPending { start: now + then }
         };
     }
 
     fn start(&mut self) {
-        self.seat = match start(&self.command, &self.store, &self.notify.address()) {
+        self.main_process = match start(&self.command, &self.store, &self.notify.address()) {
             Ok(process) => {
                 tracing::info!(pid = process.pid(), command = %self.command, "started");
-                Seat::Taken { process, ready: None }
+                MainProcess::Running { process, ready: None }
             }
             Err(error) => {
                 let pause = self.backoff.after(None);
                 tracing::error!(%error, command = %self.command, ?pause, "cannot start");
-                Seat::Vacant { start: Instant::now() + pause }
+                MainProcess::StartPending { start: Instant::now() + pause }
             }
         };
     }
 
     fn forward(&self, signal: Signal) {
-        match &self.seat {
+        match &self.main_process {
             // One that is not ready may not handle it yet, and would be ended by it.
-            Seat::Taken { process, ready: Some(_) } => process.signal(signal),
+            MainProcess::Running { process, ready: Some(_) } => process.signal(signal),
             _ => tracing::warn!(?signal, "not sent on: nobody is ready"),
         }
     }
@@ -354,10 +357,10 @@ impl Life {
     fn close(&mut self, code: ExitCode) {
         self.ending = Some(code);
         self.store.clear();
-        match std::mem::replace(&mut self.seat, Seat::Closed) {
-            seat @ Seat::Taken { .. } => self.seat = seat,
-            Seat::Awaited { heirs, .. } => self.earlier.extend(heirs),
-            Seat::Vacant { .. } | Seat::Closed => {}
+        match std::mem::replace(&mut self.main_process, MainProcess::Gone) {
+            running @ MainProcess::Running { .. } => self.main_process = running,
+            MainProcess::Awaited { successors, .. } => self.earlier.extend(successors),
+            MainProcess::StartPending { .. } | MainProcess::Gone => {}
         }
     }
 
@@ -382,30 +385,30 @@ impl Life {
     }
 }
 
-impl Seat {
+impl MainProcess {
     /// When to look again though nothing has happened.
     fn alarm(&self) -> Option<Instant> {
         match self {
             Self::Awaited { until, .. } => Some(*until),
-            Self::Vacant { start } => Some(*start),
-            Self::Taken { .. } | Self::Closed => None,
+            Self::StartPending { start } => Some(*start),
+            Self::Running { .. } | Self::Gone => None,
         }
     }
 
     fn processes(&self) -> impl Iterator<Item = &Process> {
         let (one, more) = match self {
-            Self::Taken { process, .. } => (Some(process), &[][..]),
-            Self::Awaited { heirs, .. } => (None, &**heirs),
-            Self::Vacant { .. } | Self::Closed => (None, &[][..]),
+            Self::Running { process, .. } => (Some(process), &[][..]),
+            Self::Awaited { successors, .. } => (None, &**successors),
+            Self::StartPending { .. } | Self::Gone => (None, &[][..]),
         };
         one.into_iter().chain(more)
     }
 
     fn processes_mut(&mut self) -> impl Iterator<Item = &mut Process> {
         let (one, more) = match self {
-            Self::Taken { process, .. } => (Some(process), &mut [][..]),
-            Self::Awaited { heirs, .. } => (None, &mut **heirs),
-            Self::Vacant { .. } | Self::Closed => (None, &mut [][..]),
+            Self::Running { process, .. } => (Some(process), &mut [][..]),
+            Self::Awaited { successors, .. } => (None, &mut **successors),
+            Self::StartPending { .. } | Self::Gone => (None, &mut [][..]),
         };
         one.into_iter().chain(more)
     }
