@@ -184,7 +184,7 @@ impl Life {
         let Datagram { text, descriptors, sender, .. } = datagram;
         let Notice { ready, stopping, main_pid, store, remove, name } = Notice::parse(&text);
         if let Some(pid) = main_pid {
-            self.enthrone(pid);
+            self.set_main_process(pid);
         }
         if let MainProcess::Running { process, ready: since } = &mut self.main_process
             && process.pid() == sender.pid.unsigned_abs()
@@ -209,7 +209,7 @@ impl Life {
     }
 
     /// Somebody of ours says that this process serves from now on.
-    fn enthrone(&mut self, pid: u32) {
+    fn set_main_process(&mut self, pid: u32) {
         if matches!(&self.main_process, MainProcess::Running { process, .. } if process.pid() == pid) {
             return;
         }
