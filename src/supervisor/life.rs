@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::{
     SupervisorError,
     backoff::Backoff,
-    notice::Notice,
+    notification::Notification,
     notify::{Datagram, NotifySocket},
     process::{Exit, Process, reap_any},
     process_tree,
@@ -182,7 +182,7 @@ impl Life {
 
     fn obey(&mut self, datagram: Datagram) {
         let Datagram { text, descriptors, sender, .. } = datagram;
-        let Notice { ready, stopping, main_pid, store, remove, name } = Notice::parse(&text);
+        let Notification { ready, stopping, main_pid, store, remove, name } = Notification::parse(&text);
         if let Some(pid) = main_pid {
             self.set_main_process(pid);
         }

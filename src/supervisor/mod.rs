@@ -1,14 +1,14 @@
 //! [`Supervisor`]: a small process that stays, for where the first process must not exit: PID 1 of a container.
 //!
 //! It is a little service manager to the generations below it, and speaks to them what systemd would: it receives
-//! sd_notify(3) datagrams (`notify`, and what they say: `notice`), keeps the sockets that they store (`store`), and hands
+//! sd_notify(3) datagrams (`notify`, and what they say: `notification`), keeps the sockets that they store (`store`), and hands
 //! these to the next one that it starts (`start`; sd_listen_fds(3)). `life` decides what happens when; `process` holds
 //! processes, `process_tree` tells which descend from this one, `signals` is what the operator says.
 
 mod backoff;
 mod error;
 mod life;
-mod notice;
+mod notification;
 mod notify;
 mod process;
 mod process_tree;

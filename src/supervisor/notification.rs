@@ -2,7 +2,7 @@
 
 /// The assignments that matter to a supervisor. Others, such as `STATUS=` and `BARRIER=1`, need no answer from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Notice {
+pub(super) struct Notification {
     /// It can serve.
     pub(super) ready: bool,
     /// It has begun to end.
@@ -20,10 +20,10 @@ pub(super) struct Notice {
 /// The longest name of a descriptor, in bytes (sd_pid_notify_with_fds(3)).
 const LONGEST_NAME: usize = 255;
 
-impl Notice {
+impl Notification {
     /// Reads the lines that it knows, and passes over what is none of them.
     pub(super) fn parse(text: &[u8]) -> Self {
-        let mut notice = Self::default();
+        let mut notification = Self::default();
         for line in text.split(|byte| *byte == b'\n') {
             let Some((variable, value)) =
                 std::str::from_utf8(line).ok().and_then(|line| line.split_once('='))
@@ -31,16 +31,16 @@ impl Notice {
                 continue;
             };
             match (variable, value) {
-                ("READY", "1") => notice.ready = true,
-                ("STOPPING", "1") => notice.stopping = true,
-                ("MAINPID", pid) => notice.main_pid = pid.parse().ok(),
-                ("FDSTORE", "1") => notice.store = true,
-                ("FDSTOREREMOVE", "1") => notice.remove = true,
-                ("FDNAME", name) if is_name(name) => notice.name = Some(name.to_owned()),
+                ("READY", "1") => notification.ready = true,
+                ("STOPPING", "1") => notification.stopping = true,
+                ("MAINPID", pid) => notification.main_pid = pid.parse().ok(),
+                ("FDSTORE", "1") => notification.store = true,
+                ("FDSTOREREMOVE", "1") => notification.remove = true,
+                ("FDNAME", name) if is_name(name) => notification.name = Some(name.to_owned()),
                 _ => {}
             }
         }
-        notice
+        notification
     }
 }
 
@@ -56,17 +56,23 @@ mod tests {
 
     #[test]
     fn the_lines_of_a_datagram_are_read() {
-        let notice = Notice::parse(b"READY=1\nSTATUS=fine=fine\nMAINPID=42\n");
-        assert_eq!(notice, Notice { ready: true, main_pid: Some(42), ..Notice::default() });
-        let notice = Notice::parse(b"FDSTORE=1\nFDNAME=echo");
-        assert_eq!(notice, Notice { store: true, name: Some("echo".to_owned()), ..Notice::default() });
-        let notice = Notice::parse(b"FDSTOREREMOVE=1\nFDNAME=a name\nSTOPPING=1");
+        let notification = Notification::parse(b"READY=1\nSTATUS=fine=fine\nMAINPID=42\n");
+        assert_eq!(notification, Notification { ready: true, main_pid: Some(42), ..Notification::default() });
+        let notification = Notification::parse(b"FDSTORE=1\nFDNAME=echo");
+        assert_eq!(
+            notification,
+            Notification { store: true, name: Some("echo".to_owned()), ..Notification::default() }
+        );
+        let notification = Notification::parse(b"FDSTOREREMOVE=1\nFDNAME=a name\nSTOPPING=1");
         let name = Some("a name".to_owned());
-        assert_eq!(notice, Notice { remove: true, stopping: true, name, ..Notice::default() });
+        assert_eq!(
+            notification,
+            Notification { remove: true, stopping: true, name, ..Notification::default() }
+        );
     }
 
     #[test]
-    fn what_is_no_notice_says_nothing() {
+    fn what_is_no_notification_says_nothing() {
         let long = format!("FDNAME={}", "n".repeat(256));
         let lines: [&[u8]; 12] = [
             b"",
@@ -83,7 +89,7 @@ mod tests {
             long.as_bytes(),
         ];
         for line in lines {
-            assert_eq!(Notice::parse(line), Notice::default(), "{}", line.escape_ascii());
+            assert_eq!(Notification::parse(line), Notification::default(), "{}", line.escape_ascii());
         }
     }
 }
