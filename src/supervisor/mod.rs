@@ -2,12 +2,12 @@
 //!
 //! It is a little service manager to the generations below it, and speaks to them what systemd would: it receives
 //! sd_notify(3) datagrams (`notify`, and what they say: `notification`), keeps the sockets that they store (`store`), and hands
-//! these to the next one that it starts (`start`; sd_listen_fds(3)). `life` decides what happens when; `process` holds
+//! these to the next one that it starts (`start`; sd_listen_fds(3)). `event_loop` decides what happens when; `process` holds
 //! processes, `process_tree` tells which descend from this one, `signals` is what the operator says.
 
 mod backoff;
 mod error;
-mod life;
+mod event_loop;
 mod notification;
 mod notify;
 mod process;
@@ -21,7 +21,7 @@ use std::{process::ExitCode, time::Duration};
 pub use error::SupervisorError;
 
 use crate::sys::StartCommand;
-use life::Life;
+use event_loop::EventLoop;
 
 /// How long a successor may take whose predecessor has died, unless set otherwise.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -137,6 +137,6 @@ impl Supervisor {
             .enable_all()
             .build()
             .map_err(|source| SupervisorError::system("start a runtime", source))?;
-        runtime.block_on(async { Life::begin(self.command, self.ready_timeout)?.run().await })
+        runtime.block_on(async { EventLoop::begin(self.command, self.ready_timeout)?.run().await })
     }
 }

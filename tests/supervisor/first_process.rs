@@ -76,7 +76,7 @@ async fn open(gate: PathBuf) {
 
 /// The line in which the supervisor says that it has started a process that is no successor.
 fn started(line: &str) -> bool {
-    line.contains("life: started")
+    line.contains("event_loop: started")
 }
 
 /// It learns at the same moment that one process is over and that another serves.

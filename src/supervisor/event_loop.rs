@@ -36,7 +36,7 @@ const HEAR: usize = 4096;
 const MOST_EARLIER: usize = 64;
 
 /// See the module.
-pub(super) struct Life {
+pub(super) struct EventLoop {
     command: StartCommand,
     /// How long a successor may take to serve whose predecessor is dead.
     ready_timeout: Duration,
@@ -67,7 +67,7 @@ enum MainProcess {
     Gone,
 }
 
-impl Life {
+impl EventLoop {
     pub(super) fn begin(command: StartCommand, ready_timeout: Duration) -> Result<Self, SupervisorError> {
         process_tree::check().map_err(|source| SupervisorError::system("read /proc", source))?;
         nix::sys::prctl::set_child_subreaper(true)
