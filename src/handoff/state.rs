@@ -2,31 +2,20 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Seek},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use nix::{
-    fcntl::{FcntlArg, SealFlag, fcntl},
-    sys::memfd::{MFdFlags, memfd_create},
-};
+use crate::sys;
 
 /// See the module. It is never on a disk, and no other process can open it by a name.
 #[derive(Debug)]
 pub(crate) struct SealedState(File);
 
 impl SealedState {
-    /// What makes it safe to read at any time: it neither changes nor shrinks.
-    const SEALS: SealFlag =
-        SealFlag::F_SEAL_WRITE.union(SealFlag::F_SEAL_SHRINK).union(SealFlag::F_SEAL_GROW);
-
     /// Holds these bytes.
     pub(crate) fn new(bytes: &[u8]) -> io::Result<Self> {
-        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-        let mut file = File::from(memfd_create(c"portcullis state", flags)?);
-        file.write_all(bytes)?;
-        fcntl(&file, FcntlArg::F_ADD_SEALS(Self::SEALS | SealFlag::F_SEAL_SEAL))?;
-        Ok(Self(file))
+        Ok(Self(sys::create_read_only("portcullis state", bytes)?))
     }
 
     /// What another process calls one; it is checked when it is read.
@@ -36,12 +25,8 @@ impl SealedState {
 
     /// Reads it, if it has at most `limit` bytes.
     pub(crate) fn read(mut self, limit: usize) -> io::Result<Vec<u8>> {
-        // Fails for what is no memfd.
-        let seals = SealFlag::from_bits_truncate(fcntl(&self.0, FcntlArg::F_GET_SEALS)?);
-        if !seals.contains(Self::SEALS) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the memfd that holds it is not sealed"));
-        }
-        let length = self.0.metadata()?.len();
+        let length = sys::read_only_size(self.0.as_fd())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         if length > limit as u64 {
             let reason = format!("it has {length} bytes, and {limit} are the limit");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
@@ -61,6 +46,10 @@ impl AsFd for SealedState {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
+    use rustix::fs::{MemfdFlags, memfd_create};
+
     use super::*;
 
     fn handed_over(state: &SealedState) -> SealedState {
@@ -87,7 +76,7 @@ mod tests {
     fn what_is_larger_than_allowed_or_no_sealed_memory_is_refused() {
         let state = SealedState::new(b"four").unwrap();
         assert_eq!(handed_over(&state).read(3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        let open = memfd_create(c"open", MFdFlags::MFD_ALLOW_SEALING).unwrap();
+        let open = memfd_create("open", MemfdFlags::ALLOW_SEALING).unwrap();
         assert_eq!(SealedState::received(open).read(9).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let (pipe, _writer) = io::pipe().unwrap();
         assert!(SealedState::received(pipe.into()).read(9).is_err());

@@ -33,7 +33,7 @@ use super::{
     series::{Kind, SharedCells},
     totals::{Totals, is_family_name},
 };
-use crate::sys::{SharedMemory, SharedMemoryError, create_shared_memory, reserve_shared_memory};
+use crate::sys::{MemfdError, SharedMemory, create_shared_memory, reserve_shared_memory};
 
 /// Bytes of a page: room for half a million series. Only what is used takes memory.
 const SIZE: u64 = 64 << 20;
@@ -56,7 +56,7 @@ pub(crate) struct MetricsPage(Arc<OwnedFd>);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PageError {
     #[error(transparent)]
-    Memory(#[from] SharedMemoryError),
+    Memory(#[from] MemfdError),
     #[error("the page is full")]
     Full,
     #[error("it is not a page of metrics that this version knows")]

@@ -2,7 +2,7 @@
 //!
 //! Descriptors cross from one process into another in four ways: in a message (`rights`), across `exec` (`exec`, with the
 //! numbers of `numbers`), as the handoff socket (`inherit`), and as sockets from a service manager (`activated`). `process`
-//! waits for a process and kills it, and `shared_memory` is memory that several processes map.
+//! waits for a process and kills it, and `shared_memory` is memory that several processes map, in a file of `memfd`.
 
 #![allow(unsafe_code)]
 // The supervisor alone needs some of it.
@@ -11,6 +11,7 @@
 mod activated;
 mod exec;
 mod inherit;
+mod memfd;
 mod numbers;
 mod process;
 mod rights;
@@ -25,13 +26,12 @@ pub(crate) use inherit::is_successor;
 #[cfg(fuzzing)]
 pub(crate) use inherit::meant_for;
 pub(crate) use inherit::{Inherited, inherit};
+pub(crate) use memfd::{MemfdError, create_read_only, read_only_size};
 pub(crate) use process::{ProcessHandle, reap_any};
 pub(crate) use rights::MAX_DESCRIPTORS;
 pub(crate) use rights::{Received, Sender, receive, send};
 pub(crate) use running_time::{Deadline, within};
-pub(crate) use shared_memory::{
-    SharedMemory, SharedMemoryError, create_shared_memory, reserve_shared_memory,
-};
+pub(crate) use shared_memory::{SharedMemory, create_shared_memory, reserve_shared_memory};
 pub use start_command::{StartCommand, StartCommandError};
 
 /// The variables of socket activation (`sd_listen_fds(3)`). They are meant for one process: no successor gets them.

@@ -4,63 +4,33 @@
 //! another process does to it can make a number wrong, and nothing else.
 
 use std::{
-    io,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::{self, NonNull},
     sync::atomic::AtomicU64,
 };
 
 use rustix::{
-    fs::{FallocateFlags, MemfdFlags, SealFlags, SeekFrom},
+    fs::{FallocateFlags, SeekFrom},
     io::{Errno, retry_on_intr},
     mm::{MapFlags, ProtFlags},
-    process::{Resource, getrlimit},
 };
 
-/// A system call that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{call} failed")]
-pub(crate) struct SharedMemoryError {
-    /// Its name.
-    pub(crate) call: &'static str,
-    source: io::Error,
-}
-
-impl SharedMemoryError {
-    fn of(call: &'static str) -> impl FnOnce(Errno) -> Self {
-        move |error| Self { call, source: error.into() }
-    }
-}
+use super::memfd::{self, FIXED_SIZE, MemfdError};
 
 /// Creates memory of `size` bytes for [`SharedMemory::map`]. None of it is reserved.
-pub(crate) fn create_shared_memory(name: &str, size: u64) -> Result<OwnedFd, SharedMemoryError> {
-    // A file that grows past RLIMIT_FSIZE raises SIGXFSZ, which ends the process (setrlimit(2)).
-    if getrlimit(Resource::Fsize).current.is_some_and(|limit| limit < size) {
-        return Err(SharedMemoryError::of("ftruncate")(Errno::FBIG));
-    }
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // With `vm.memfd_noexec=2`, a memfd that could be executed is forbidden. Linux before 6.3 does
-    // not know the flag.
-    let descriptor = match rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
-        created => created,
-    };
-    let descriptor = descriptor.map_err(SharedMemoryError::of("memfd_create"))?;
-    rustix::fs::ftruncate(&descriptor, size).map_err(SharedMemoryError::of("ftruncate"))?;
-    rustix::fs::fcntl_add_seals(&descriptor, SEALS | SealFlags::SEAL)
-        .map_err(SharedMemoryError::of("fcntl(F_ADD_SEALS)"))?;
+pub(crate) fn create_shared_memory(name: &str, size: u64) -> Result<OwnedFd, MemfdError> {
+    let descriptor = memfd::create(name, size)?;
+    // What makes it safe to touch: it is as long as it was.
+    memfd::seal(descriptor.as_fd(), FIXED_SIZE)?;
     Ok(descriptor)
 }
 
 /// Makes the kernel set the first `size` bytes aside, so that they can be touched: memory that
 /// cannot be had is an error here, and would be SIGBUS there.
-pub(crate) fn reserve_shared_memory(descriptor: BorrowedFd<'_>, size: u64) -> Result<(), SharedMemoryError> {
+pub(crate) fn reserve_shared_memory(descriptor: BorrowedFd<'_>, size: u64) -> Result<(), MemfdError> {
     retry_on_intr(|| rustix::fs::fallocate(descriptor, FallocateFlags::empty(), 0, size))
-        .map_err(SharedMemoryError::of("fallocate"))
+        .map_err(MemfdError::of("fallocate"))
 }
-
-/// What makes it safe to touch: it is as long as it was.
-const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
 
 /// A mapping of shared memory, for reading and writing.
 #[derive(Debug)]
@@ -78,22 +48,22 @@ unsafe impl Sync for SharedMemory {}
 
 impl SharedMemory {
     /// Maps all of it, `limit` bytes at most.
-    pub(crate) fn map(descriptor: BorrowedFd<'_>, limit: u64) -> Result<Self, SharedMemoryError> {
-        let size = size(descriptor)?;
+    pub(crate) fn map(descriptor: BorrowedFd<'_>, limit: u64) -> Result<Self, MemfdError> {
+        let size = memfd::sealed_size(descriptor, FIXED_SIZE)?;
         Self::map_bytes(descriptor, size.min(limit))
     }
 
     /// Maps what has been written of it from the start on, `limit` bytes at most, and a page of
     /// memory more at most. What lies beyond a hole is left out: to touch a hole takes memory, and
     /// without it raises SIGBUS.
-    pub(crate) fn map_written(descriptor: BorrowedFd<'_>, limit: u64) -> Result<Self, SharedMemoryError> {
-        let size = size(descriptor)?;
-        let hole = rustix::fs::seek(descriptor, SeekFrom::Hole(0))
-            .map_err(SharedMemoryError::of("lseek(SEEK_HOLE)"))?;
+    pub(crate) fn map_written(descriptor: BorrowedFd<'_>, limit: u64) -> Result<Self, MemfdError> {
+        let size = memfd::sealed_size(descriptor, FIXED_SIZE)?;
+        let hole =
+            rustix::fs::seek(descriptor, SeekFrom::Hole(0)).map_err(MemfdError::of("lseek(SEEK_HOLE)"))?;
         Self::map_bytes(descriptor, hole.min(size).min(limit))
     }
 
-    fn map_bytes(descriptor: BorrowedFd<'_>, size: u64) -> Result<Self, SharedMemoryError> {
+    fn map_bytes(descriptor: BorrowedFd<'_>, size: u64) -> Result<Self, MemfdError> {
         let length = usize::try_from(size).unwrap_or_default() / size_of::<AtomicU64>();
         if length == 0 {
             // mmap(2) refuses to map nothing.
@@ -110,8 +80,8 @@ impl SharedMemory {
                 0,
             )
         };
-        let start = start.map_err(SharedMemoryError::of("mmap"))?;
-        let start = NonNull::new(start.cast()).ok_or_else(|| SharedMemoryError::of("mmap")(Errno::NOMEM))?;
+        let start = start.map_err(MemfdError::of("mmap"))?;
+        let start = NonNull::new(start.cast()).ok_or_else(|| MemfdError::of("mmap")(Errno::NOMEM))?;
         Ok(Self { start, length })
     }
 
@@ -139,22 +109,11 @@ impl Drop for SharedMemory {
     }
 }
 
-/// How many bytes it has; an error if that may change.
-fn size(descriptor: BorrowedFd<'_>) -> Result<u64, SharedMemoryError> {
-    let wrong = SharedMemoryError::of("fcntl(F_GET_SEALS)");
-    // Fails for what is no memfd.
-    match rustix::fs::fcntl_get_seals(descriptor) {
-        Ok(seals) if seals.contains(SEALS) => {}
-        Ok(_) => return Err(wrong(Errno::PERM)),
-        Err(error) => return Err(wrong(error)),
-    }
-    let status = rustix::fs::fstat(descriptor).map_err(SharedMemoryError::of("fstat"))?;
-    Ok(u64::try_from(status.st_size).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{os::fd::AsFd, sync::atomic::Ordering};
+    use std::{io, sync::atomic::Ordering};
+
+    use rustix::fs::MemfdFlags;
 
     use super::*;
 

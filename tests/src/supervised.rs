@@ -103,7 +103,8 @@ impl Supervised {
     pub async fn serving(&self, start: usize, generation: u64) -> Process {
         let what = format!("serving generation={generation}");
         self.family.log.wait_from(start, &what, |line| is_serving(line, generation)).await;
-        let heard = |line: &str| line.contains("event_loop: ready") || line.contains("another process serves");
+        let heard =
+            |line: &str| line.contains("event_loop: ready") || line.contains("another process serves");
         self.family.log.wait_from(start, "that the supervisor has heard it", heard).await;
         // Both are kept from the first time on: that of the clients, and that of the admin.
         until("the supervisor keeps the sockets", async || {
