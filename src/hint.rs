@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
-use crate::{bind::DescriptorError, control::ControlError};
+use crate::bind::DescriptorError;
+#[cfg(feature = "control")]
+use crate::control::ControlError;
 
 /// What an operator can do about an error: the first hint that it or one of its sources has.
 ///
@@ -28,5 +30,9 @@ fn own_hint<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
     if let Some(error) = error.downcast_ref::<DescriptorError>() {
         return error.hint();
     }
-    error.downcast_ref::<ControlError>()?.hint()
+    #[cfg(feature = "control")]
+    if let Some(error) = error.downcast_ref::<ControlError>() {
+        return error.hint();
+    }
+    None
 }

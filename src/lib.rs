@@ -73,9 +73,7 @@
 //! | `control` | [`control`] |
 //! | `systemd` | [`GenerationBuilder::systemd`] |
 //! | `supervisor` | [`Supervisor`]; implies `systemd` |
-//! | `config` | [`Config`]; implies `tls` |
-//!
-//! `control` and `systemd` are compiled without their features, too, as long as a generation uses them directly.
+//! | `config` | [`Config`]; implies `tls` and `control` |
 //!
 //! Linux only.
 
@@ -96,8 +94,10 @@ macro_rules! fault_point {
 #[cfg(feature = "admin")]
 pub mod admin;
 mod bind;
+mod builder;
 #[cfg(feature = "config")]
 mod config;
+#[cfg(feature = "control")]
 pub mod control;
 #[cfg(feature = "__faults")]
 #[doc(hidden)]
@@ -108,6 +108,7 @@ mod hint;
 #[cfg(feature = "http")]
 pub mod http;
 mod lifecycle;
+mod listen;
 mod listener;
 mod metrics;
 mod pid_file;
@@ -115,21 +116,27 @@ mod signals;
 #[cfg(feature = "supervisor")]
 mod supervisor;
 mod sys;
+#[cfg(feature = "systemd")]
 mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 
 pub use bind::{BindError, DescriptorError, DescriptorProblem, ListenAddr, PassedBy};
+pub use builder::{GenerationBuilder, StartError};
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};
-pub use generation::{Generation, GenerationBuilder, Hold, ListenError, Restarted, StartError, StateError};
+pub use generation::{Generation, ReadinessGuard, Restarted, StateError};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use handoff::fuzzing;
 pub use handoff::{HandoffError, Refusal, RestartError, RestartResult, Step};
 pub use hint::hint;
 pub use lifecycle::Phase;
-pub use listener::{Accepted, ConnectionService, Drained, Executor, GracefulListener, ServeError, Tokio};
+pub use listen::ListenError;
+pub use listener::{
+    Accepted, ConnectionService, ConnectionTask, Drained, Executor, GracefulListener, ServeError,
+    TokioExecutor,
+};
 pub use pid_file::PidFileError;
 pub use portcullis_layers as layers;
 #[cfg(feature = "supervisor")]

@@ -34,8 +34,8 @@ async fn drain_on(mut terminate: Signal, mut interrupt: Signal, generation: Gene
         };
         // The first one from an operator is graceful, also for a generation that already drains after a handoff.
         if again {
-            let connections = generation.shared().open(false).connections();
-            generation.shared().leave_nothing_behind().await;
+            let connections = generation.lifecycle().open(false).connections();
+            generation.remove_paths().await;
             // Whatever becomes of the log: a subscriber whose output is gone may panic.
             let _exit = Exit;
             tracing::warn!(signal = name, connections, "told again to end: at once");

@@ -163,7 +163,7 @@ async fn layered(buffer: usize, stack: Stack, tls: Option<TlsLayer>) -> Result<S
 
 fn serve<S>(generation: &Generation, stack: S) -> Result<SocketAddr, BoxError>
 where
-    S: ConnectionService<Accepted, Error = BoxError> + Send + 'static,
+    S: ConnectionService<Accepted, Error = BoxError, Future: Send> + Send + 'static,
 {
     let listener = generation.listen("echo", format!("tcp://{LOOPBACK}").as_str())?;
     let address = listener.local_address().to_string().parse()?;

@@ -100,7 +100,7 @@ impl Admin {
     /// From now on `generation` hands over what `exporter` counts of this library.
     #[must_use]
     pub fn new(generation: &Generation, exporter: Exporter) -> Self {
-        let metrics = generation.shared().metrics();
+        let metrics = generation.metrics();
         metrics.attach(exporter.registry());
         let metrics = Some(metrics.clone());
         Self { metrics, ..Self::from_parts(exporter, generation.tracker(), generation.phases()) }

@@ -66,6 +66,7 @@ impl ListeningSocket {
     /// close-on-exec and non-blocking. `path` says whose the path of a Unix socket is.
     ///
     /// On an error the descriptor is closed, and nothing about the socket was changed.
+    #[cfg(feature = "systemd")]
     pub(crate) fn found(
         fd: OwnedFd,
         path: impl FnOnce(PathBuf) -> UnixPath,

@@ -2,12 +2,16 @@
 //!
 //! [`ListenAddr`] is what a user writes: `tcp://host:port` or `unix://path`, and a few options of the socket.
 //! `ListeningSocket` is what comes of it: bound, listening, non-blocking and close-on-exec, whether this
-//! process bound it or a predecessor handed it down. Nothing here accepts, and nothing here is async.
+//! process bound it or a predecessor handed it down. An `Acceptor` is that socket, registered with tokio.
+//! The `ListenerRegistry` knows all listeners of the process, and the sockets that were passed to it.
 
+mod acceptor;
+mod activated;
 mod address;
 mod descriptor;
 mod error;
 mod inherit;
+mod registry;
 mod socket;
 mod tcp;
 mod unix;
@@ -22,14 +26,17 @@ use std::{
 use portcullis_layers::LocalAddress;
 
 use self::address::Address;
+pub(crate) use self::{
+    acceptor::{AcceptedStream, Acceptor},
+    activated::ActivatedSocket,
+    inherit::SocketDescription,
+    registry::{CONTROL, InheritedUse, ListenerRegistry, NameError, RegisteredListener, ReservedName},
+    socket::ListeningSocket,
+    unix::{Inode, UnixPath},
+};
 pub use self::{
     descriptor::{DescriptorError, DescriptorProblem, PassedBy},
     error::BindError,
-};
-pub(crate) use self::{
-    inherit::SocketDescription,
-    socket::ListeningSocket,
-    unix::{Inode, UnixPath},
 };
 
 /// An address to listen on, and the options of the socket.
@@ -71,7 +78,13 @@ impl ListenAddr {
         Self { address, backlog: 4096, mode: None, only_v6: false, nodelay: true }
     }
 
+    /// Any port of a host, with the default options.
+    pub(crate) fn any_port(host: std::net::IpAddr) -> Self {
+        Self::new(Address::Ip((host, 0).into()))
+    }
+
     /// A Unix path, with the default options.
+    #[cfg(feature = "control")]
     pub(crate) fn unix(path: &Path) -> Result<Self, BindError> {
         let uri = format!("unix://{}", path.display());
         if path.to_str().is_none() {

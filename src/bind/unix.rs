@@ -63,6 +63,7 @@ impl UnixPath {
     }
 
     /// For a socket whose path somebody else made and will remove.
+    #[cfg(feature = "systemd")]
     pub(crate) const fn of_another(path: PathBuf) -> Self {
         Self { path, inode: None }
     }
@@ -70,6 +71,7 @@ impl UnixPath {
     /// For a socket that comes back, bound by an earlier line of ours. What is at the path now is taken for ours if it
     /// is a socket, which is wrong if somebody has replaced ours by a socket of theirs; the descriptor cannot tell, for
     /// fstat(2) on it gives an inode of sockfs and not the path's.
+    #[cfg(feature = "systemd")]
     pub(crate) fn come_back(path: PathBuf) -> Self {
         let metadata = fs::symlink_metadata(&path).ok().filter(|metadata| metadata.file_type().is_socket());
         Self { inode: metadata.as_ref().map(Inode::of), path }

@@ -1,7 +1,7 @@
 //! What a configuration says of a generation.
 
 use super::Config;
-use crate::generation::GenerationBuilder;
+use crate::builder::GenerationBuilder;
 
 impl GenerationBuilder {
     /// Sets the timeouts, the probation and the limit of draining generations as a [`Config`] has

@@ -52,6 +52,3 @@ pub(crate) use server::serve;
 pub use status::{DrainingGeneration, ListenerStatus, OpenConnection, Status};
 pub use takeover::TakeoverError;
 pub(crate) use takeover::{Found, bind_to, find};
-
-/// The name of the listener.
-pub(crate) const NAME: &str = "control";

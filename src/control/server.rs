@@ -11,7 +11,7 @@ use tower::{ServiceBuilder, service_fn};
 use super::{
     credentials,
     message::{Answer, Opening, Request, command},
-    status::OpenConnection,
+    status::{OpenConnection, Status},
 };
 use crate::{
     generation::Generation,
@@ -73,7 +73,7 @@ async fn attend(accepted: Accepted, generation: &Generation) {
         biased;
         opening = timeout(OPENING_LIMIT, channel.receive_any()) => opening,
         // Nobody who says nothing keeps a drain waiting.
-        _ = generation.shared().drained() => return,
+        _ = generation.lifecycle().drained() => return,
     };
     match opening {
         Ok(Ok(Opening::Request(request))) => obey(&request, &mut channel, peer, generation).await,
@@ -102,7 +102,7 @@ async fn hand_over(hello: Hello, mut channel: Channel, generation: &Generation) 
     let Some(peer) = credentials::process_of(&channel) else {
         return tracing::info!("a process that wanted to take over is gone");
     };
-    if generation.shared().is_drained() {
+    if generation.lifecycle().is_drained() {
         // Nothing is left to be had. It begins a line of its own when it sees that nobody answers.
         return;
     }
@@ -122,7 +122,7 @@ async fn obey(request: &Request, channel: &mut Channel, peer: Peer, generation: 
     let told = match asked {
         command::RESTART => restart(generation).await,
         command::DRAIN => drain(generation).await,
-        command::STATUS => Answer::Status(generation.shared().status()),
+        command::STATUS => Answer::Status(Status::of(generation)),
         command::CONNECTIONS => return connections(channel, peer, generation).await,
         unknown => {
             let known = [command::RESTART, command::DRAIN, command::STATUS, command::CONNECTIONS].join(", ");
@@ -147,8 +147,8 @@ async fn restart(generation: &Generation) -> Answer {
 
 async fn drain(generation: &Generation) -> Answer {
     generation.drain();
-    let forced = generation.shared().drained().await;
-    if generation.shared().is_last() {
+    let forced = generation.lifecycle().drained().await;
+    if generation.lifecycle().is_last() {
         return Answer::Drained { forced };
     }
     let reason = "another generation has the sockets and serves now: ask again".to_owned();

@@ -4,7 +4,7 @@ use humantime::format_rfc3339_seconds;
 use portcullis_layers::track::{Activity, TrackedConnection};
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::Phase;
+use crate::{generation::Generation, lifecycle::Phase, metrics::EarlierGeneration};
 
 /// Where a server stands, as [`Client::status`](super::Client::status) and `ctl PATH status --json` show it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,29 @@ pub struct Status {
     pub draining: Vec<DrainingGeneration>,
     /// The version of the library.
     pub version: String,
+}
+
+impl Status {
+    pub(super) fn of(generation: &Generation) -> Self {
+        let listeners = generation.registry().listeners().into_iter().map(|listener| {
+            let socket = listener.acceptor.describe();
+            let address = format!("{}://{}", socket.kind, socket.address);
+            ListenerStatus { name: listener.name.to_string(), address }
+        });
+        let earlier = generation.metrics().earlier_generations().into_iter();
+        let draining =
+            earlier.map(|EarlierGeneration { generation, pid, .. }| DrainingGeneration { generation, pid });
+        Self {
+            phase: generation.phase(),
+            generation: generation.number(),
+            pid: std::process::id(),
+            uptime_seconds: generation.started().elapsed().as_secs_f64(),
+            listeners: listeners.collect(),
+            connections: generation.lifecycle().open(false).connections(),
+            draining: draining.collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
 }
 
 /// A listener of a [`Status`].

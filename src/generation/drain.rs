@@ -12,9 +12,9 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// Reports that a drain begins.
 pub(super) fn report_begin(shared: &Shared, limit: Duration, last: bool) {
     if last {
-        shared.notifier.stopping(shared.number, limit);
+        shared.observer.stopping(shared.number, limit);
     }
-    let connections = shared.open.connections();
+    let connections = shared.lifecycle.open(false).connections();
     log!(info, generation = shared.number, connections, deadline = ?limit, "draining");
 }
 
@@ -22,24 +22,30 @@ pub(super) fn report_begin(shared: &Shared, limit: Duration, last: bool) {
 /// connections were closed then. `last`: no other generation has the sockets.
 pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetrics, last: bool) -> usize {
     let begun = Instant::now();
-    let forced = match timeout(limit, shared.connections_over()).await {
+    let lifecycle = &shared.lifecycle;
+    let forced = match timeout(limit, lifecycle.connections_finished()).await {
         Ok(()) => 0,
         Err(_) => {
-            let forced = shared.force_connections();
-            if timeout(LAST_MOMENT, shared.connections_over()).await.is_err() {
-                log!(warn, connections = shared.open.connections(), "connections do not end");
+            let forced = lifecycle.force_connections();
+            if timeout(LAST_MOMENT, lifecycle.connections_finished()).await.is_err() {
+                log!(
+                    warn,
+                    connections = shared.lifecycle.open(false).connections(),
+                    "connections do not end"
+                );
             }
             forced
         }
     };
-    if last && shared.notifier.is_heard() {
+    if last && shared.observer.ends_with_last() {
         // A service manager kills what is left when the one that served is gone.
         earlier_ended(shared, limit.saturating_sub(begun.elapsed())).await;
     }
     // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
-    shared.drained.send_replace(Some(forced));
-    if timeout(LAST_MOMENT, shared.attending.over()).await.is_err() {
-        shared.attending.force();
+    lifecycle.set_drained(forced);
+    let open_while_draining = lifecycle.open(true);
+    if timeout(LAST_MOMENT, open_while_draining.finished()).await.is_err() {
+        open_while_draining.force();
     }
     shared.remove_pid_file();
     let took = begun.elapsed();

@@ -2,36 +2,33 @@
 
 use std::time::Duration;
 
-use super::question::{NoAnswer, Question};
+use super::callback::{Callback, CallbackError};
 use crate::sys::Deadline;
-
-/// How long a successor is on probation, unless set otherwise.
-pub(crate) const PROBATION: Duration = Duration::from_secs(5);
 
 /// What the application itself wants to see before it has settled.
 #[derive(Clone, Debug)]
-pub(super) struct HealthCheck {
-    pub(super) limit: Duration,
-    pub(super) check: Question<()>,
+pub(crate) struct HealthCheck {
+    pub(crate) limit: Duration,
+    pub(crate) check: Callback<()>,
 }
 
 impl HealthCheck {
     /// Says what is wrong, if something is.
     async fn verdict(self) -> Result<(), String> {
         let Self { limit, check } = self;
-        check.ask(limit).await.map_err(|no_answer| match no_answer {
-            NoAnswer::Failed(reason) => reason,
-            NoAnswer::Panicked => "the health check panicked".to_owned(),
-            NoAnswer::TimedOut => format!("the health check was not done within {limit:?}"),
+        check.run(limit).await.map_err(|error| match error {
+            CallbackError::Failed(reason) => reason,
+            CallbackError::Panicked => "the health check panicked".to_owned(),
+            CallbackError::TimedOut => format!("the health check was not done within {limit:?}"),
         })
     }
 }
 
 /// How a successor proves itself.
 #[derive(Clone, Debug)]
-pub(super) struct Trial {
-    pub(super) probation: Duration,
-    pub(super) health_check: Option<HealthCheck>,
+pub(crate) struct Trial {
+    pub(crate) probation: Duration,
+    pub(crate) health_check: Option<HealthCheck>,
 }
 
 impl Trial {

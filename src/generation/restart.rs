@@ -10,12 +10,13 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Restarted, runner::Settings, shared::Shared};
+use super::{Restarted, settings::Settings, shared::Shared};
 use crate::{
+    bind::{Acceptor, RegisteredListener},
     handoff::{
-        Arrival, Claim, Committed, Estate, Probation, Refusal, RestartError, SealedState, Step, Successor,
+        Arrival, Claim, Committed, Estate, ListenerEntry, Probation, Refusal, RestartError, SealedState,
+        Step, Successor,
     },
-    listener::Acceptor,
     metrics::HandoffMetrics,
 };
 
@@ -35,6 +36,7 @@ pub(crate) enum Candidate {
     /// One that is still to be started.
     Start,
     /// One that was started otherwise, and has connected.
+    #[cfg_attr(not(feature = "control"), allow(dead_code))]
     Arrived(Box<Arrival>),
 }
 
@@ -133,11 +135,9 @@ impl Restart {
         let metrics = shared.metrics.begin_handoff(shared.number);
         let (generations, page) = (metrics.generations().to_vec(), metrics.page().cloned());
         self.metrics = Some(metrics);
-        let listeners = shared.with_roster(|roster| {
-            // A listener that came now would be in no manifest.
-            roster.freeze(true);
-            roster.inventory()
-        });
+        // A listener that is made now would be in no manifest.
+        shared.registry.freeze(true);
+        let listeners = shared.registry.listeners().into_iter().map(listener_entry).collect();
         let (generation, state) = (shared.number, std::mem::take(&mut self.states));
         let estate: Estate<Arc<Acceptor>> = Estate { generation, listeners, state, generations, page };
         let limit = settings.ready_timeout;
@@ -239,7 +239,7 @@ impl Restart {
 
     /// Listeners that the successor does not go on with.
     pub(super) fn unclaimed(&self, shared: &Shared) -> Vec<Arc<Acceptor>> {
-        shared.with_roster(|roster| roster.unclaimed(&self.claim))
+        shared.registry.unclaimed(&self.claim.used)
     }
 
     /// Reports the outcome. What the successor has counted is this generation's, if it has not
@@ -259,6 +259,11 @@ impl Restart {
         // The wait that held the other reference is gone.
         self.successor.take().and_then(Arc::into_inner).map(Mutex::into_inner)
     }
+}
+
+fn listener_entry(listener: RegisteredListener) -> (ListenerEntry, Arc<Acceptor>) {
+    let RegisteredListener { name, uri, acceptor } = listener;
+    (ListenerEntry { name: name.to_string(), socket: acceptor.describe(), uri }, acceptor)
 }
 
 /// The accept loops of this generation have not stopped in time.

@@ -28,29 +28,19 @@ use super::{
     Restarted,
     drain::{self, drain},
     metrics::LineMetrics,
-    probation::Trial,
     restart::{Candidate, Done, Outcome, Restart, RestartRequest, not_stopped, unlink},
-    roster::Roster,
-    shared::{End, Shared},
+    settings::Settings,
+    shared::Shared,
 };
 use crate::{
+    bind::InheritedUse,
     handoff::{
-        Committed, HandoffError, Probation, Refusal, RestartError, RestartResult, Step, Succession, Verdict,
+        Claim, Committed, HandoffError, Probation, Refusal, RestartError, RestartResult, Step, Succession,
+        Verdict,
     },
-    lifecycle::{Effect, Event, Machine, Phase, State},
-    sys::{Deadline, StartCommand},
+    lifecycle::{Effect, Event, Exit, Machine, Phase, State},
+    sys::Deadline,
 };
-
-/// How this generation restarts and drains.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(super) start_command: StartCommand,
-    pub(super) ready_timeout: Duration,
-    pub(super) drain_timeout: Duration,
-    pub(super) trial: Trial,
-    /// How many older generations may drain when a restart begins.
-    pub(super) draining_limit: usize,
-}
 
 /// Requests for a restart.
 pub(super) type Requests = mpsc::Receiver<RestartRequest>;
@@ -71,7 +61,7 @@ const READY_REPORT: Duration = Duration::from_secs(5);
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// See the module.
-pub(super) struct Runner {
+pub(crate) struct Runner {
     shared: Arc<Shared>,
     settings: Settings,
     requests: Requests,
@@ -148,7 +138,7 @@ impl Runner {
     }
 
     /// Runs until this generation has ended.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         if catch_panic(self.drive()).await.is_none() {
             self.stop_after_a_panic().await;
         }
@@ -168,13 +158,13 @@ impl Runner {
     /// any more, and nothing is sent: a successor, or a predecessor that stands by, then goes on
     /// alone, as after a death.
     async fn stop_after_a_panic(self) {
-        self.shared.drain_requested.cancel();
-        self.shared.tracker.start_drain();
-        self.shared.phase.send_replace(Phase::Draining);
-        _ = timeout(SWITCH_LIMIT, self.shared.accept_loops(|accepting| accepting == 0)).await;
-        let shared = self.shared.clone();
+        let lifecycle = self.shared.lifecycle.clone();
+        lifecycle.request_drain();
+        lifecycle.tracker().start_drain();
+        lifecycle.set_phase(Phase::Draining);
+        _ = timeout(SWITCH_LIMIT, lifecycle.accept_loops(|accepting| accepting == 0)).await;
         drop(self);
-        shared.end(End::Panicked);
+        lifecycle.set_exit(Exit::Panicked);
     }
 
     /// The next thing that happens.
@@ -276,7 +266,7 @@ impl Runner {
             biased;
             verdict = verdict(predecessor, listens) => self.heard(verdict),
             done = wait(restart) => self.done(done),
-            () = shared.drain_requested.cancelled(), if !drain_requested => Event::DrainRequested,
+            () = shared.lifecycle.drain_requested(), if !drain_requested => Event::DrainRequested,
             Some(request) = requests.recv() => {
                 self.asked = Some(request);
                 Event::RestartRequested
@@ -377,7 +367,7 @@ impl Runner {
                 self.enter_draining(last, &effects);
             }
             let phase = self.machine.phase();
-            self.shared.phase.send_if_modified(|now| std::mem::replace(now, phase) != phase);
+            self.shared.lifecycle.set_phase(phase);
         } else if state == State::Settled && self.deadline.is_none() {
             self.deadline = self.limit().map(Deadline::new);
         }
@@ -405,7 +395,7 @@ impl Runner {
     fn enter_draining(&mut self, last: bool, effects: &[Effect]) {
         self.metrics().drain_begun();
         if last {
-            self.shared.set_last();
+            self.shared.lifecycle.set_last();
             // It was told to finish in its probation.
             self.count_success();
         }
@@ -417,15 +407,15 @@ impl Runner {
             // It may wait for a lock. What could not be removed is in the log.
             tokio::task::spawn_blocking(move || unlink(&unclaimed));
         }
-        self.shared.with_roster(|roster| roster.freeze(true));
+        self.shared.registry.freeze(true);
         // Before the listeners stop, so that no connection starts something new in between.
-        self.shared.tracker.start_drain();
+        self.shared.lifecycle.tracker().start_drain();
     }
 
     /// What follows from being in a state, after its effects.
     async fn entered(&mut self, state: State) {
         match state {
-            State::TakingOver => self.shared.notifier.on_probation(self.shared.number),
+            State::TakingOver => self.shared.observer.on_probation(self.shared.number),
             State::Probation => {
                 fault_point!(Probation);
                 self.trial = Some(Box::pin(self.settings.trial.clone().verdict()));
@@ -526,10 +516,11 @@ impl Runner {
     }
 
     /// What has become of the inherited sockets. Those that no listener asked for are closed.
-    fn claim(&mut self) -> crate::handoff::Claim {
+    fn claim(&mut self) -> Claim {
         self.claimed = true;
-        let (claim, served) = self.shared.with_roster(|roster| (roster.claim(), roster.served()));
-        self.served = served;
+        let InheritedUse { used, bound, unwanted } = self.shared.registry.resolve_inherited();
+        let claim = Claim { used, bound, unwanted };
+        self.served = self.shared.registry.served();
         // Metrics before the switch, and not within it.
         self.metrics();
         log!(debug, ?claim, "ready");
@@ -555,8 +546,8 @@ impl Runner {
     fn settled(&mut self) {
         self.count_success();
         if !std::mem::replace(&mut self.has_settled, true) {
-            let (sockets, gone) = self.shared.with_roster(|roster| (roster.acceptors(), roster.gone()));
-            self.shared.notifier.serves(self.shared.number, sockets, &gone);
+            let Shared { registry, observer, number, .. } = &*self.shared;
+            observer.serves(*number, &registry.listeners(), &registry.forgotten());
         }
     }
 
@@ -575,14 +566,14 @@ impl Runner {
             // It was remembered, or passed on by the predecessor.
             None => (Candidate::Start, std::mem::take(&mut self.remembered)),
         };
-        self.shared.notifier.restarting(self.shared.number);
+        self.shared.observer.restarting(self.shared.number);
         self.restart = Some(Restart::prepare(&self.shared, &self.settings, candidate, outcomes));
     }
 
     fn report_success(&mut self) {
         let Some(restart) = self.restart.take() else { return };
         let restarted = restart.restarted;
-        self.shared.notifier.succeeded();
+        self.shared.observer.succeeded();
         let (outcomes, _, _) = restart.end();
         let Some(restarted) = restarted else { return };
         let Restarted { pid, generation, took } = restarted;
@@ -596,7 +587,7 @@ impl Runner {
             restart.error = Some(RestartError::Cancelled);
         }
         if !matches!(self.machine.state(), State::Draining { .. }) {
-            self.shared.with_roster(|roster| roster.freeze(false));
+            self.shared.registry.freeze(false);
         }
         let (outcomes, candidate, error) = restart.end();
         let error = error.unwrap_or(RestartError::Cancelled);
@@ -604,7 +595,7 @@ impl Runner {
             // It may take a moment.
             tokio::spawn(candidate.turn_away(error.to_string()));
         }
-        self.shared.notifier.restart_failed(self.shared.number, &error);
+        self.shared.observer.restart_failed(self.shared.number, &error);
         let (metrics, publishing) = (self.metrics().clone(), self.publishing.take());
         tokio::spawn(async move {
             // What is reported is true by then: the pid file names this process again.
@@ -653,7 +644,7 @@ impl Runner {
 
     fn remember(&mut self) {
         let Some(RestartRequest { outcome, .. }) = self.asked.take() else { return };
-        self.shared.notifier.restart_under_way();
+        self.shared.observer.restart_remembered();
         self.remembered.push(outcome);
         log!(info, generation = self.shared.number, "a restart is requested, and follows the one under way");
     }
@@ -674,9 +665,9 @@ impl Runner {
         // A generation that is rolled back has served before.
         let rolled_back = self.restart.is_some();
         self.publishing = Some(tokio::spawn(async move {
-            let mut phase = shared.phase();
+            let mut phase = shared.lifecycle.phases();
             tokio::select! {
-                () = shared.accept_loops(|accepting| accepting >= served) => {}
+                () = shared.lifecycle.accept_loops(|accepting| accepting >= served) => {}
                 _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
             }
             publish_pid_file(shared.clone()).await;
@@ -698,15 +689,15 @@ impl Runner {
         }
         self.predecessor = None;
         self.refuse_remembered();
-        self.shared.end(match self.failure.take() {
+        self.shared.lifecycle.set_exit(match self.failure.take() {
             Some(error) => {
                 // One that has served has logged why it stopped.
                 if !self.drained {
                     log!(error, error = %ErrorChain(&error), "this process may not serve; its predecessor does");
                 }
-                End::Handoff(Arc::new(error))
+                Exit::Failed(Arc::new(error))
             }
-            None => End::Drained { forced: self.forced },
+            None => Exit::Drained { forced: self.forced },
         });
     }
 
@@ -838,24 +829,20 @@ async fn ready(shared: &Shared, state: State) {
     if !matches!(state, State::Starting | State::Initializing | State::InitializingAlone) {
         return pending().await;
     }
-    if timeout(READY_REPORT, shared.ready()).await.is_err() {
-        let unserved = shared.with_roster(|roster: &mut Roster| roster.unserved().join(", "));
-        log!(
-            warn,
-            unserved,
-            "not ready: every listener must be served at the same time, and nobody may hold the generation"
-        );
-        shared.ready().await;
+    if timeout(READY_REPORT, shared.registry.ready()).await.is_err() {
+        let unserved = shared.registry.unserved().join(", ");
+        log!(warn, unserved, "not ready: a listener is not served, or a guard delays readiness");
+        shared.registry.ready().await;
     }
 }
 
 /// Waits until the accept loops do what the state waits for.
 async fn loops(shared: &Shared, state: State, served: usize, publishing: &mut Option<JoinHandle<()>>) {
     match state {
-        State::TakingOver => shared.accept_loops(|accepting| accepting >= served).await,
-        State::Stopping => shared.accept_loops(|accepting| accepting == 0).await,
+        State::TakingOver => shared.lifecycle.accept_loops(|accepting| accepting >= served).await,
+        State::Stopping => shared.lifecycle.accept_loops(|accepting| accepting == 0).await,
         State::SteppingBack | State::Withdrawing => {
-            shared.accept_loops(|accepting| accepting == 0).await;
+            shared.lifecycle.accept_loops(|accepting| accepting == 0).await;
             // The predecessor writes the pid file next: it must not be overwritten.
             if let Some(publishing) = publishing {
                 _ = publishing.await;

@@ -11,21 +11,21 @@ use portcullis_layers::BoxError;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-use super::question::{NoAnswer, Question};
+use super::callback::{Callback, CallbackError};
 use crate::handoff::{RestartError, SealedState};
 
 /// How large one state may be, in bytes, unless set otherwise.
-pub(super) const STATE_LIMIT: usize = 16 * 1024 * 1024;
+pub(crate) const STATE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// How long all of it may take to be had, unless set otherwise.
-pub(super) const STATE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const STATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What is offered to the next generation, and what the previous one has left.
 pub(super) struct State {
     limit: usize,
     timeout: Duration,
     /// Asked at each restart.
-    offers: Mutex<HashMap<String, Question<Vec<u8>>>>,
+    offers: Mutex<HashMap<String, Callback<Vec<u8>>>>,
     inherited: Mutex<HashMap<String, SealedState>>,
 }
 
@@ -49,7 +49,7 @@ impl State {
         R: Future<Output = Result<Vec<u8>, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let offer = Question::new(offer);
+        let offer = Callback::new(offer);
         self.offers.lock().unwrap_or_else(PoisonError::into_inner).insert(name, offer);
     }
 
@@ -65,7 +65,7 @@ impl State {
         let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let limit = self.timeout;
         let mut asked: JoinSet<_> =
-            offers.into_iter().map(|(name, offer)| async move { (name, offer.ask(limit).await) }).collect();
+            offers.into_iter().map(|(name, offer)| async move { (name, offer.run(limit).await) }).collect();
         let mut state = Vec::with_capacity(asked.len());
         while let Some(answer) = asked.join_next().await {
             // Asking does not panic, and nobody aborts it.
@@ -74,9 +74,9 @@ impl State {
             let sealed = match answer {
                 // It may be secret, and is in the memfd from now on.
                 Ok(bytes) => self.seal(&Zeroizing::new(bytes)),
-                Err(NoAnswer::Failed(reason)) => Err(reason),
-                Err(NoAnswer::Panicked) => Err("what offers it panicked".to_owned()),
-                Err(NoAnswer::TimedOut) => Err(format!("it was not there within {limit:?}")),
+                Err(CallbackError::Failed(reason)) => Err(reason),
+                Err(CallbackError::Panicked) => Err("what offers it panicked".to_owned()),
+                Err(CallbackError::TimedOut) => Err(format!("it was not there within {limit:?}")),
             };
             match sealed {
                 Ok(sealed) => state.push((name, sealed)),

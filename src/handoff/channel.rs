@@ -73,6 +73,7 @@ impl Channel {
     }
 
     /// Refuses messages that are longer than so many bytes. Default: [`LONGEST_FRAME`](super::LONGEST_FRAME).
+    #[cfg(feature = "control")]
     pub(crate) const fn set_longest(&mut self, bytes: usize) {
         self.inbox.set_longest(bytes);
     }
@@ -138,6 +139,7 @@ impl Channel {
     }
 
     /// See [`Receiver::receive_any`].
+    #[cfg(feature = "control")]
     pub(crate) async fn receive_any<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
         self.split().1.receive_any().await
     }

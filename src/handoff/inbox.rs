@@ -33,6 +33,7 @@ impl Inbox {
     }
 
     /// Refuses messages that are longer than so many bytes. Default: [`LONGEST_FRAME`].
+    #[cfg(feature = "control")]
     pub(super) const fn set_longest(&mut self, bytes: usize) {
         self.longest = bytes;
     }

@@ -33,12 +33,17 @@ mod process;
 mod state;
 mod successor;
 
+#[cfg(feature = "control")]
 pub(crate) use channel::{Channel, ChannelError};
 pub use error::{HandoffError, Refusal, RestartError, RestartResult, Step};
 pub(crate) use estate::{Estate, Inheritance};
+#[cfg(feature = "control")]
 pub(crate) use inbox::LONGEST_FRAME;
-pub(crate) use message::{Claim, Hello, ListenerEntry};
+#[cfg(feature = "control")]
+pub(crate) use message::Hello;
+pub(crate) use message::{Claim, ListenerEntry};
 pub(crate) use predecessor::{Arrival, Committed, LONGEST_PROBATION, Probation, Successor};
+#[cfg(feature = "control")]
 pub(crate) use process::Peer;
 pub(crate) use state::SealedState;
 pub(crate) use successor::{Succession, Verdict};

@@ -31,25 +31,25 @@ impl Open {
         self.connections.token()
     }
 
-    /// Resolves when every connection has to end.
+    /// Resolves when every connection has to close.
     pub(crate) fn forced(&self) -> Closed {
         self.forced.wait()
     }
 
-    /// Connections that were accepted and are not over.
+    /// Connections that were accepted and have not finished.
     pub(crate) fn connections(&self) -> usize {
         self.connections.len()
     }
 
-    /// Waits until all listeners have closed their sockets and all connections are over.
-    pub(crate) async fn over(&self) {
+    /// Waits until all listeners have closed their sockets and all connections have finished.
+    pub(crate) async fn finished(&self) {
         // In this order: a listener that is open may add connections.
         _ = self.listeners.subscribe().wait_for(|listeners| *listeners == 0).await;
         self.connections.close();
         self.connections.wait().await;
     }
 
-    /// Ends every connection.
+    /// Closes every connection.
     pub(crate) fn force(&self) {
         self.forced.fire(CloseReason::DrainForced);
     }

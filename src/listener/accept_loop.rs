@@ -10,12 +10,12 @@ use std::{
 };
 
 use super::{
-    ConnectionService, Executor, ServeError,
+    ConnectionService, ConnectionTask, Executor, ServeError,
     accepted::{Accepted, Transport},
+    dispatch::Dispatcher,
     errors::{AcceptErrors, Class},
-    feed::Feed,
+    handle::ListenerHandle,
 };
-use crate::generation::Seat;
 
 /// The shortest and the longest wait after an accept that failed for want of something.
 const BACKOFF: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(1);
@@ -25,16 +25,16 @@ const QUEUE: usize = 4096;
 
 /// A listener that is being served.
 pub(super) struct AcceptLoop<S, E> {
-    seat: Seat,
-    feed: Feed<S, E>,
+    handle: ListenerHandle,
+    dispatcher: Dispatcher<S, E>,
     errors: AcceptErrors,
     backoff: Duration,
 }
 
 impl<S, E> AcceptLoop<S, E> {
-    pub(super) fn new(seat: Seat, feed: Feed<S, E>) -> Self {
-        let errors = AcceptErrors::register(seat.shared.metrics_prefix(), &seat.name);
-        Self { seat, feed, errors, backoff: *BACKOFF.start() }
+    pub(super) fn new(handle: ListenerHandle, dispatcher: Dispatcher<S, E>) -> Self {
+        let errors = AcceptErrors::register(&handle.metrics_prefix, &handle.name);
+        Self { handle, dispatcher, errors, backoff: *BACKOFF.start() }
     }
 
     /// Accepts until `stopped`.
@@ -45,21 +45,21 @@ impl<S, E> AcceptLoop<S, E> {
     where
         T: Transport,
         S: ConnectionService<T>,
-        E: Executor,
+        E: Executor<ConnectionTask<S::Future>>,
     {
         loop {
             let accepted = poll_fn(|cx| {
                 if stopped.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(Ok(None));
                 }
-                ready!(self.feed.poll_ready(cx))?;
-                self.seat.acceptor.poll_accept(cx).map(|accepted| Ok(Some(accepted)))
+                ready!(self.dispatcher.poll_ready(cx))?;
+                self.handle.acceptor.poll_accept(cx).map(|accepted| Ok(Some(accepted)))
             });
             match accepted.await? {
                 None => return Ok(()),
                 Some(Ok(accepted)) => {
                     self.backoff = *BACKOFF.start();
-                    self.feed.call(accepted)?;
+                    self.dispatcher.call(self.handle.accepted(accepted))?;
                 }
                 Some(Err(error)) => {
                     if self.failed(error)?.is_break() {
@@ -76,7 +76,7 @@ impl<S, E> AcceptLoop<S, E> {
 
     /// Whether a successor serves that does not go on with the socket.
     pub(super) fn is_unclaimed(&self) -> bool {
-        self.seat.acceptor.is_unclaimed()
+        self.handle.acceptor.is_unclaimed()
     }
 
     /// Closes this process' copy of the socket.
@@ -87,32 +87,32 @@ impl<S, E> AcceptLoop<S, E> {
     where
         T: Transport,
         S: ConnectionService<T>,
-        E: Executor,
+        E: Executor<ConnectionTask<S::Future>>,
     {
         if !last {
             return Ok(());
         }
-        if self.seat.attending {
-            let shared = self.seat.shared.clone();
-            self.run(std::pin::pin!(async move { _ = shared.drained().await })).await?;
+        if self.handle.while_draining {
+            let lifecycle = self.handle.lifecycle.clone();
+            self.run(std::pin::pin!(async move { _ = lifecycle.drained().await })).await?;
         }
-        // Before the last look into the queue, so that nobody comes after it.
-        if !self.seat.shared.notifier.keeps(&self.seat.name) {
-            let acceptor = self.seat.acceptor.clone();
+        // Before the last look into the queue, so that nothing comes after it.
+        if !self.handle.acceptor.is_kept() {
+            let acceptor = self.handle.acceptor.clone();
             _ = tokio::task::spawn_blocking(move || acceptor.unlink()).await;
         }
         let queued = self.take_queue()?;
-        let Self { seat, mut feed, .. } = self;
-        drop(seat);
-        feed.call_all(queued).await
+        let Self { handle, mut dispatcher, .. } = self;
+        drop(handle);
+        dispatcher.call_all(queued).await
     }
 
     /// Accepts what waits, whether the stack is ready for it or not.
     fn take_queue(&mut self) -> Result<Vec<Accepted>, ServeError> {
         let mut queued = Vec::new();
         while queued.len() < QUEUE {
-            match self.seat.acceptor.accept_queued() {
-                Ok(Some(accepted)) => queued.push(accepted),
+            match self.handle.acceptor.accept_queued() {
+                Ok(Some(accepted)) => queued.push(self.handle.accepted(accepted)),
                 Ok(None) => break,
                 Err(error) => {
                     if self.failed(error)?.is_break() {
@@ -129,7 +129,7 @@ impl<S, E> AcceptLoop<S, E> {
         match self.errors.count(&error) {
             Class::Connection => Ok(ControlFlow::Continue(())),
             Class::Exhausted => Ok(ControlFlow::Break(())),
-            Class::Fatal => Err(ServeError::Accept { listener: self.seat.name.to_string(), source: error }),
+            Class::Fatal => Err(ServeError::Accept { listener: self.handle.name.to_string(), source: error }),
         }
     }
 }

@@ -4,23 +4,23 @@
 //! of one connection (`task`); `serve` puts them together. Where the socket comes from and when it changes hands is the affair of
 //! [`generation`](crate::generation).
 
-mod accept;
 mod accept_loop;
 mod accepted;
+mod connection_task;
+mod dispatch;
 mod errors;
-mod feed;
+mod executor;
+mod handle;
 mod serve;
-mod task;
 
 use portcullis_layers::LocalAddress;
 use tokio::net::{TcpStream, UnixStream};
 
-pub(crate) use accept::Acceptor;
 pub use accepted::Accepted;
+pub use connection_task::ConnectionTask;
+pub use executor::{Executor, TokioExecutor};
+pub(crate) use handle::ListenerHandle;
 pub use serve::{ConnectionService, Drained, ServeError};
-pub use task::{Executor, Tokio};
-
-use crate::generation::Seat;
 
 /// A listening socket that outlives its process.
 ///
@@ -30,14 +30,14 @@ use crate::generation::Seat;
 /// was served.
 #[derive(Debug)]
 #[must_use = "nothing is accepted before it is served"]
-pub struct GracefulListener<E = Tokio> {
-    seat: Seat,
+pub struct GracefulListener<E = TokioExecutor> {
+    handle: ListenerHandle,
     executor: E,
 }
 
 impl GracefulListener {
-    pub(crate) const fn new(seat: Seat) -> Self {
-        Self { seat, executor: Tokio }
+    pub(crate) const fn new(handle: ListenerHandle) -> Self {
+        Self { handle, executor: TokioExecutor }
     }
 }
 
@@ -47,19 +47,19 @@ impl<E> GracefulListener<E> {
     /// The generation can be ready without it. A listener that is dropped unserved keeps it from ever being
     /// ready: what went wrong before it could be served must not lead to a successor that serves only a part.
     pub fn close(self) {
-        self.seat.give_up();
+        self.handle.close();
     }
 
     /// The name it was given: the `listener` of metrics and logs.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.seat.name
+        &self.handle.name
     }
 
     /// The address that the socket is bound to: with port 0 in the URI, it says which one it became.
     #[must_use]
     pub fn local_address(&self) -> &LocalAddress {
-        self.seat.acceptor.local_address()
+        self.handle.acceptor.local_address()
     }
 
     /// Goes on accepting while this generation is drained at the end of the line, until the connections of the
@@ -68,18 +68,18 @@ impl<E> GracefulListener<E> {
     /// The drain does not wait for its connections, but for an answer on its way (at most 1 s). After a handoff it stops
     /// as any other listener, for the successor accepts.
     pub fn accept_while_draining(mut self) -> Self {
-        self.seat.attending = true;
+        self.handle.while_draining = true;
         self
     }
 
-    /// Runs connections on an executor of your own instead of [`Tokio`]: this is how the concurrency model
+    /// Runs connections on an executor of your own instead of [`TokioExecutor`]: this is how the concurrency model
     /// is replaced.
-    pub fn executor<F: Executor>(self, executor: F) -> GracefulListener<F> {
-        GracefulListener { seat: self.seat, executor }
+    pub fn executor<F>(self, executor: F) -> GracefulListener<F> {
+        GracefulListener { handle: self.handle, executor }
     }
 }
 
-impl<E: Executor> GracefulListener<E> {
+impl<E> GracefulListener<E> {
     /// Serves every connection with `stack`, and returns when this generation has drained.
     ///
     /// The stack's `poll_ready` is asked before each accept: a limit in it leaves further connections in the
@@ -87,7 +87,7 @@ impl<E: Executor> GracefulListener<E> {
     /// concerns that connection alone. When accept(2) fails for want of descriptors or memory, the
     /// listener waits 5 ms, twice as long each time, at most 1 s, and goes on.
     ///
-    /// A generation is ready when all its listeners are being served (see [`Generation::hold`](crate::Generation::hold)).
+    /// A generation is ready when all its listeners are being served (see [`Generation::delay_readiness`](crate::Generation::delay_readiness)).
     ///
     /// # Errors
     ///
@@ -100,8 +100,9 @@ impl<E: Executor> GracefulListener<E> {
     pub async fn serve<S>(self, stack: S) -> Result<Drained, ServeError>
     where
         S: ConnectionService<Accepted>,
+        E: Executor<ConnectionTask<S::Future>>,
     {
-        serve::serve(self.seat, self.executor, stack).await
+        serve::serve(self.handle, self.executor, stack).await
     }
 
     /// As [`serve`](Self::serve), for a stack that takes plain [`TcpStream`]s.
@@ -115,8 +116,9 @@ impl<E: Executor> GracefulListener<E> {
     pub async fn serve_tcp<S>(self, stack: S) -> Result<Drained, ServeError>
     where
         S: ConnectionService<TcpStream>,
+        E: Executor<ConnectionTask<S::Future>>,
     {
-        serve::serve(self.seat, self.executor, stack).await
+        serve::serve(self.handle, self.executor, stack).await
     }
 
     /// As [`serve`](Self::serve), for a stack that takes plain [`UnixStream`]s.
@@ -127,7 +129,8 @@ impl<E: Executor> GracefulListener<E> {
     pub async fn serve_unix<S>(self, stack: S) -> Result<Drained, ServeError>
     where
         S: ConnectionService<UnixStream>,
+        E: Executor<ConnectionTask<S::Future>>,
     {
-        serve::serve(self.seat, self.executor, stack).await
+        serve::serve(self.handle, self.executor, stack).await
     }
 }

@@ -6,15 +6,15 @@ use portcullis_layers::BoxError;
 use tower::Service;
 
 use super::{
-    Executor,
+    ConnectionTask, Executor,
     accept_loop::AcceptLoop,
     accepted::Transport,
-    feed::{Feed, wrong_transport},
+    dispatch::{Dispatcher, wrong_transport},
+    handle::ListenerHandle,
 };
 use crate::{
-    generation::{End, Seat},
     handoff::HandoffError,
-    lifecycle::Phase,
+    lifecycle::{Exit, Phase},
 };
 
 /// A stack that can serve connections of type `C`: a tower service whose future is the whole life of the connection.
@@ -23,17 +23,12 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot serve connections of type `{C}`",
     label = "this stack does not take `{C}`",
-    note = "a stack is a `tower::Service<{C}, Response = ()>`; its error converts into `BoxError`, its future is `Send + 'static`",
+    note = "a stack is a `tower::Service<{C}, Response = ()>`; its error converts into `BoxError`, its future is `'static`, and `Send` unless the executor is local",
     note = "each layer must fit the stream that comes out of the one before it: a service for `TlsStream<_>` needs a `TlsLayer` above it, \
             one for `Tracked<_>` a `TrackLayer`, one for `Metered<_>` a `MetricsLayer`; a service for a plain `TcpStream` is served by `serve_tcp`"
 )]
 pub trait ConnectionService<C>:
-    Service<
-        C,
-        Response = (),
-        Error: Into<BoxError>,
-        Future: Future<Output = Result<(), Self::Error>> + Send + 'static,
-    >
+    Service<C, Response = (), Error: Into<BoxError>, Future: Future<Output = Result<(), Self::Error>> + 'static>
 {
 }
 
@@ -42,7 +37,7 @@ impl<S, C> ConnectionService<C> for S
 where
     S: Service<C, Response = ()>,
     S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
+    S::Future: 'static,
 {
 }
 
@@ -101,31 +96,35 @@ pub enum ServeError {
 }
 
 /// Serves until the generation has drained.
-pub(super) async fn serve<T, S, E>(seat: Seat, executor: E, service: S) -> Result<Drained, ServeError>
+pub(super) async fn serve<T, S, E>(
+    handle: ListenerHandle,
+    executor: E,
+    service: S,
+) -> Result<Drained, ServeError>
 where
     T: Transport,
     S: ConnectionService<T>,
-    E: Executor,
+    E: Executor<ConnectionTask<S::Future>>,
 {
-    if T::KIND.is_some_and(|kind| kind != seat.acceptor.kind()) {
-        return Err(wrong_transport::<T>(&seat.name, seat.acceptor.local_address()));
+    if T::KIND.is_some_and(|kind| kind != handle.acceptor.kind()) {
+        return Err(wrong_transport::<T>(&handle.name, handle.acceptor.local_address()));
     }
-    let mut feed = Feed::new(&seat, executor, service);
+    let mut dispatcher = Dispatcher::new(&handle, executor, service);
     // A stack that fails at once must not make this generation ready.
-    feed.check()?;
+    dispatcher.check()?;
 
-    let shared = seat.shared.clone();
-    let mut phase = shared.phase();
-    let counted = shared.open(seat.attending).listener();
-    seat.serve();
-    let mut accepting = AcceptLoop::new(seat, feed);
+    let lifecycle = handle.lifecycle.clone();
+    let mut phase = lifecycle.phases();
+    let counted = lifecycle.open(handle.while_draining).listener();
+    handle.set_served();
+    let mut accepting = AcceptLoop::new(handle, dispatcher);
     loop {
         let now = *phase.borrow_and_update();
         match now {
             Phase::Serving => {
-                let running = shared.accepting();
+                let running = lifecycle.accepting();
                 let mut later = phase.clone();
-                // An error would mean that the sender is gone, and `shared` holds it.
+                // An error would mean that the sender is gone, and `lifecycle` holds it.
                 let stopped = async move { _ = later.wait_for(|phase| *phase != Phase::Serving).await };
                 accepting.run(pin!(stopped)).await?;
                 drop(running);
@@ -134,13 +133,13 @@ where
             Phase::Starting | Phase::Standby => _ = phase.changed().await,
         }
     }
-    // One that is served only after the end of a drain has nobody who would wait for its connections.
-    let last = (shared.is_last() || accepting.is_unclaimed()) && !shared.has_ended();
+    // Nothing waits any more for the connections of one that is served only after the end of a drain.
+    let last = (lifecycle.is_last() || accepting.is_unclaimed()) && !lifecycle.has_exited();
     accepting.close(last).await?;
     drop(counted);
-    match shared.ended().await {
-        End::Drained { forced } => Ok(Drained { forced }),
-        End::Handoff(error) => Err(ServeError::Handoff(error)),
-        End::Panicked => Err(ServeError::Panicked),
+    match lifecycle.exit().await {
+        Exit::Drained { forced } => Ok(Drained { forced }),
+        Exit::Failed(error) => Err(ServeError::Handoff(error)),
+        Exit::Panicked => Err(ServeError::Panicked),
     }
 }

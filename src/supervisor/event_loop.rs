@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     sys::StartCommand,
-    systemd::{Activated, activated},
+    systemd::{activated, into_descriptor},
 };
 
 /// How long a predecessor that still drains may take to accept again after its successor's death.
@@ -78,7 +78,7 @@ impl EventLoop {
             .map_err(|source| SupervisorError::system("listen at an abstract Unix address", source))?;
         let mut store = Store::new();
         // Of a manager above us. They are for whoever listens.
-        for (name, descriptor) in activated().into_iter().filter_map(Activated::into_descriptor) {
+        for (name, descriptor) in activated().into_iter().filter_map(into_descriptor) {
             store.put(Some(name), vec![descriptor]);
         }
         let process = start(&command, &store, &notify.address())

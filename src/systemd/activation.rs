@@ -16,27 +16,16 @@ use std::{
 };
 
 use nix::sys::stat::fstat;
-use portcullis_layers::{ErrorChain, LocalAddress};
+use portcullis_layers::LocalAddress;
 
 use super::{names, names_this_process};
 use crate::{
-    bind::{DescriptorError, DescriptorProblem, ListenAddr, ListeningSocket, PassedBy, UnixPath},
+    bind::{ActivatedSocket, DescriptorError, DescriptorProblem, ListeningSocket, PassedBy, UnixPath},
     sys::take_activated,
 };
 
-/// One descriptor that was passed.
-#[derive(Debug)]
-pub(crate) struct Activated {
-    /// The listener's name, or what the `.socket` unit calls it.
-    pub(crate) name: String,
-    /// Whether it was in the descriptor store, where only this service puts anything.
-    pub(crate) stored: bool,
-    /// What can be listened on, or why it cannot.
-    pub(crate) socket: Result<ListeningSocket, DescriptorError>,
-}
-
 /// What the manager passed to this process; every descriptor of it is ours from now on.
-pub(crate) fn activated() -> Vec<Activated> {
+pub(crate) fn activated() -> Vec<ActivatedSocket> {
     let Some(names) = announced(|name| std::env::var_os(name)) else { return Vec::new() };
     // As many as there are names, and their number was read as u16.
     let count = u16::try_from(names.len()).unwrap_or(u16::MAX);
@@ -98,7 +87,7 @@ fn identity(descriptor: &OwnedFd) -> (u64, u64) {
 }
 
 /// Looks at what was passed. `None`: it is of no use to anybody, and closed.
-fn check(name: &str, descriptor: OwnedFd) -> Option<Activated> {
+fn check(name: &str, descriptor: OwnedFd) -> Option<ActivatedSocket> {
     let listener = names::listener(name);
     let whose = if listener.is_some() { UnixPath::come_back } else { UnixPath::of_another };
     let socket = ListeningSocket::found(descriptor, whose).map_err(|problem| of_the_manager(name, problem));
@@ -113,50 +102,21 @@ fn check(name: &str, descriptor: OwnedFd) -> Option<Activated> {
         );
         return None;
     }
-    Some(Activated { name: listener.unwrap_or(name).to_owned(), stored: listener.is_some(), socket })
+    Some(ActivatedSocket { name: listener.unwrap_or(name).to_owned(), stored: listener.is_some(), socket })
 }
 
 fn of_the_manager(name: &str, problem: DescriptorProblem) -> DescriptorError {
     DescriptorError { name: name.to_owned(), passed_by: PassedBy::ServiceManager, problem }
 }
 
-impl Activated {
-    /// The descriptor, by the name under which the manager passed it: for somebody who passes it on. `None` if it is of no use.
-    #[cfg(feature = "supervisor")]
-    pub(crate) fn into_descriptor(self) -> Option<(String, OwnedFd)> {
-        let Self { name, stored, socket } = self;
-        let descriptor = socket.ok()?.as_fd().try_clone_to_owned().ok()?;
-        let name = if stored { names::stored(&name).unwrap_or(name) } else { name };
-        Some((name, descriptor))
-    }
-
-    /// What is wrong with one that has the listener's name and is not what it asks for.
-    pub(crate) fn misfit(self, wanted: &ListenAddr) -> DescriptorError {
-        let Self { name, socket, .. } = self;
-        match socket {
-            Ok(socket) => {
-                let (found, wanted) = (socket.local_address().to_string(), wanted.to_string());
-                of_the_manager(&name, DescriptorProblem::WrongAddress { found, wanted })
-            }
-            Err(error) => error,
-        }
-    }
-
-    /// Closes one that nobody asked for, and says so.
-    pub(crate) fn close(self) {
-        let Self { name, stored, socket } = self;
-        match socket {
-            Ok(socket) => {
-                let address = socket.local_address();
-                let what = "the service manager passed a socket that no listener asked for: closed; make its address or name, and the configuration's, agree";
-                tracing::warn!(name, %address, stored, "{what}");
-            }
-            Err(error) => {
-                let hint = error.hint();
-                tracing::warn!(error = %ErrorChain(&error), hint, "of no use to any listener: closed");
-            }
-        }
-    }
+/// The descriptor, by the name under which the manager passed it: for a process that passes it on.
+/// `None` if it cannot be used.
+#[cfg(feature = "supervisor")]
+pub(crate) fn into_descriptor(activated: ActivatedSocket) -> Option<(String, OwnedFd)> {
+    let ActivatedSocket { name, stored, socket } = activated;
+    let descriptor = socket.ok()?.as_fd().try_clone_to_owned().ok()?;
+    let name = if stored { names::stored(&name).unwrap_or(name) } else { name };
+    Some((name, descriptor))
 }
 
 #[cfg(test)]

@@ -16,7 +16,9 @@ mod names;
 mod notifier;
 mod watchdog;
 
-pub(crate) use activation::{Activated, activated};
+pub(crate) use activation::activated;
+#[cfg(feature = "supervisor")]
+pub(crate) use activation::into_descriptor;
 #[cfg(feature = "supervisor")]
 pub(crate) use address::SUPERVISOR_PREFIX;
 pub(crate) use notifier::Notifier;

@@ -20,11 +20,17 @@ use tokio::{io::Interest, sync::watch};
 use super::{address::Address, message::Message, names, names_this_process, watchdog};
 use portcullis_layers::ErrorChain;
 
-use crate::{control, handoff::RestartError, lifecycle::Phase, listener::Acceptor, sys};
+use crate::{
+    bind::{Acceptor, CONTROL, RegisteredListener},
+    generation::Observer,
+    handoff::RestartError,
+    lifecycle::Phase,
+    sys,
+};
 
-/// Tells the service manager, if there is one. Nobody waits for it, and nothing fails if it cannot be told.
+/// Notifies the service manager. Nothing waits for it, and nothing fails if it cannot be notified.
 #[derive(Clone, Debug)]
-pub(crate) struct Notifier(Option<Arc<Manager>>);
+pub(crate) struct Notifier(Arc<Manager>);
 
 /// The service manager.
 #[derive(Debug)]
@@ -45,32 +51,25 @@ const MOST_WAITING: usize = 256;
 const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 impl Notifier {
-    /// Tells nobody.
-    pub(crate) const fn silent() -> Self {
-        Self(None)
-    }
-
-    /// Tells whoever `NOTIFY_SOCKET` names.
+    /// Notifies the manager that `NOTIFY_SOCKET` names, if there is one.
     ///
     /// `spawned`: by a predecessor, whose variables this process has; those that name a process name the first of the line.
     /// Otherwise they must name this one: a child of some service inherits its variables, and must not speak for it.
-    pub(crate) fn from_environment(spawned: bool) -> Self {
-        let Some(value) = std::env::var_os("NOTIFY_SOCKET").filter(|value| !value.is_empty()) else {
-            return Self::silent();
-        };
+    pub(crate) fn from_environment(spawned: bool) -> Option<Self> {
+        let value = std::env::var_os("NOTIFY_SOCKET").filter(|value| !value.is_empty())?;
         let main = std::env::var_os("SYSTEMD_EXEC_PID");
         if !spawned && !names_this_process(main.as_deref()) {
             tracing::warn!(
                 SYSTEMD_EXEC_PID = ?main,
                 "NOTIFY_SOCKET is meant for another process and not used; what starts the server must `exec` it"
             );
-            return Self::silent();
+            return None;
         }
         match Address::parse(&value) {
             Ok(address) => {
                 let watchdog = watchdog::interval(|name| std::env::var_os(name), spawned);
                 let (waiting, unheard) = (Mutex::default(), AtomicBool::new(false));
-                Self(Some(Arc::new(Manager { address, watchdog, waiting, unheard })))
+                Some(Self(Arc::new(Manager { address, watchdog, waiting, unheard })))
             }
             Err(reason) => {
                 tracing::warn!(
@@ -78,7 +77,7 @@ impl Notifier {
                     reason,
                     "NOTIFY_SOCKET cannot be used: no service manager is told anything"
                 );
-                Self::silent()
+                None
             }
         }
     }
@@ -86,93 +85,81 @@ impl Notifier {
     /// Gives the signs of life that the manager wants, while this generation serves. They come from the runtime: they
     /// stop when it does not turn.
     pub(crate) fn keep_alive(&self, phases: watch::Receiver<Phase>) {
-        if let Some(manager) = self.0.clone()
-            && let Some(every) = manager.watchdog
-        {
-            tokio::spawn(watchdog::keep_alive(manager, every, phases));
+        if let Some(every) = self.0.watchdog {
+            tokio::spawn(watchdog::keep_alive(self.0.clone(), every, phases));
         }
     }
 
-    /// Whether somebody is told.
-    pub(crate) const fn is_heard(&self) -> bool {
-        self.0.is_some()
+    fn tell(&self, message: Message) {
+        self.0.tell(message, None);
+    }
+}
+
+impl Observer for Notifier {
+    /// A manager kills what is left of the service then.
+    fn ends_with_last(&self) -> bool {
+        true
     }
 
-    /// Whether a socket outlives this process in the manager's hands, also where it is told to end; then a Unix path stays
-    /// with it. A supervisor of ours ends with its server.
-    pub(crate) fn keeps(&self, listener: &str) -> bool {
-        let outlives = self.0.as_ref().is_some_and(|manager| !manager.address.is_supervisor());
-        outlives && listener != control::NAME && names::stored(listener).is_some()
+    /// A supervisor of ours exits with its server, so it keeps nothing.
+    fn keeps(&self, listener: &str) -> bool {
+        !self.0.address.is_supervisor() && listener != CONTROL && names::stored(listener).is_some()
     }
 
-    /// This generation accepts, but its predecessor may still take its place again.
-    pub(crate) fn on_probation(&self, generation: u64) {
-        let status = format!("generation {generation} serves, on probation");
-        self.tell(|| Message::new().main_pid().status(status));
+    fn on_probation(&self, generation: u64) {
+        self.tell(Message::new().main_pid().status(format!("generation {generation} serves, on probation")));
     }
 
-    /// This generation serves, for good. From now on the manager keeps these sockets, and no longer those of listeners that
-    /// are gone.
-    pub(crate) fn serves(&self, generation: u64, sockets: Vec<(Arc<str>, Arc<Acceptor>)>, gone: &[String]) {
-        let Some(manager) = &self.0 else { return };
-        for name in gone.iter().filter_map(|listener| names::stored(listener)) {
-            manager.tell(Message::new().forget(&name), None);
+    /// From now on the manager keeps these sockets, and no longer those of the `forgotten` names.
+    fn serves(&self, generation: u64, listeners: &[RegisteredListener], forgotten: &[String]) {
+        for name in forgotten.iter().filter_map(|listener| names::stored(listener)) {
+            self.tell(Message::new().forget(&name));
         }
-        // The next first generation asks on the control path whether anybody serves: it must not find a socket there that
-        // somebody holds and nobody accepts from.
-        for (listener, socket) in sockets.into_iter().filter(|(listener, _)| **listener != *control::NAME) {
+        // The next first generation connects to the control path to find a server: it must not find
+        // a socket there that is held open and from which no process accepts.
+        for RegisteredListener { name, acceptor, .. } in listeners.iter().filter(|it| *it.name != *CONTROL) {
             // A socket that it has already is not taken twice.
-            match names::stored(&listener) {
-                Some(name) => manager.tell(Message::new().store(&name), Some(socket)),
-                None => tracing::warn!(
-                    listener = &*listener,
+            match names::stored(name) {
+                Some(stored) => self.0.tell(Message::new().store(&stored), Some(acceptor.clone())),
+                None => log!(
+                    warn,
+                    listener = &**name,
                     "not given to the service manager: a name to keep a socket under has at most 244 printable ASCII \
                      characters and no colon"
                 ),
             }
         }
-        // Last: who is believed to serve has its sockets kept.
-        let status = format!("generation {generation} serves");
-        manager.tell(Message::new().ready().main_pid().status(status), None);
+        // Last: the process that is believed to serve has its sockets kept.
+        self.tell(Message::new().ready().main_pid().status(format!("generation {generation} serves")));
     }
 
-    /// A restart begins.
-    pub(crate) fn restarting(&self, generation: u64) {
+    fn restarting(&self, generation: u64) {
         let status = format!("generation {generation} serves; its successor starts");
-        self.tell(|| Message::new().reloading().status(status));
+        self.tell(Message::new().reloading().status(status));
     }
 
-    /// Another restart was asked for while one is under way. Whoever waits for the second is content with the first: the manager
-    /// waits for the end of a restart that began after it had asked.
-    pub(crate) fn restart_under_way(&self) {
-        self.tell(|| Message::new().reloading());
+    /// The manager waits for the end of a restart that began after it had asked: what waits for the
+    /// second one is satisfied by the end of the first.
+    fn restart_remembered(&self) {
+        self.tell(Message::new().reloading());
     }
 
-    /// A restart came to nothing, and this generation serves as before. What its successor may have said is revoked.
-    pub(crate) fn restart_failed(&self, generation: u64, error: &RestartError) {
+    /// What the successor may have sent is revoked.
+    fn restart_failed(&self, generation: u64, error: &RestartError) {
         let status = format!("generation {generation} serves; restart failed: {}", ErrorChain(error));
-        self.tell(|| Message::new().ready().main_pid().status(status));
+        self.tell(Message::new().ready().main_pid().status(status));
     }
 
-    /// A successor serves: what has not been told yet is not true any more, and holds sockets open.
-    pub(crate) fn succeeded(&self) {
-        if let Some(manager) = &self.0 {
-            // The first may be on its way.
-            manager.waiting().truncate(1);
-        }
+    /// What has not been sent yet is not true any more, and holds sockets open.
+    fn succeeded(&self) {
+        // The first may be on its way.
+        self.0.waiting().truncate(1);
     }
 
-    /// The last generation drains, for so long at most.
-    pub(crate) fn stopping(&self, generation: u64, limit: Duration) {
+    fn stopping(&self, generation: u64, limit: Duration) {
         let status = format!("generation {generation} drains, and is the last");
         let limit = limit.saturating_add(LAST_MOMENT);
-        self.tell(|| Message::new().stopping().extend_timeout(limit).status(status));
-    }
-
-    fn tell(&self, message: impl FnOnce() -> Message) {
-        if let Some(manager) = &self.0 {
-            manager.tell(message(), None);
-        }
+        self.tell(Message::new().stopping().extend_timeout(limit).status(status));
     }
 }
 

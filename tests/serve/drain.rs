@@ -125,12 +125,12 @@ async fn a_connection_that_waits_in_the_queue_is_served_by_a_drain() {
     let generation = generation(SOON).await;
     let (listener, address) = listen(&generation, "echo");
     // Held back, so that nobody accepts when the client comes.
-    let hold = generation.hold();
+    let delay = generation.delay_readiness();
     let serving = tokio::spawn(listener.serve(service_fn(echo_byte::<Accepted>)));
     let mut client = TcpStream::connect(address).await.unwrap();
     generation.drain();
     assert_echoes(&mut client, 9).await;
-    drop((client, hold));
+    drop((client, delay));
     assert_eq!(timeout(SOON, serving).await.unwrap().unwrap().unwrap().forced, 0);
 }
 

@@ -1,9 +1,15 @@
 //! The log is on standard error, or in the file that was named, which all generations append to; and it is as
 //! talkative as was asked for.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use harness::{Echo, Exit, Kind, Signal, until};
+use portcullis::Generation;
 
 /// Waits until the file has a line with all these words.
 async fn told(file: &Path, words: &[&str]) {
@@ -90,4 +96,35 @@ impl Drop for KilledOnDrop {
         _ = self.0.kill();
         _ = self.0.wait();
     }
+}
+
+/// The log of this thread, in memory.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Memory {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panic").write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Of one that is closed on purpose nothing is logged.
+#[tokio::test]
+async fn a_listener_that_is_dropped_without_having_been_served_is_named() {
+    let log = Memory::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = tracing::subscriber::set_default(subscriber);
+
+    let generation = Generation::builder().signals(false).start().await.expect("a generation");
+    generation.listen("closed", "tcp://127.0.0.1:0").expect("a listener").close();
+    drop(generation.listen("forgotten", "tcp://127.0.0.1:0").expect("a listener"));
+
+    let text = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+    let dropped: Vec<_> = text.lines().filter(|line| line.contains("dropped without")).collect();
+    assert!(matches!(*dropped, [line] if line.contains("listener=\"forgotten\"")), "{text}");
 }

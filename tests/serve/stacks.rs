@@ -2,7 +2,9 @@
 //! of its own.
 
 use std::{
+    cell::Cell,
     io,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -115,11 +117,8 @@ async fn a_unix_path_is_served_and_a_stack_for_tcp_is_refused_there() {
 #[derive(Clone, Default)]
 struct Counting(Arc<AtomicUsize>);
 
-impl Executor for Counting {
-    fn spawn<F>(&self, connection: F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Counting {
+    fn execute(&self, connection: F) {
         self.0.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(connection);
     }
@@ -137,6 +136,58 @@ async fn connections_run_on_the_executor_that_was_given() {
     generation.drain();
     timeout(SOON, serving).await.unwrap().unwrap().unwrap();
     assert_eq!(executor.0.load(Ordering::SeqCst), 3);
+}
+
+/// Runs connections on the thread that accepts them.
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Local {
+    fn execute(&self, connection: F) {
+        tokio::task::spawn_local(connection);
+    }
+}
+
+#[tokio::test]
+async fn a_local_executor_runs_a_stack_that_is_not_send() {
+    let served = Rc::new(Cell::new(0));
+    let generation = generation().await;
+    let (listener, address) = listen(&generation);
+    let stack = service_fn({
+        let served = served.clone();
+        move |connection: Accepted| {
+            let served = served.clone();
+            async move {
+                served.set(served.get() + 1);
+                echo(connection).await
+            }
+        }
+    });
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let serving = tokio::task::spawn_local(listener.executor(Local).serve(stack));
+            for _ in 0..3 {
+                assert_echoes(TcpStream::connect(address).await.unwrap()).await;
+            }
+            generation.drain();
+            timeout(SOON, serving).await.unwrap().unwrap().unwrap();
+        })
+        .await;
+    assert_eq!(served.get(), 3);
+}
+
+#[tokio::test]
+async fn a_socket_that_listens_already_is_served() {
+    let generation = generation().await;
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = generation.listen_on("echo", socket).unwrap();
+    assert_eq!(listener.local_address(), &LocalAddress::Ip(address));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    assert!(matches!(generation.listen_on("echo", taken), Err(ListenError::Duplicate { .. })));
+    let serving = tokio::spawn(listener.serve(service_fn(echo::<Accepted>)));
+    assert_echoes(TcpStream::connect(address).await.unwrap()).await;
+    generation.drain();
+    timeout(SOON, serving).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -200,14 +251,14 @@ impl tower::Service<Accepted> for Broken {
 async fn a_generation_that_is_held_does_not_accept_until_it_is_released() {
     let generation = generation().await;
     let (listener, address) = listen(&generation);
-    let hold = generation.hold();
+    let delay = generation.delay_readiness();
     let serving = tokio::spawn(listener.serve(service_fn(echo::<Accepted>)));
     let waiting =
         tokio::spawn(async move { assert_echoes(TcpStream::connect(address).await.unwrap()).await });
     let mut phases = generation.phases();
     assert!(timeout(Duration::from_millis(100), phases.changed()).await.is_err(), "held");
     assert_eq!(generation.phase(), Phase::Starting);
-    drop(hold);
+    drop(delay);
     timeout(SOON, phases.wait_for(|phase| *phase == Phase::Serving)).await.unwrap().unwrap();
     waiting.await.unwrap();
     generation.drain();

@@ -10,29 +10,29 @@ use std::{
 use portcullis_layers::{CloseReason, Closed, Connection, LocalAddress};
 
 use super::{
-    ConnectionService, Executor, ServeError,
+    ConnectionService, ConnectionTask, Executor, ServeError,
     accepted::{Accepted, Transport},
-    task::ConnectionTask,
+    handle::ListenerHandle,
 };
-use crate::generation::{Seat, Shared};
+use crate::{handoff::HandoffError, lifecycle::Lifecycle};
 
 /// A stack, and where its connections run.
-pub(super) struct Feed<S, E> {
-    shared: Arc<Shared>,
+pub(super) struct Dispatcher<S, E> {
+    lifecycle: Arc<Lifecycle<HandoffError>>,
     listener: Arc<str>,
     local: LocalAddress,
-    attending: bool,
+    while_draining: bool,
     executor: E,
     service: S,
 }
 
-impl<S, E> Feed<S, E> {
-    pub(super) fn new(seat: &Seat, executor: E, service: S) -> Self {
+impl<S, E> Dispatcher<S, E> {
+    pub(super) fn new(handle: &ListenerHandle, executor: E, service: S) -> Self {
         Self {
-            shared: seat.shared.clone(),
-            listener: seat.name.clone(),
-            local: seat.acceptor.local_address().clone(),
-            attending: seat.attending,
+            lifecycle: handle.lifecycle.clone(),
+            listener: handle.name.clone(),
+            local: handle.acceptor.local_address().clone(),
+            while_draining: handle.while_draining,
             executor,
             service,
         }
@@ -66,7 +66,7 @@ impl<S, E> Feed<S, E> {
     where
         T: Transport,
         S: ConnectionService<T>,
-        E: Executor,
+        E: Executor<ConnectionTask<S::Future>>,
     {
         let (listener, peer) = (self.listener.clone(), accepted.peer());
         let Some(stream) = T::from_accepted(accepted) else {
@@ -79,8 +79,8 @@ impl<S, E> Feed<S, E> {
             tracing::error!(listener = &*listener, %peer, reason = %CloseReason::Service, "service panicked");
             return Ok(());
         };
-        let open = self.shared.open(self.attending);
-        self.executor.spawn(ConnectionTask::new(life, listener, peer, open.forced(), open.connection()));
+        let open = self.lifecycle.open(self.while_draining);
+        self.executor.execute(ConnectionTask::new(life, listener, peer, open.forced(), open.connection()));
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl<S, E> Feed<S, E> {
     where
         T: Transport,
         S: ConnectionService<T>,
-        E: Executor,
+        E: Executor<ConnectionTask<S::Future>>,
     {
         let mut forced = std::pin::pin!(self.forced());
         for accepted in accepted {
@@ -104,7 +104,7 @@ impl<S, E> Feed<S, E> {
     }
 
     fn forced(&self) -> Closed {
-        self.shared.open(self.attending).forced()
+        self.lifecycle.open(self.while_draining).forced()
     }
 }
 

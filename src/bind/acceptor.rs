@@ -8,13 +8,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use portcullis_layers::{Connection, Drain, LocalAddress, Peer};
+use portcullis_layers::{Connection, LocalAddress, Peer};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
-use super::Accepted;
-use crate::bind::{ListeningSocket, SocketDescription, UnixPath};
+use super::{ListeningSocket, SocketDescription, UnixPath};
+
+/// A stream that was accepted, and its peer.
+pub(crate) type AcceptedStream = (Either<TcpStream, UnixStream>, Peer);
 
 /// A listening socket, registered with the runtime.
 #[derive(Debug)]
@@ -22,9 +24,8 @@ pub(crate) struct Acceptor {
     socket: Socket,
     description: SocketDescription,
     local: LocalAddress,
-    /// The local address of every connection, unless the socket is bound to a wildcard.
-    specific: Option<SocketAddr>,
-    drain: Drain,
+    /// The service manager keeps the socket, and with it the path of a Unix socket.
+    kept: bool,
     /// A successor serves, and does not go on with this one.
     unclaimed: AtomicBool,
 }
@@ -36,23 +37,27 @@ enum Socket {
 }
 
 impl Acceptor {
-    /// Registers the socket with the current runtime.
-    pub(crate) fn new(socket: ListeningSocket, drain: Drain) -> io::Result<Self> {
+    /// Registers the socket with the current runtime. `kept`: the service manager keeps it when this process exits.
+    pub(crate) fn new(socket: ListeningSocket, kept: bool) -> io::Result<Self> {
         let description = socket.describe();
         let local = socket.local_address();
-        let specific = match &local {
-            LocalAddress::Ip(address) if !address.ip().is_unspecified() => Some(*address),
-            _ => None,
-        };
         let socket = match socket {
             ListeningSocket::Tcp(listener) => Socket::Tcp(TcpListener::from_std(listener)?),
             ListeningSocket::Unix(listener, path) => Socket::Unix(UnixListener::from_std(listener)?, path),
         };
-        Ok(Self { socket, description, local, specific, drain, unclaimed: AtomicBool::new(false) })
+        Ok(Self { socket, description, local, kept, unclaimed: AtomicBool::new(false) })
     }
 
     pub(crate) const fn local_address(&self) -> &LocalAddress {
         &self.local
+    }
+
+    /// The local address of every connection, unless the socket is bound to a wildcard.
+    pub(crate) fn specific_address(&self) -> Option<SocketAddr> {
+        match &self.local {
+            LocalAddress::Ip(address) if !address.ip().is_unspecified() => Some(*address),
+            _ => None,
+        }
     }
 
     /// `tcp` or `unix`.
@@ -71,35 +76,38 @@ impl Acceptor {
     }
 
     /// See [`set_unclaimed`](Self::set_unclaimed).
-    pub(super) fn is_unclaimed(&self) -> bool {
+    pub(crate) fn is_unclaimed(&self) -> bool {
         self.unclaimed.load(Ordering::Acquire)
     }
 
-    /// Removes the path of a Unix socket, if it still is ours. Blocks for as long as somebody holds a lock on its
-    /// directory, at most 5 s.
+    /// Whether the service manager keeps the socket; then the path of a Unix socket stays at the end.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Removes the path of a Unix socket if it is still this socket's. Blocks while another process
+    /// holds a lock on its directory, at most 5 s.
     pub(crate) fn unlink(&self) {
         if let Socket::Unix(listener, path) = &self.socket
             && let Err(error) = path.unlink_if_ours(listener.as_fd())
         {
-            tracing::warn!(path = %path.as_path().display(), %error, "cannot remove the path of the socket");
+            log!(warn, path = %path.as_path().display(), %error, "cannot remove the path of the socket");
         }
     }
 
-    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<AcceptedStream>> {
         Poll::Ready(match &self.socket {
             Socket::Tcp(listener) => {
-                ready!(listener.poll_accept(cx)).map(|(stream, peer)| self.tcp(stream, peer))
+                ready!(listener.poll_accept(cx)).map(|(stream, peer)| (Either::Left(stream), peer.into()))
             }
-            Socket::Unix(listener, _) => {
-                ready!(listener.poll_accept(cx)).map(|(stream, _)| self.unix(stream))
-            }
+            Socket::Unix(listener, _) => ready!(listener.poll_accept(cx)).map(|(stream, _)| unix(stream)),
         })
     }
 
     /// Accepts what waits in the queue, without waiting for more: `None` when it is empty.
     ///
-    /// It asks the kernel and not the runtime, which may not have heard yet that something came.
-    pub(super) fn accept_queued(&self) -> io::Result<Option<Accepted>> {
+    /// It asks the kernel: the runtime may not have been notified yet.
+    pub(crate) fn accept_queued(&self) -> io::Result<Option<AcceptedStream>> {
         let (socket, address) = match SockRef::from(self).accept() {
             Ok(accepted) => accepted,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -110,20 +118,16 @@ impl Acceptor {
             Socket::Tcp(_) => {
                 let stream = TcpStream::from_std(socket.into())?;
                 let peer = address.as_socket().map_or_else(|| stream.peer(), Peer::from);
-                Accepted::new(Either::Left(stream), peer, self.specific, self.drain.clone())
+                (Either::Left(stream), peer)
             }
-            Socket::Unix(..) => self.unix(UnixStream::from_std(socket.into())?),
+            Socket::Unix(..) => unix(UnixStream::from_std(socket.into())?),
         }))
     }
+}
 
-    fn tcp(&self, stream: TcpStream, peer: SocketAddr) -> Accepted {
-        Accepted::new(Either::Left(stream), peer.into(), self.specific, self.drain.clone())
-    }
-
-    fn unix(&self, stream: UnixStream) -> Accepted {
-        let peer = stream.peer();
-        Accepted::new(Either::Right(stream), peer, None, self.drain.clone())
-    }
+fn unix(stream: UnixStream) -> AcceptedStream {
+    let peer = stream.peer();
+    (Either::Right(stream), peer)
 }
 
 impl AsFd for Acceptor {

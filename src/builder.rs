@@ -1,27 +1,25 @@
-//! Starting a generation.
+//! [`GenerationBuilder`]: the settings of a generation, and how it starts.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use portcullis_layers::BoxError;
-use tokio::sync::mpsc;
 
-use super::{
-    Generation, ListenError,
-    probation::{HealthCheck, PROBATION, Trial},
-    question::Question,
-    roster::Roster,
-    runner::{Runner, Settings},
-    shared::{Parts, Shared},
-    state::{STATE_LIMIT, STATE_TIMEOUT, State},
-};
+#[cfg(feature = "control")]
+use crate::control::{self, Found, TakeoverError};
+#[cfg(feature = "control")]
+use crate::listen::ListenError;
+#[cfg(feature = "systemd")]
+use crate::systemd::{self, Notifier};
 use crate::{
-    control::{self, Found, TakeoverError},
+    bind::ActivatedSocket,
+    generation::{
+        Callback, DRAIN_TIMEOUT, DRAINING_LIMIT, Generation, HealthCheck, Observer, PROBATION, Parts,
+        READY_TIMEOUT, STATE_LIMIT, STATE_TIMEOUT, Settings, Trial,
+    },
     handoff::{HandoffError, LONGEST_PROBATION, Succession},
-    metrics::GenerationMetrics,
     pid_file::{PidFile, PidFileError},
     signals,
     sys::StartCommand,
-    systemd::{self, Notifier},
 };
 
 /// The settings of a [`Generation`], made by [`Generation::builder`].
@@ -30,6 +28,7 @@ use crate::{
 pub struct GenerationBuilder {
     start_command: Option<StartCommand>,
     pid_file: Option<PathBuf>,
+    #[cfg(feature = "control")]
     control: Option<PathBuf>,
     ready_timeout: Duration,
     drain_timeout: Duration,
@@ -38,6 +37,7 @@ pub struct GenerationBuilder {
     state_limit: usize,
     state_timeout: Duration,
     signals: bool,
+    #[cfg(feature = "systemd")]
     systemd: bool,
     metrics_prefix: String,
 }
@@ -52,10 +52,12 @@ pub enum StartError {
     /// The predecessor and this process did not come together.
     #[error("cannot take over from the predecessor")]
     Handoff(#[from] HandoffError),
-    /// The control path is not to be had, and nobody who serves it hands over.
+    /// The control path is not available, and no server there hands over.
+    #[cfg(feature = "control")]
     #[error("cannot use the control path")]
     Takeover(#[from] TakeoverError),
     /// The control path cannot be listened on.
+    #[cfg(feature = "control")]
     #[error("cannot serve the control path")]
     Control(#[from] ListenError),
     /// The signal handlers cannot be installed.
@@ -63,18 +65,19 @@ pub enum StartError {
     Signals(#[source] io::Error),
 }
 
-/// How long a step of the handoff may take, unless set otherwise.
-pub(crate) const READY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a drain may take, unless set otherwise.
-pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How many older generations may drain when a restart begins, unless set otherwise.
-pub(crate) const DRAINING_LIMIT: usize = 8;
+impl Generation {
+    /// The settings to start with.
+    pub fn builder() -> GenerationBuilder {
+        GenerationBuilder::new()
+    }
+}
 
 impl GenerationBuilder {
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         Self {
             start_command: None,
             pid_file: None,
+            #[cfg(feature = "control")]
             control: None,
             ready_timeout: READY_TIMEOUT,
             drain_timeout: DRAIN_TIMEOUT,
@@ -83,6 +86,7 @@ impl GenerationBuilder {
             state_limit: STATE_LIMIT,
             state_timeout: STATE_TIMEOUT,
             signals: true,
+            #[cfg(feature = "systemd")]
             systemd: true,
             metrics_prefix: portcullis_layers::metrics::DEFAULT_PREFIX.to_owned(),
         }
@@ -103,6 +107,7 @@ impl GenerationBuilder {
         self
     }
 
+    #[cfg(feature = "control")]
     /// The control path: a Unix path over which an operator's [`Client`](crate::control::Client) restarts, drains and looks
     /// at this generation, and a successor takes over that somebody else starts. Default: none.
     ///
@@ -166,7 +171,7 @@ impl GenerationBuilder {
         R: Future<Output = Result<(), E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        let (limit, check) = (limit.min(LONGEST_PROBATION), Question::new(check));
+        let (limit, check) = (limit.min(LONGEST_PROBATION), Callback::new(check));
         self.trial.health_check = Some(HealthCheck { limit, check });
         self
     }
@@ -200,6 +205,7 @@ impl GenerationBuilder {
         self
     }
 
+    #[cfg(feature = "systemd")]
     /// Whether to take the sockets that the service manager passes, and to tell it what happens; of use under systemd, and
     /// nothing where its variables are absent. Default: true.
     ///
@@ -243,67 +249,71 @@ impl GenerationBuilder {
     ///
     /// A successor whose start was dropped is not a successor any more, and must exit.
     pub async fn start(self) -> Result<Generation, StartError> {
-        let start_command = self.start_command.unwrap_or_else(StartCommand::itself);
+        #[cfg(feature = "control")]
         let control =
             self.control.map(|path| control::bind_to(&path).map_err(TakeoverError::from)).transpose()?;
+        #[cfg_attr(not(feature = "control"), expect(unused_mut))]
+        let mut predecessor = Succession::begin(self.ready_timeout).await?;
+        #[cfg_attr(not(feature = "systemd"), expect(unused_mut))]
+        let (mut observer, mut activated) =
+            (Arc::new(()) as Arc<dyn Observer>, Vec::<ActivatedSocket>::new());
+        #[cfg(feature = "systemd")]
+        let notifier = self.systemd.then(|| Notifier::from_environment(predecessor.is_some())).flatten();
+        #[cfg(feature = "systemd")]
+        if self.systemd {
+            activated = systemd::activated();
+            if let Some(notifier) = &notifier {
+                observer = Arc::new(notifier.clone());
+            }
+        }
+        #[cfg(feature = "control")]
         let mut bound = None;
-        let mut taken = Succession::begin(self.ready_timeout).await?;
-        let (notifier, activated) = if self.systemd {
-            (Notifier::from_environment(taken.is_some()), systemd::activated())
-        } else {
-            (Notifier::silent(), Vec::new())
-        };
-        if let (None, Some(control)) = (&taken, &control) {
+        #[cfg(feature = "control")]
+        if let (None, Some(control)) = (&predecessor, &control) {
             match control::find(control, self.ready_timeout).await? {
-                Found::Server(succession, inheritance) => taken = Some((succession, *inheritance)),
+                Found::Server(succession, inheritance) => predecessor = Some((succession, *inheritance)),
                 Found::Nobody(socket) => bound = Some(socket),
             }
         }
-        let (succession, inherited) = taken.unzip();
         let pid_file = self.pid_file.map(PidFile::prepare).transpose()?;
-        let named = pid_file.as_ref().filter(|_| succession.is_none()).and_then(PidFile::names_another);
+        let named = pid_file.as_ref().filter(|_| predecessor.is_none()).and_then(PidFile::names_another);
         if let Some(pid) = named {
             tracing::warn!(
                 pid,
                 "the pid file names a process that lives, and will name this one: two servers need two files"
             );
         }
-        let number = succession.as_ref().map_or(1, |succession| succession.predecessor() + 1);
-
-        let (restarts, requests) = mpsc::channel(16);
-        let inherited = inherited.unwrap_or_default();
-        let metrics = GenerationMetrics::new();
-        if succession.is_some() {
-            metrics.inherit(&inherited.generations, inherited.page);
-        }
-        let shared = Arc::new(Shared::new(Parts {
-            number,
-            metrics_prefix: self.metrics_prefix,
+        let (generation, runner) = Generation::new(Parts {
+            predecessor,
+            activated,
             pid_file,
-            roster: Roster::new(inherited.listeners, activated),
-            state: State::new(self.state_limit, self.state_timeout, inherited.state),
-            metrics,
-            notifier,
-            restarts,
-            signals: self.signals,
-        }));
-        shared.notifier.keep_alive(shared.phase());
-        let settings = Settings {
-            start_command,
-            ready_timeout: self.ready_timeout,
-            drain_timeout: self.drain_timeout,
-            trial: self.trial,
-            draining_limit: self.draining_limit,
-        };
-        let generation = Generation { shared: shared.clone() };
+            observer,
+            #[cfg(feature = "tls")]
+            obeys_signals: self.signals,
+            metrics_prefix: self.metrics_prefix,
+            state_limit: self.state_limit,
+            state_timeout: self.state_timeout,
+            settings: Settings {
+                start_command: self.start_command.unwrap_or_else(StartCommand::itself),
+                ready_timeout: self.ready_timeout,
+                drain_timeout: self.drain_timeout,
+                trial: self.trial,
+                draining_limit: self.draining_limit,
+            },
+        });
+        #[cfg(feature = "systemd")]
+        if let Some(notifier) = notifier {
+            notifier.keep_alive(generation.phases());
+        }
+        #[cfg(feature = "control")]
         if let Some(control) = &control {
-            let listener = generation.listen_on(control::NAME, control, bound)?;
+            let listener = generation.listen_for_control(control, bound)?;
             tokio::spawn(control::serve(listener, generation.clone()));
         }
         if self.signals {
             signals::obey(&generation).map_err(StartError::Signals)?;
         }
-        tokio::spawn(Runner::new(shared, settings, requests, succession).run());
+        tokio::spawn(runner.run());
         Ok(generation)
     }
 }

@@ -12,38 +12,19 @@ use std::{
 use pin_project_lite::pin_project;
 #[cfg(feature = "tls")]
 use portcullis_layers::tls::HandshakeError;
-use portcullis_layers::{BoxError, CloseReason, Closed, ErrorChain, HandshakeFailure, Outcome, Peer, RejectReason};
+use portcullis_layers::{
+    BoxError, CloseReason, Closed, ErrorChain, HandshakeFailure, Outcome, Peer, RejectReason,
+};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 #[cfg(feature = "tls")]
 use tracing::field;
 
-/// Where connections run: what the concurrency model is made of.
-///
-/// [`Tokio`] gives each a task of its own. The future that is spawned is the whole life of one connection; an
-/// executor that drops it ends the connection.
-pub trait Executor {
-    /// Runs the future to its end, at once or later.
-    fn spawn<F>(&self, connection: F)
-    where
-        F: Future<Output = ()> + Send + 'static;
-}
-
-/// A tokio task for each connection, on the current runtime.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Tokio;
-
-impl Executor for Tokio {
-    fn spawn<F>(&self, connection: F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        tokio::spawn(connection);
-    }
-}
-
 pin_project! {
-    /// The life of one connection, as the executor sees it.
-    pub(super) struct ConnectionTask<F> {
+    /// The future of one connection, which an [`Executor`](super::Executor) runs. `F` is the future of the
+    /// service.
+    ///
+    /// It resolves when the connection has finished. Dropping it closes the connection.
+    pub struct ConnectionTask<F> {
         #[pin]
         life: F,
         #[pin]
