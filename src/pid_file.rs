@@ -22,8 +22,13 @@ pub(crate) struct PidFile {
     path: PathBuf,
     /// Beside the path, for a rename cannot cross file systems.
     temporary: PathBuf,
+    /// A descriptor that is closed when the file is written, so that it can be written when this process
+    /// has no other left.
+    reserve: Option<File>,
     /// Whether the temporary file is there.
     written: bool,
+    /// Whether the file has named this process.
+    published: bool,
 }
 
 impl PidFile {
@@ -43,7 +48,7 @@ impl PidFile {
         temporary.push(format!(".{}.tmp", process::id()));
         let temporary = path.with_file_name(temporary);
 
-        let mut this = Self { path, temporary, written: false };
+        let mut this = Self { path, temporary, reserve: None, written: false, published: false };
         this.check_target()?;
         this.write()?;
         // A process that is killed before it publishes leaves nothing behind.
@@ -64,8 +69,13 @@ impl PidFile {
     pub(crate) fn publish(&mut self) -> Result<(), PidFileError> {
         self.write()?;
         fs::rename(&self.temporary, &self.path).map_err(|source| PidFileError::write(&self.path, source))?;
-        self.written = false;
+        (self.written, self.published) = (false, true);
         Ok(())
+    }
+
+    /// Whether the file has named this process.
+    pub(crate) const fn is_published(&self) -> bool {
+        self.published
     }
 
     /// Removes the file if it still names this process. `true` if it was removed.
@@ -120,11 +130,14 @@ impl PidFile {
     }
 
     fn write(&mut self) -> Result<(), PidFileError> {
+        self.reserve = None;
         let written = self.create().and_then(|mut file| {
             self.written = true;
             // Whatever the umask: supervisors of other users read it.
             file.set_permissions(Permissions::from_mode(0o644))?;
-            file.write_all(content().as_bytes())
+            file.write_all(content().as_bytes())?;
+            self.reserve = Some(file);
+            Ok(())
         });
         written.map_err(|source| {
             self.discard();

@@ -22,7 +22,11 @@ use std::{
 };
 
 use portcullis_layers::ErrorChain;
-use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 
 use super::{
     Restarted,
@@ -59,6 +63,9 @@ const READY_REPORT: Duration = Duration::from_secs(5);
 
 /// What could not be sent before has this long to leave the process at its end.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// A pid file that cannot be written is tried again after this time.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 
 /// See the module.
 pub(crate) struct Runner {
@@ -670,10 +677,13 @@ impl Runner {
                 () = shared.lifecycle.accept_loops(|accepting| accepting >= served) => {}
                 _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
             }
-            publish_pid_file(shared.clone()).await;
+            let published = publish_pid_file(shared.clone()).await;
             let (generation, pid) = (shared.number, std::process::id());
             if *phase.borrow() != Phase::Serving {
                 return;
+            }
+            if !published {
+                tokio::spawn(publish_pid_file_later(shared));
             }
             if rolled_back {
                 log!(warn, generation, pid, "rolled back: this generation accepts again");
@@ -768,10 +778,25 @@ async fn pass_points(state: State, event: Event) {
     }
 }
 
-/// Makes the pid file name this process, and does not wait for long.
-async fn publish_pid_file(shared: Arc<Shared>) {
+/// Makes the pid file name this process, and does not wait for long. Returns whether that is done, or
+/// may still be.
+async fn publish_pid_file(shared: Arc<Shared>) -> bool {
     let published = tokio::task::spawn_blocking(move || shared.publish_pid_file());
-    _ = timeout(LAST_MOMENT, published).await;
+    !matches!(timeout(LAST_MOMENT, published).await, Ok(Ok(false)))
+}
+
+/// Tries again while this generation serves: the file names a process that has exited, or will.
+async fn publish_pid_file_later(shared: Arc<Shared>) {
+    let mut phase = shared.lifecycle.phases();
+    loop {
+        tokio::select! {
+            () = sleep(PUBLISH_AGAIN) => {}
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
+        }
+        if publish_pid_file(shared.clone()).await {
+            return;
+        }
+    }
 }
 
 /// Reports to all that wait; some may wait no more.

@@ -59,16 +59,20 @@ impl Shared {
         self.owns_pid_file.store(true, Ordering::Release);
     }
 
-    /// Makes the pid file name this process.
-    pub(super) fn publish_pid_file(&self) {
+    /// Makes the pid file name this process, and returns whether that is done. Blocks.
+    pub(super) fn publish_pid_file(&self) -> bool {
         let mut file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner);
         // A generation that has stopped accepting meanwhile, or has not begun, leaves it to others.
         if !matches!(self.lifecycle.phase(), Phase::Serving | Phase::Starting) {
-            return;
+            return true;
         }
-        if let Some(Err(error)) = file.as_mut().map(PidFile::publish) {
-            // It could be written at the start. What serves must go on serving.
-            log!(error, error = %ErrorChain(&error), "cannot write the pid file");
+        match file.as_mut().map(PidFile::publish) {
+            None | Some(Ok(())) => true,
+            Some(Err(error)) => {
+                // It could be written at the start. What serves must go on serving.
+                log!(error, error = %ErrorChain(&error), "cannot write the pid file");
+                false
+            }
         }
     }
 
@@ -79,7 +83,7 @@ impl Shared {
         }
         let mut file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner).take();
         if self.owns_pid_file.load(Ordering::Acquire)
-            && let Some(file) = &mut file
+            && let Some(file) = file.as_mut().filter(|file| !file.is_published())
         {
             // A generation that drains at once has not written it yet, and it names the predecessor.
             _ = file.publish();

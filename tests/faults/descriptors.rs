@@ -83,21 +83,21 @@ impl Predecessor {
     async fn hands_down(self, descriptor: impl Into<OwnedFd>, named: &str) {
         self.announce(1);
         self.send(&json!({"type": "descriptors", "count": 1}), &[descriptor.into()]);
-        self.must_be_refused(&["listener `echo`", named]).await;
+        self.must_be_refused(&["passed `echo`", named]).await;
     }
 }
 
 #[tokio::test]
 async fn a_descriptor_of_the_wrong_type_is_refused() {
     let file = File::open("/proc/self/exe").expect("it is there");
-    Predecessor::new().hands_down(file, "the descriptor is a regular file").await;
+    Predecessor::new().hands_down(file, "but it is a regular file").await;
     let (reader, _writer) = std::io::pipe().expect("a pipe");
-    Predecessor::new().hands_down(reader, "the descriptor is a named pipe").await;
+    Predecessor::new().hands_down(reader, "but it is a named pipe").await;
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a port of the kernel's");
-    Predecessor::new().hands_down(udp, "the descriptor is an IPv4 datagram socket").await;
+    Predecessor::new().hands_down(udp, "but it is an IPv4 datagram socket").await;
     let predecessor = Predecessor::new();
     let unix = UnixListener::bind(predecessor.place().path("echo.sock")).expect("a directory of ours");
-    predecessor.hands_down(unix, "the descriptor is a Unix stream socket").await;
+    predecessor.hands_down(unix, "but it is a Unix stream socket").await;
 }
 
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn a_descriptor_that_does_not_listen_is_refused() {
     let predecessor = Predecessor::new();
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
     socket.bind(&predecessor.place().address(6789).into()).expect("an address of ours");
-    predecessor.hands_down(socket, "the socket does not listen").await;
+    predecessor.hands_down(socket, "but it does not listen").await;
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_descriptor_with_another_address_is_refused() {
     let predecessor = Predecessor::new();
     let address = predecessor.place().address(6790);
     let listener = TcpListener::bind(address).expect("an address of ours");
-    predecessor.hands_down(listener, &format!("the socket is bound to {address}")).await;
+    predecessor.hands_down(listener, &format!("but it listens on {address}")).await;
 }
 
 #[tokio::test]

@@ -163,6 +163,7 @@ async fn a_dead_successor_whose_child_keeps_the_socket_fails_the_restart() {
     let start = server.log().len();
     server.serving().signal(Signal::USR1);
     server.log().wait_from(start, "standing by", |line| line.contains("standing by")).await;
+    server.log().wait_from(start, "serving", |line| line.contains("serving generation=2")).await;
     let successor = Process::new(server.pid_in_file());
     successor.signal(Signal::KILL);
     let failed = |line: &str| line.contains("restart failed") && line.contains("rolled_back");

@@ -20,6 +20,8 @@ use super::{
 pub struct Server {
     serving: Process,
     generation: u64,
+    /// Where in the log the next generation is looked for.
+    start: usize,
     family: Family,
     pid_file: PathBuf,
     target: Target,
@@ -77,6 +79,7 @@ impl Server {
         Self {
             serving: running.process,
             generation: 1,
+            start: 0,
             family: running.family,
             admin: echo.admin(),
             pid_file: echo.pid_file,
@@ -140,7 +143,9 @@ impl Server {
 
     /// Sends `USR1` to the process that serves, and waits for the outcome in the log.
     pub async fn try_restart(&mut self) -> Outcome {
+        // The same generation may have served before, and have been rolled back.
         let start = self.family.log.len();
+        self.start = start;
         self.serving.signal(Signal::USR1);
         let over = |line: &str| line.contains("restart succeeded") || line.contains("restart failed");
         let line = self.family.log.wait_from(start, "restart succeeded, or failed", over).await;
@@ -171,7 +176,7 @@ impl Server {
         let next = self.generation + 1;
         self.family
             .log
-            .wait_from(0, &format!("serving generation={next}"), |line| is_serving(line, next))
+            .wait_from(self.start, &format!("serving generation={next}"), |line| is_serving(line, next))
             .await;
         self.generation = next;
         let successor = Process::new(self.pid_in_file());
