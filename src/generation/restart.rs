@@ -14,8 +14,8 @@ use super::{Restarted, settings::Settings, shared::Shared};
 use crate::{
     bind::{Acceptor, RegisteredListener},
     handoff::{
-        Arrival, Claim, Committed, Estate, ListenerEntry, Probation, Refusal, RestartError, SealedState,
-        Step, Successor,
+        Arrival, Claim, Committed, HandoffPayload, ListenerEntry, Probation, Refusal, RestartError,
+        SealedState, Step, Successor,
     },
     metrics::HandoffMetrics,
 };
@@ -139,7 +139,8 @@ impl Restart {
         shared.registry.freeze(true);
         let listeners = shared.registry.listeners().into_iter().map(listener_entry).collect();
         let (generation, state) = (shared.number, std::mem::take(&mut self.states));
-        let estate: Estate<Arc<Acceptor>> = Estate { generation, listeners, state, generations, page };
+        let payload: HandoffPayload<Arc<Acceptor>> =
+            HandoffPayload { generation, listeners, state, generations, page };
         let limit = settings.ready_timeout;
         let successor = match self.candidate.take() {
             Some(Candidate::Arrived(arrival)) => {
@@ -160,7 +161,9 @@ impl Restart {
         };
         self.successor = Some(successor.clone());
         self.wait =
-            Some(Box::pin(async move { Done::Ready(successor.lock_owned().await.hand_over(&estate).await) }));
+            Some(Box::pin(
+                async move { Done::Ready(successor.lock_owned().await.hand_over(&payload).await) },
+            ));
     }
 
     /// The successor could serve, and goes on with these listeners.

@@ -68,7 +68,7 @@ pub fn successor(data: &[u8]) {
 struct Stage {
     runtime: Runtime,
     /// What can be handed down.
-    estate: [OwnedFd; 3],
+    payload: [OwnedFd; 3],
 }
 
 impl Stage {
@@ -76,19 +76,19 @@ impl Stage {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let state = SealedState::new(b"state").unwrap();
-        let estate = [
+        let payload = [
             listener.into(),
             state.as_fd().try_clone_to_owned().unwrap(),
             File::open("/dev/null").unwrap().into(),
         ];
-        Self { runtime, estate }
+        Self { runtime, payload }
     }
 
     /// The first byte says which descriptors travel with the first of the others.
     fn play(&self, data: &[u8]) {
         let Some((choice, bytes)) = data.split_first() else { return };
         let descriptors: Vec<_> = (0..usize::from(choice % 8))
-            .map(|place| self.estate[(usize::from(choice / 8) + place) % self.estate.len()].as_fd())
+            .map(|place| self.payload[(usize::from(choice / 8) + place) % self.payload.len()].as_fd())
             .collect();
         let before = open_descriptors();
         self.runtime.block_on(async {

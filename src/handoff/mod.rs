@@ -21,13 +21,13 @@
 
 mod channel;
 mod error;
-mod estate;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 #[cfg(test)]
 mod golden;
 mod inbox;
 mod message;
+mod payload;
 mod predecessor;
 mod process;
 mod state;
@@ -36,12 +36,12 @@ mod successor;
 #[cfg(feature = "control")]
 pub(crate) use channel::{Channel, ChannelError};
 pub use error::{HandoffError, Refusal, RestartError, RestartResult, Step};
-pub(crate) use estate::{Estate, Inheritance};
 #[cfg(feature = "control")]
 pub(crate) use inbox::LONGEST_FRAME;
 #[cfg(feature = "control")]
 pub(crate) use message::Hello;
 pub(crate) use message::{Claim, ListenerEntry};
+pub(crate) use payload::{HandoffPayload, Inheritance};
 pub(crate) use predecessor::{Arrival, Committed, LONGEST_PROBATION, Probation, Successor};
 #[cfg(feature = "control")]
 pub(crate) use process::Peer;

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::{
     channel::{Channel, ChannelError, Receiver},
     error::{RestartError, Step},
-    estate::Estate,
     message::{Claim, Commit, Hello, Message, Versions},
+    payload::HandoffPayload,
     process::{Peer, Process},
 };
 use crate::sys::{ProcessHandle, StartCommand, within};
@@ -109,11 +109,14 @@ impl Successor {
         self.process.handle()
     }
 
-    /// Hands the estate over, and waits until the successor could serve.
+    /// Hands the payload over, and waits until the successor could serve.
     ///
     /// A process that we start finds it in its socket: from its first moment on, the sockets outlive us.
-    pub(crate) async fn hand_over<L: AsFd>(&mut self, estate: &Estate<L>) -> Result<Claim, RestartError> {
-        if let Err(failure) = self.present(estate).await {
+    pub(crate) async fn hand_over<L: AsFd>(
+        &mut self,
+        payload: &HandoffPayload<L>,
+    ) -> Result<Claim, RestartError> {
+        if let Err(failure) = self.present(payload).await {
             return Err(self.explain(failure).await);
         }
         fault_point!(Hello);
@@ -129,12 +132,12 @@ impl Successor {
         }
     }
 
-    async fn present<L: AsFd>(&mut self, estate: &Estate<L>) -> Result<(), Failure> {
+    async fn present<L: AsFd>(&mut self, payload: &HandoffPayload<L>) -> Result<(), Failure> {
         let Self { process, channel, limit, origin } = self;
         let (sender, receiver) = channel.split();
         let sending = in_step(Step::Manifest, *limit, async {
             fault_point!(Presenting);
-            estate.send(sender).await?;
+            payload.send(sender).await?;
             fault_point!(Presented);
             Ok(())
         });

@@ -5,8 +5,8 @@ use std::{os::unix::net::UnixStream, time::Duration};
 use super::{
     channel::{Channel, ChannelError},
     error::{HandoffError, Step},
-    estate::Inheritance,
     message::{Claim, Commit, Hello, Message, Serving, Versions},
+    payload::Inheritance,
 };
 use crate::sys::{self, Inherited, within};
 

@@ -36,7 +36,7 @@ pub(crate) fn play(lines: Vec<Line>) {
 
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
     let mut channel = Channel::new(ours, vec![("127.0.0.1:6789".to_owned(), address)]);
-    let (mut descriptors, surplus) = estate(&lines[..], listener);
+    let (mut descriptors, surplus) = payload(&lines[..], listener);
     let mut successor = Some(theirs);
     let mut child = None;
     // What the harness waits for.
@@ -51,7 +51,7 @@ pub(crate) fn play(lines: Vec<Line>) {
         channel.play(&line, Speaker::Predecessor, &mut descriptors);
     }
     let mut child = child.expect("a successor says something");
-    // Whatever is left of the estate is closed with the channel.
+    // Whatever is left of the payload is closed with the channel.
     drop((channel, descriptors));
     if let Some(mut surplus) = surplus {
         // Its end comes when nobody has the other end.
@@ -71,7 +71,7 @@ fn start(socket: UnixStream, arguments: &[String]) -> Child {
 }
 
 /// What the manifest of these lines lists, in its order. What lies beyond are ends of a pipe, and its other end is returned.
-fn estate(lines: &[Line], listener: TcpListener) -> (Vec<OwnedFd>, Option<PipeReader>) {
+fn payload(lines: &[Line], listener: TcpListener) -> (Vec<OwnedFd>, Option<PipeReader>) {
     let manifest = lines.iter().map(Line::message).find(|message| message["type"] == "manifest");
     let manifest = manifest.expect("a predecessor has a manifest");
     let length = |list: &Value| list.as_array().expect("a list").len();

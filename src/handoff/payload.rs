@@ -1,4 +1,4 @@
-//! What changes hands: the [`Estate`] of a predecessor, the [`Inheritance`] of a successor.
+//! What changes hands: the [`HandoffPayload`] of a predecessor, the [`Inheritance`] of a successor.
 //!
 //! Both are a manifest and the descriptors that it lists, in its order. This file alone knows that order.
 
@@ -25,7 +25,7 @@ const MOST_DESCRIPTORS: usize = 1 << 20;
 
 /// What a predecessor hands over.
 #[derive(Debug)]
-pub(crate) struct Estate<L> {
+pub(crate) struct HandoffPayload<L> {
     pub(crate) generation: u64,
     /// The listening sockets, as long as something holds them open.
     pub(crate) listeners: Vec<(ListenerEntry, L)>,
@@ -49,7 +49,7 @@ pub(crate) struct Inheritance {
     pub(crate) page: Option<MetricsPage>,
 }
 
-impl<L: AsFd> Estate<L> {
+impl<L: AsFd> HandoffPayload<L> {
     fn manifest(&self) -> Manifest {
         Manifest {
             versions: Versions::OURS,
