@@ -7,7 +7,7 @@
 //!
 //! Time is not modelled: a limit may end at any moment in which its process waits, so that no
 //! promise rests on one limit being longer than another. Hangs, signals, requests and the connection
-//! come once each, so every run ends (`every_run_ends`), and what must come to pass is looked for in
+//! come once each, so every run ends (`every_run_with_a_child_ends`), and what must come to pass is looked for in
 //! the states where nothing is left to do ([`World::is_at_rest`]).
 
 mod channel;
