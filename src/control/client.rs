@@ -41,6 +41,10 @@ pub struct Client {
 /// What a server can answer from what it knows, it answers within this time, also if others are heard first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
+/// So many generations are asked for one restart. One that hands over has passed the request on, and
+/// the next one does not do so again; the others are for rollbacks in between.
+const MOVES: usize = 8;
+
 impl Client {
     /// Connects to the server whose control path this is. Waits while the queue of the socket is full, at most 5 s.
     ///
@@ -60,27 +64,51 @@ impl Client {
         }
     }
 
-    /// Restarts the server, and waits for the outcome: each step of a restart has a deadline, so it comes.
+    /// Restarts the server and waits for the outcome, which comes: each step of a restart has a
+    /// deadline.
+    ///
+    /// A request during another restart, or on probation, waits for the end of that one. The restart
+    /// that then runs begins after the request, so that it runs what is installed by then, and its
+    /// outcome is what this returns; requests that wait at the same time share one restart. If the
+    /// server hands over before it runs, its successor runs it, and this asks that one for the
+    /// outcome; it does not cause a second restart.
     ///
     /// # Errors
     ///
-    /// [`RestartFailed`](ControlError::RestartFailed) if the server serves as before, with its reason.
+    /// - [`RestartFailed`](ControlError::RestartFailed) if the restart failed: the server serves as
+    ///   before.
+    /// - [`NoAnswer`](ControlError::NoAnswer) if the process that was asked died.
+    /// - [`MovedTooOften`](ControlError::MovedTooOften) if each of 8 generations in a row handed over
+    ///   before it answered.
     ///
     /// # Cancellation
     ///
     /// Dropping the future does not call the restart off, once it was asked for.
     pub async fn restart(mut self) -> Result<Restarted, ControlError> {
-        self.ask(command::RESTART).await?;
-        match self.answer().await? {
-            Answer::Restarted { pid, generation, took_seconds } => {
-                let took = Duration::try_from_secs_f64(took_seconds).unwrap_or_default();
-                Ok(Restarted { pid, generation, took })
+        let mut passed_on_to = None;
+        for _ in 0..MOVES {
+            match self.request_restart(passed_on_to).await {
+                Ok(Answer::Restarted { pid, generation, took_seconds }) => {
+                    let took = Duration::try_from_secs_f64(took_seconds).unwrap_or_default();
+                    return Ok(Restarted { pid, generation, took });
+                }
+                Ok(Answer::Failed { result, reason }) => {
+                    return Err(ControlError::RestartFailed { path: self.path, result, reason });
+                }
+                Ok(Answer::Moved { passed_on_to: to }) => passed_on_to = to.or(passed_on_to),
+                // A request that was passed on can be repeated: it starts no restart if one has run.
+                Err(ControlError::NoAnswer { .. }) if passed_on_to.is_some() => {}
+                Ok(other) => return Err(self.not_understood(&other)),
+                Err(error) => return Err(error),
             }
-            Answer::Failed { result, reason } => {
-                Err(ControlError::RestartFailed { path: self.path, result, reason })
-            }
-            other => Err(self.not_understood(&other)),
+            self = Self::connect(self.path).await?;
         }
+        Err(ControlError::MovedTooOften { path: self.path, times: MOVES })
+    }
+
+    async fn request_restart(&mut self, passed_on_to: Option<u64>) -> Result<Answer, ControlError> {
+        self.send(Request { command: command::RESTART.to_owned(), passed_on_to }).await?;
+        self.answer().await
     }
 
     /// Tells the server to drain and to end, and waits until it has drained.
@@ -135,7 +163,11 @@ impl Client {
     }
 
     async fn ask(&mut self, command: &str) -> Result<(), ControlError> {
-        let request = Opening::Request(Request { command: command.to_owned() });
+        self.send(Request { command: command.to_owned(), passed_on_to: None }).await
+    }
+
+    async fn send(&mut self, request: Request) -> Result<(), ControlError> {
+        let request = Opening::Request(request);
         match self.in_time(async |channel| channel.send(&request).await).await? {
             // A server that turns us away does not wait for our request. What it said can still be read.
             Ok(()) | Err(ChannelError::Closed) => Ok(()),
@@ -181,5 +213,70 @@ impl Client {
     fn not_understood(&self, answer: &Answer) -> ControlError {
         let path = self.path.clone();
         ControlError::NotUnderstood { path, reason: format!("it gave another answer: {answer:?}") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{UnixListener, UnixStream},
+    };
+
+    use super::*;
+
+    async fn request(stream: &mut UnixStream) -> String {
+        let length = stream.read_u32().await.unwrap();
+        let mut request = vec![0; length as usize];
+        stream.read_exact(&mut request).await.unwrap();
+        String::from_utf8(request).unwrap()
+    }
+
+    /// A server that gives these answers, one a connection; to an empty one it hangs up. What the
+    /// client gets, and the requests that it has sent.
+    async fn restarted(answers: &[&str]) -> (Result<Restarted, ControlError>, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control");
+        let listener = UnixListener::bind(&path).unwrap();
+        let serving = async {
+            let mut requests = Vec::new();
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                requests.push(request(&mut stream).await);
+                if !answer.is_empty() {
+                    stream.write_u32(u32::try_from(answer.len()).unwrap()).await.unwrap();
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+            requests
+        };
+        let asking = async { Client::connect(&path).await?.restart().await };
+        tokio::join!(asking, serving)
+    }
+
+    const RESTARTED: &str = r#"{"type":"restarted","pid":7,"generation":3,"took_seconds":0.5}"#;
+    const PASSED_ON: &str = r#"{"type":"moved","passed_on_to":2}"#;
+    const PLAIN: &str = r#"{"type":"request","command":"restart"}"#;
+    const AGAIN: &str = r#"{"type":"request","command":"restart","passed_on_to":2}"#;
+
+    #[tokio::test]
+    async fn a_restart_that_was_passed_on_is_followed() {
+        let (outcome, requests) = restarted(&[PASSED_ON, r#"{"type":"moved"}"#, "", RESTARTED]).await;
+        assert_eq!(outcome.unwrap().generation, 3);
+        assert_eq!(requests, [PLAIN, AGAIN, AGAIN, AGAIN]);
+    }
+
+    #[tokio::test]
+    async fn a_restart_that_was_not_passed_on_is_not_repeated() {
+        let (outcome, requests) = restarted(&[r#"{"type":"moved"}"#, ""]).await;
+        assert!(matches!(outcome, Err(ControlError::NoAnswer { .. })), "{outcome:?}");
+        assert_eq!(requests, [PLAIN, PLAIN], "the one that has moved had not accepted the request");
+    }
+
+    #[tokio::test]
+    async fn a_restart_that_is_passed_on_for_ever_is_an_error() {
+        let (outcome, requests) = restarted(&[PASSED_ON; MOVES]).await;
+        assert!(matches!(outcome, Err(ControlError::MovedTooOften { times: MOVES, .. })), "{outcome:?}");
+        assert_eq!(requests.len(), MOVES);
     }
 }

@@ -57,6 +57,15 @@ pub enum ControlError {
         /// What the server said.
         reason: String,
     },
+    /// Each generation that was asked handed over to another one before it answered.
+    #[error("the server at `{}` handed over {times} times and gave no answer", .path.display())]
+    #[non_exhaustive]
+    MovedTooOften {
+        /// The path.
+        path: PathBuf,
+        /// How many generations were asked.
+        times: usize,
+    },
     /// The server ended the connection without an answer.
     #[error("the server at `{}` closed the connection without an answer", .path.display())]
     #[non_exhaustive]
@@ -101,7 +110,9 @@ impl ControlError {
         Some(match self {
             Self::NobodyThere { .. } => "check that the server runs and that this is its control path",
             Self::OtherUser { .. } => "it is not believed; run this as the user of the server",
-            Self::RestartFailed { .. } | Self::NoAnswer { .. } => "see the log of the server",
+            Self::RestartFailed { .. } | Self::NoAnswer { .. } | Self::MovedTooOften { .. } => {
+                "see the log of the server"
+            }
             Self::TimedOut { .. } => "check whether the server is still starting, or stopped",
             _ => return None,
         })

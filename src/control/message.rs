@@ -20,6 +20,9 @@ pub(super) enum Opening {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) command: String,
+    /// A restart was requested of an earlier generation, and passed on to this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) passed_on_to: Option<u64>,
 }
 
 /// The commands.
@@ -44,6 +47,12 @@ pub(super) enum Answer {
         #[serde(with = "super::word")]
         result: RestartResult,
         reason: String,
+    },
+    /// Another generation serves, and is to be asked.
+    Moved {
+        /// The request was passed on to this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        passed_on_to: Option<u64>,
     },
     Drained {
         forced: usize,

@@ -23,6 +23,7 @@
 //!
 //! {"type":"restarted","pid":7,"generation":2,"took_seconds":0.2}
 //! {"type":"failed","result":"crashed","reason":"…"}     the word of the metric `restarts_total`
+//! {"type":"moved","passed_on_to":2}             another generation serves: ask that one
 //! {"type":"drained","forced":0}                 connections that were cut off at the deadline
 //! {"type":"status","phase":"serving","generation":2,"pid":7,"uptime_seconds":1.5,
 //!  "listeners":[{"name":"echo","address":"tcp://127.0.0.1:6789"}],"connections":3,
@@ -32,6 +33,27 @@
 //!
 //! The answer to `restart` comes when its outcome is known, that to `drain` when the drain is over. A process
 //! that wants to be the successor says `hello` instead, and the handoff goes on from there.
+//!
+//! # A restart during another one
+//!
+//! A restart that is requested during another one, or on probation, follows that one; requests that
+//! wait at the same time share one restart. If the generation has handed over by then, its successor
+//! runs the restart, and the answer to the request is `moved`:
+//!
+//! - With `passed_on_to`, the generation of this number has been passed the request. The client
+//!   connects again and repeats the request with this field:
+//!   `{"type":"request","command":"restart","passed_on_to":2}`. The answer is the outcome of the
+//!   restart that runs in that generation, or of its last one if none does. If that generation has
+//!   been replaced, a restart of it has succeeded, and the generation that serves answers
+//!   `restarted` with its own process, after its probation. So a repeated request starts a restart
+//!   only if that generation has run none, because the predecessor died before it could pass the
+//!   request on.
+//! - Without `passed_on_to`, the generation had not accepted the request, for it handed over or was
+//!   rolled back just then. The client connects again and repeats the request as it was.
+//!
+//! Every restart whose outcome is an answer has begun after the request. A client whose connection
+//! ends without an answer repeats a request that was passed on, and no other: a request that a
+//! dying process had remembered is lost. [`Client::restart`] asks 8 generations at most.
 //!
 //! `{"type":"abort","reason":"…"}` turns away either of them, at any time up to the answer.
 

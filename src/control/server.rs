@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     generation::Generation,
-    handoff::{Arrival, Channel, ChannelError, Hello, LONGEST_FRAME},
+    handoff::{Arrival, Channel, ChannelError, Hello, LONGEST_FRAME, Refusal, RestartError},
+    lifecycle::Phase,
     listener::{Accepted, GracefulListener, ServeError},
 };
 
@@ -120,7 +121,7 @@ async fn obey(request: &Request, channel: &mut Channel, peer: Peer, generation: 
         _ => tracing::debug!(%peer, command = asked, "asked over the control path"),
     }
     let told = match asked {
-        command::RESTART => restart(generation).await,
+        command::RESTART => restart(generation, request.passed_on_to).await,
         command::DRAIN => drain(generation).await,
         command::STATUS => Answer::Status(Status::of(generation)),
         command::CONNECTIONS => return connections(channel, peer, generation).await,
@@ -134,15 +135,25 @@ async fn obey(request: &Request, channel: &mut Channel, peer: Peer, generation: 
     answer(channel, peer, &told).await;
 }
 
-async fn restart(generation: &Generation) -> Answer {
-    match generation.restart().await {
+async fn restart(generation: &Generation, passed_on_to: Option<u64>) -> Answer {
+    match generation.request_restart(passed_on_to).await {
         Ok(restarted) => Answer::Restarted {
             pid: restarted.pid,
             generation: restarted.generation,
             took_seconds: restarted.took.as_secs_f64(),
         },
+        Err(RestartError::PassedOn) => Answer::Moved { passed_on_to: Some(generation.number() + 1) },
+        // It came while this generation handed over, or was rolled back.
+        Err(RestartError::Refused(Refusal::NotServing)) if has_moved(generation) => {
+            Answer::Moved { passed_on_to }
+        }
         Err(error) => Answer::Failed { result: error.result(), reason: ErrorChain(&error).to_string() },
     }
+}
+
+/// Whether another generation has the sockets, or gets them back.
+fn has_moved(generation: &Generation) -> bool {
+    matches!(generation.phase(), Phase::Standby | Phase::Draining) && !generation.lifecycle().is_last()
 }
 
 async fn drain(generation: &Generation) -> Answer {

@@ -208,8 +208,15 @@ impl Generation {
     ///
     /// Dropping the future does not cancel the restart.
     pub async fn restart(&self) -> Result<Restarted, RestartError> {
+        self.request_restart(None).await
+    }
+
+    /// As [`restart`](Self::restart). A request that was asked of an earlier generation and passed
+    /// on gets the outcome of a restart that the generation it was passed on to has run, and starts
+    /// none if there was one.
+    pub(crate) async fn request_restart(&self, passed_on_to: Option<u64>) -> Result<Restarted, RestartError> {
         let (outcome, answer) = oneshot::channel();
-        let request = RestartRequest { candidate: Candidate::Start, outcome };
+        let request = RestartRequest { candidate: Candidate::Start, outcome, passed_on_to };
         let refused = RestartError::Refused(Refusal::NotServing);
         if self.shared.restarts.send(request).await.is_err() {
             return Err(refused);
@@ -298,7 +305,7 @@ impl Generation {
     #[cfg(feature = "control")]
     pub(crate) async fn take_over(&self, arrival: crate::handoff::Arrival) {
         let candidate = Candidate::Arrived(Box::new(arrival));
-        let request = RestartRequest { candidate, outcome: oneshot::channel().0 };
+        let request = RestartRequest { candidate, outcome: oneshot::channel().0, passed_on_to: None };
         // An error means that this generation has exited, and with it the connection.
         _ = self.shared.restarts.send(request).await;
     }

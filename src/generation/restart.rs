@@ -25,6 +25,8 @@ use crate::{
 pub(crate) struct RestartRequest {
     pub(crate) candidate: Candidate,
     pub(crate) outcome: Outcome,
+    /// The generation that the request was passed on to, if it was asked of an earlier one first.
+    pub(crate) passed_on_to: Option<u64>,
 }
 
 /// Where the outcome of a restart is awaited. An error means that nothing waits any more.
@@ -111,6 +113,11 @@ impl Restart {
             probation: Duration::ZERO,
             error: None,
         }
+    }
+
+    /// One more caller waits for the outcome.
+    pub(super) fn join(&mut self, outcome: Outcome) {
+        self.outcomes.push(outcome);
     }
 
     /// Waits for the end of the wait that is under way; for ever if there is none. Cancel safe.

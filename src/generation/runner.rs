@@ -83,6 +83,10 @@ pub(crate) struct Runner {
     asked: Option<RestartRequest>,
     /// Those who wait for the restart that is remembered.
     remembered: Vec<Outcome>,
+    /// Those who wait for the restart that this generation is the successor of.
+    awaiting_own: Vec<Outcome>,
+    /// How the last restart of this generation ended.
+    last_restart: Option<Result<Restarted, RestartError>>,
     /// An event that has to wait for what lies in the socket.
     waiting: Option<Event>,
     /// The limit of the state.
@@ -97,12 +101,15 @@ pub(crate) struct Runner {
     unhealthy: String,
     /// From the request to the commit that this process obeys.
     took: Option<Duration>,
+    counted: bool,
     /// How many listeners were served when it was ready.
     served: usize,
     /// The task that publishes the pid file.
     publishing: Option<JoinHandle<()>>,
     claimed: bool,
     has_settled: bool,
+    /// No predecessor can take the sockets back.
+    confirmed: bool,
     /// Registered when they are first needed: by then the program has installed its recorder.
     metrics: OnceLock<LineMetrics>,
     /// Restarts that were refused before there were metrics to count them.
@@ -127,6 +134,8 @@ impl Runner {
             restart: None,
             asked: None,
             remembered: Vec::new(),
+            awaiting_own: Vec::new(),
+            last_restart: None,
             waiting: None,
             deadline: None,
             drain: None,
@@ -135,10 +144,12 @@ impl Runner {
             failure: None,
             unhealthy: String::new(),
             took: None,
+            counted: false,
             served: 0,
             publishing: None,
             claimed: false,
             has_settled: false,
+            confirmed: false,
             metrics: OnceLock::new(),
             refused_early: AtomicU64::new(0),
         }
@@ -358,7 +369,7 @@ impl Runner {
     /// Lets the machine decide, and does what it says.
     async fn on(&mut self, event: Event) {
         let before = self.machine.state();
-        if event == Event::RestartRequested && self.refuses_arrival() {
+        if event == Event::RestartRequested && (self.refuses_arrival() || self.joins()) {
             return;
         }
         pass_points(before, event).await;
@@ -405,6 +416,7 @@ impl Runner {
             self.shared.lifecycle.set_last();
             // It was told to finish in its probation.
             self.count_success();
+            self.report_own();
         }
         let handed_over = effects.iter().any(|effect| matches!(effect, Effect::Release { .. }));
         if let Some(restart) = self.restart.as_ref().filter(|_| handed_over) {
@@ -544,6 +556,7 @@ impl Runner {
         }
         self.shared.metrics.settled();
         self.failure = None;
+        self.report_own();
         if !self.machine.drain_requested() {
             self.settled();
         }
@@ -560,16 +573,29 @@ impl Runner {
 
     /// Counts the restart that made this generation serve.
     fn count_success(&mut self) {
-        if let Some(took) = self.took.take() {
+        if let Some(took) = self.took.filter(|_| !self.counted) {
+            self.counted = true;
             self.metrics().committed(took);
             self.metrics().restarted(RestartResult::Succeeded);
             log!(info, generation = self.shared.number, "settled");
         }
     }
 
+    /// The restart that made this generation, as its predecessor reports it.
+    fn own_restart(&self) -> Restarted {
+        let (pid, generation) = (std::process::id(), self.shared.number);
+        Restarted { pid, generation, took: self.took.unwrap_or_default() }
+    }
+
+    /// Reports the success of the restart that made this generation.
+    fn report_own(&mut self) {
+        self.confirmed = true;
+        answer(std::mem::take(&mut self.awaiting_own), &Ok(self.own_restart()));
+    }
+
     fn prepare(&mut self) {
         let (candidate, outcomes) = match self.asked.take() {
-            Some(RestartRequest { candidate, outcome }) => (candidate, vec![outcome]),
+            Some(RestartRequest { candidate, outcome, .. }) => (candidate, vec![outcome]),
             // It was remembered, or passed on by the predecessor.
             None => (Candidate::Start, std::mem::take(&mut self.remembered)),
         };
@@ -583,6 +609,7 @@ impl Runner {
         self.shared.observer.succeeded();
         let (outcomes, _, _) = restart.end();
         let Some(restarted) = restarted else { return };
+        self.last_restart = Some(Ok(restarted));
         let Restarted { pid, generation, took } = restarted;
         answer(outcomes, &Ok(restarted));
         log!(info, successor = pid, generation, ?took, result = "succeeded", "restart succeeded");
@@ -598,6 +625,7 @@ impl Runner {
         }
         let (outcomes, candidate, error) = restart.end();
         let error = error.unwrap_or(RestartError::Cancelled);
+        self.last_restart = Some(Err(error.clone()));
         if let Some(candidate) = candidate {
             // It may take a moment.
             tokio::spawn(candidate.turn_away(error.to_string()));
@@ -615,7 +643,7 @@ impl Runner {
     }
 
     fn refuse(&mut self) {
-        let Some(RestartRequest { candidate, outcome }) = self.asked.take() else { return };
+        let Some(RestartRequest { candidate, outcome, .. }) = self.asked.take() else { return };
         self.refuse_candidate(candidate, outcome, Refusal::NotServing);
     }
 
@@ -630,7 +658,7 @@ impl Runner {
             _ => Refusal::NotServing,
         };
         match self.asked.take() {
-            Some(RestartRequest { candidate: candidate @ Candidate::Arrived(_), outcome }) => {
+            Some(RestartRequest { candidate: candidate @ Candidate::Arrived(_), outcome, .. }) => {
                 self.refuse_candidate(candidate, outcome, refusal);
                 true
             }
@@ -639,6 +667,35 @@ impl Runner {
                 false
             }
         }
+    }
+
+    /// A request that was passed on to this generation, or to an earlier one, gets the outcome of the
+    /// restart that ran for it. It must not start another one, which would be passed on in turn.
+    fn joins(&mut self) -> bool {
+        use State::{Draining, Exited, Withdrawing};
+        let number = self.shared.number;
+        let passed_on = |request: &mut RestartRequest| request.passed_on_to.is_some_and(|to| to <= number);
+        let Some(request) = self.asked.take_if(passed_on) else { return false };
+        if request.passed_on_to < Some(number) {
+            // That restart made this generation, or one before it.
+            match self.machine.state() {
+                _ if self.confirmed => answer(vec![request.outcome], &Ok(self.own_restart())),
+                Withdrawing | Draining { .. } | Exited => {
+                    self.asked = Some(request);
+                    return false;
+                }
+                _ => self.awaiting_own.push(request.outcome),
+            }
+        } else if let Some(restart) = &mut self.restart {
+            restart.join(request.outcome);
+        } else if let Some(outcome) = &self.last_restart {
+            answer(vec![request.outcome], outcome);
+        } else {
+            // None has begun: this request and the one that was passed on are one.
+            self.asked = Some(request);
+            return false;
+        }
+        true
     }
 
     fn refuse_candidate(&self, candidate: Candidate, outcome: Outcome, refusal: Refusal) {
@@ -657,6 +714,8 @@ impl Runner {
     }
 
     fn refuse_remembered(&mut self) {
+        let refused = RestartError::Refused(Refusal::NotServing);
+        answer(std::mem::take(&mut self.awaiting_own), &Err(refused));
         for outcome in std::mem::take(&mut self.remembered) {
             let error = RestartError::Refused(Refusal::NotServing);
             self.count_refused(&error);

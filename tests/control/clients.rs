@@ -27,7 +27,7 @@ async fn connect(path: &Path) -> UnixStream {
 }
 
 /// Sends this, and gives what comes back until the server hangs up.
-async fn said_to(path: &Path, bytes: &[u8]) -> Vec<u8> {
+pub(crate) async fn said_to(path: &Path, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(path).await;
     // The server may have hung up before all of it was taken.
     _ = stream.write_all(bytes).await;
@@ -41,7 +41,7 @@ async fn answered(mut stream: UnixStream) -> Vec<u8> {
     answer
 }
 
-fn frame(json: &str) -> Vec<u8> {
+pub(crate) fn frame(json: &str) -> Vec<u8> {
     let mut frame = u32::try_from(json.len()).expect("short").to_be_bytes().to_vec();
     frame.extend_from_slice(json.as_bytes());
     frame

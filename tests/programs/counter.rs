@@ -28,6 +28,8 @@ struct Options {
     pid_file: PathBuf,
     #[arg(long)]
     mood: PathBuf,
+    #[arg(long)]
+    takeover: Option<PathBuf>,
     #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
     probation: Duration,
 }
@@ -40,11 +42,14 @@ async fn main() -> Result<(), BoxError> {
     tracing_subscriber::fmt().with_ansi(false).with_writer(io::stderr).log_internal_errors(false).init();
     let options = Options::parse();
     let mood = std::fs::read_to_string(&options.mood)?;
-    let builder = Generation::builder()
+    let mut builder = Generation::builder()
         .pid_file(&options.pid_file)
         .probation(options.probation)
         .state_limit(STATE_LIMIT)
         .state_timeout(Duration::from_millis(300));
+    if let Some(path) = options.takeover {
+        builder = builder.control(path);
+    }
     let generation = with_check(builder, &mood).start().await?;
 
     let visits: Arc<AtomicU64> = Arc::default();

@@ -42,6 +42,11 @@ impl Counter {
         (gate, mood)
     }
 
+    /// With a control path.
+    pub fn controlled(self) -> Self {
+        Self { echo: self.echo.controlled(), ..self }
+    }
+
     pub async fn start(self) -> Server {
         self.echo.start().await
     }
