@@ -141,7 +141,8 @@ impl GenerationBuilder {
     ///
     /// During that time the predecessor stands by with the sockets, and accepts again if this process dies, hangs or
     /// fails its [`health_check`](Self::health_check). It begins to drain when the probation is over. A restart that is
-    /// asked of a generation on probation is refused. Zero: it has settled as soon as it accepts. At most 24 hours.
+    /// requested of a generation on probation is remembered, and runs when it has settled. Zero: it has settled as soon as
+    /// it accepts. At most 24 hours.
     pub fn probation(mut self, time: Duration) -> Self {
         self.trial.probation = time.min(LONGEST_PROBATION);
         self

@@ -18,7 +18,8 @@ pub(crate) fn obey(generation: &Generation) -> io::Result<()> {
 
 async fn restart_on(mut restart: Signal, generation: Generation) {
     while restart.recv().await.is_some() {
-        // The outcome is logged and counted where it is known; a refusal must not wait for the restart under way.
+        // The outcome is logged and counted where it is known. The next request must not wait for it:
+        // the generation remembers one that comes during a restart.
         let generation = generation.clone();
         tokio::spawn(async move { generation.restart().await });
     }

@@ -33,14 +33,17 @@ impl fmt::Display for Step {
 }
 
 /// Why a restart was not begun.
+///
+/// A restart that is requested during another one, or on probation, is not refused: it follows that
+/// one. A process that has connected to the control path to take over does not wait for its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// Another restart is under way.
+    /// A process wants to take over while a restart is under way.
     AlreadyRestarting,
     /// This generation does not serve: it still starts, or already drains.
     NotServing,
-    /// This generation serves, but could still be replaced by its predecessor.
+    /// A process wants to take over while this generation could still be replaced by its predecessor.
     OnProbation,
     /// So many older generations still drain as may.
     TooManyDraining {
@@ -129,7 +132,8 @@ pub enum RestartError {
     #[error("the successor failed after the commit and this generation accepts again")]
     RolledBack(#[source] Box<RestartError>),
     /// This generation handed over to another successor meanwhile, and the request with it: that
-    /// generation restarts. The outcome is in its log and metrics.
+    /// generation restarts. The outcome is in its log and metrics, and is reported to the clients of
+    /// its control path.
     #[error("the restart was passed on to the next generation")]
     PassedOn,
     /// This generation was told to drain while the restart was under way.
@@ -201,7 +205,7 @@ impl fmt::Display for RestartResult {
 impl RestartError {
     pub(crate) const fn result(&self) -> RestartResult {
         match self {
-            // The one that runs it counts it.
+            // `PassedOn` is neither counted nor reported: the generation that runs it does both.
             Self::Refused(_) | Self::State { .. } | Self::PassedOn => RestartResult::Refused,
             Self::Spawn { .. } => RestartResult::SpawnFailed,
             Self::Crashed { .. } => RestartResult::Crashed,

@@ -125,7 +125,7 @@ impl Supervised {
         self.serving(start, generation).await
     }
 
-    /// Waits until the probation of this generation is over: until then it refuses to restart.
+    /// Waits until the probation of this generation is over: a restart begins only then.
     pub async fn settled(&self, generation: u64) {
         let settled = |line: &str| {
             line.contains("settled")
