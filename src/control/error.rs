@@ -8,10 +8,10 @@ use crate::handoff::RestartResult;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// Nobody serves the path: there is nothing, or what a dead server left.
+    /// No server listens on the path: there is nothing, or what a dead server left.
     #[error("no server answers at `{}`", .path.display())]
     #[non_exhaustive]
-    NobodyThere {
+    NoServer {
         /// The path.
         path: PathBuf,
         /// What the system said.
@@ -28,19 +28,19 @@ pub enum ControlError {
         #[source]
         source: io::Error,
     },
-    /// Another user listens there.
-    #[error("`{}` is served by user {uid}, neither root nor the user of this process", .path.display())]
+    /// The server is neither root's nor that of the user of this process.
+    #[error("the server at `{}` is not trusted: it is served by user {uid}", .path.display())]
     #[non_exhaustive]
     OtherUser {
         /// The path.
         path: PathBuf,
-        /// Who listens.
+        /// The user of the process that listens.
         uid: u32,
     },
-    /// The server does not want to hear this process, or not this request.
+    /// The server rejected this process, or its request.
     #[error("the server at `{}` refused: {reason}", .path.display())]
     #[non_exhaustive]
-    TurnedAway {
+    Rejected {
         /// The path.
         path: PathBuf,
         /// What it said.
@@ -108,11 +108,13 @@ impl ControlError {
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::NobodyThere { .. } => "check that the server runs and that this is its control path",
-            Self::OtherUser { .. } => "it is not believed; run this as the user of the server",
+            Self::NoServer { .. } => "check that the server runs and that this is its control path",
+            Self::Connect { .. } => "check that this user may connect to the path",
+            Self::OtherUser { .. } => "run this as the user of the server",
             Self::RestartFailed { .. } | Self::NoAnswer { .. } | Self::MovedTooOften { .. } => {
                 "see the log of the server"
             }
+            Self::NotUnderstood { .. } => "check that both are the same version of portcullis",
             Self::TimedOut { .. } => "check whether the server is still starting, or stopped",
             _ => return None,
         })

@@ -126,9 +126,7 @@ async fn obey(request: &Request, channel: &mut Channel, peer: Peer, generation: 
         command::STATUS => Answer::Status(Status::of(generation)),
         command::CONNECTIONS => return connections(channel, peer, generation).await,
         unknown => {
-            let known = [command::RESTART, command::DRAIN, command::STATUS, command::CONNECTIONS].join(", ");
-            let reason =
-                format!("this version of the library does not know the command `{unknown}`, only {known}");
+            let reason = format!("this version of the library does not know the command `{unknown}`");
             Answer::Abort { reason }
         }
     };
@@ -162,7 +160,7 @@ async fn drain(generation: &Generation) -> Answer {
     if generation.lifecycle().is_last() {
         return Answer::Drained { forced };
     }
-    let reason = "another generation has the sockets and serves now: ask again".to_owned();
+    let reason = "this generation has handed over, and another one serves".to_owned();
     Answer::Abort { reason }
 }
 

@@ -22,7 +22,7 @@ use crate::{
 #[non_exhaustive]
 pub enum TakeoverError {
     /// It cannot be found out whether a server answers there.
-    #[error("cannot find out who serves it")]
+    #[error("cannot look for a server to take over from")]
     Ask(#[from] ControlError),
     /// A server answers there, and does not hand over.
     #[error("cannot take over from the server at `{}`", .path.display())]
@@ -34,7 +34,7 @@ pub enum TakeoverError {
         source: HandoffError,
     },
     /// Nobody answers there, and it cannot be bound.
-    #[error("cannot be the first to listen on it")]
+    #[error("cannot bind the control path")]
     Bind(#[from] BindError),
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn find(bind: &ListenAddr, limit: Duration) -> Result<Found, Ta
 async fn take_over(path: &Path, limit: Duration) -> Result<Option<(Succession, Inheritance)>, TakeoverError> {
     let stream = match connect(path, credentials::trusted).await {
         Ok(stream) => stream,
-        Err(ControlError::NobodyThere { .. }) => return Ok(None),
+        Err(ControlError::NoServer { .. }) => return Ok(None),
         // Somebody may be there: then the path is not to be bound.
         Err(error) => return Err(error.into()),
     };
@@ -127,7 +127,7 @@ fn connect_blocking(path: PathBuf, trusted: fn(Uid) -> bool) -> Result<UnixStrea
             return Err(match source.kind() {
                 // What is no socket refuses as a socket does that nobody listens on; binding will tell them apart.
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                    ControlError::NobodyThere { path, source }
+                    ControlError::NoServer { path, source }
                 }
                 io::ErrorKind::WouldBlock => ControlError::TimedOut { path, limit: QUEUE_LIMIT },
                 _ => ControlError::Connect { path, source },

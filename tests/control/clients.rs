@@ -239,5 +239,5 @@ async fn a_server_of_another_user_is_rejected() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("root may");
 
     let stranger = Ctl::new(&path).program(&program).user(SOMEBODY);
-    stranger.ask(&["status"]).await.failed(&["served by user 65534", "not believed"]);
+    stranger.ask(&["status"]).await.failed(&["served by user 65534", "not trusted"]);
 }
