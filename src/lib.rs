@@ -66,7 +66,7 @@
 //!
 //! | feature | what it adds |
 //! | --- | --- |
-//! | `tls` | [`layers::tls`], and [`Generation::attach_tls`] |
+//! | `tls` | [`layers::tls`], and [`Generation::manage_tls`] |
 //! | `aws-lc-rs`, `ring` | the cryptography of TLS, which needs one of the two; each implies `tls` |
 //! | `http` | [`http`] |
 //! | `admin` | [`admin`]; implies `http` and `control` |
