@@ -1,6 +1,6 @@
 //! The signals of an operator: `USR1` restarts, `TERM` and `INT` drain, a second one ends the process at once.
 
-use std::{io, panic};
+use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -37,23 +37,12 @@ async fn drain_on(mut terminate: Signal, mut interrupt: Signal, generation: Gene
         if again {
             let connections = generation.lifecycle().open(false).connections();
             generation.remove_paths().await;
-            // Whatever becomes of the log: a subscriber whose output is gone may panic.
-            let _exit = Exit;
-            tracing::warn!(signal = name, connections, "told again to end: at once");
+            log!(warn, signal = name, connections, "told again to end: at once");
+            std::process::exit(1);
         } else {
             again = true;
-            // Before the log, for the same reason; and the next signal must find this task alive.
             generation.drain();
-            _ = panic::catch_unwind(|| tracing::info!(signal = name, "told to end: finishing connections"));
+            log!(info, signal = name, "told to end: finishing connections");
         }
-    }
-}
-
-/// Ends the process when it is dropped, also by a panic.
-struct Exit;
-
-impl Drop for Exit {
-    fn drop(&mut self) {
-        std::process::exit(1);
     }
 }

@@ -250,7 +250,8 @@ fn lock(directory: &Path, timeout: Duration) -> io::Result<Option<File>> {
             Ok(()) => return Ok(Some(file)),
             Err(Errno::WOULDBLOCK) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
             Err(Errno::WOULDBLOCK) => {
-                tracing::warn!(
+                log!(
+                    warn,
                     directory = %directory.display(),
                     "somebody keeps this directory locked (lslocks shows it); going on without the lock"
                 );

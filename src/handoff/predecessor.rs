@@ -223,10 +223,7 @@ impl Successor {
             telling.abort();
         } else if !told && timeout(TO_OBEY, telling).await.is_err() {
             // The word is all there is, and the socket stays open until it has been read.
-            tracing::error!(
-                pid,
-                "the successor cannot be killed, and has not yet read that it must not serve"
-            );
+            log!(error, pid, "the successor cannot be killed, and has not yet read that it must not serve");
         }
     }
 
@@ -347,7 +344,7 @@ fn check_versions(hello: &Hello) -> Result<(), Failure> {
     let Some(protocol) = theirs.agreed() else {
         return Err(rejected(Step::Hello, format!("it speaks {theirs}, this process {ours}")).into());
     };
-    tracing::debug!(pid = hello.pid, version = hello.version, protocol, "successor said hello");
+    log!(debug, pid = hello.pid, version = hello.version, protocol, "successor said hello");
     Ok(())
 }
 

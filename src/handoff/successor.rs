@@ -41,7 +41,8 @@ impl Succession {
         let Some(Inherited { socket, nonce }) = sys::inherit() else { return Ok(None) };
         match Self::over(UnixStream::from(socket), nonce, limit).await {
             Err(HandoffError::PredecessorGone) => {
-                tracing::warn!(
+                log!(
+                    warn,
                     "the predecessor died before it had handed over its sockets; this process begins a line of its own"
                 );
                 Ok(None)

@@ -59,7 +59,8 @@ impl Notifier {
         let value = std::env::var_os("NOTIFY_SOCKET").filter(|value| !value.is_empty())?;
         let main = std::env::var_os("SYSTEMD_EXEC_PID");
         if !spawned && !names_this_process(main.as_deref()) {
-            tracing::warn!(
+            log!(
+                warn,
                 SYSTEMD_EXEC_PID = ?main,
                 "NOTIFY_SOCKET is meant for another process and not used; what starts the server must `exec` it"
             );
@@ -72,7 +73,8 @@ impl Notifier {
                 Some(Self(Arc::new(Manager { address, watchdog, waiting, unheard })))
             }
             Err(reason) => {
-                tracing::warn!(
+                log!(
+                    warn,
                     ?value,
                     reason,
                     "NOTIFY_SOCKET cannot be used: no service manager is told anything"
@@ -233,7 +235,7 @@ impl Manager {
         if let Err(error) = sent
             && !unheard
         {
-            tracing::warn!(address = %self.address, %error, "the service manager cannot be told what happens");
+            log!(warn, address = %self.address, %error, "the service manager cannot be told what happens");
         }
     }
 }
