@@ -2,8 +2,8 @@
 //! so many connections on which a ping has come and gone.
 //!
 //! ```text
-//! cargo bench --bench memory                          # the whole stack beside bare tokio
-//! cargo bench --bench memory -- --stack track         # what one layer costs
+//! cargo bench -p portcullis-benches --bench memory                          # the whole stack beside bare tokio
+//! cargo bench -p portcullis-benches --bench memory -- --stack track         # what one layer costs
 //! ```
 //!
 //! Counted is the memory that the server's process has of its own (`RssAnon` of proc_pid_status(5)), divided among the

@@ -1,7 +1,7 @@
 //! The time of one operation on one connection, through bare tokio and through the whole stack: a new connection, a round
 //! trip, 64 KiB there and back, a TLS handshake.
 //!
-//! For a comparison of the two, `cargo bench --bench ratios` is the better witness: here one follows the other, on a machine
+//! For a comparison of the two, `cargo bench -p portcullis-benches --bench ratios` is the better witness: here one follows the other, on a machine
 //! that may have changed meanwhile.
 
 mod rig;

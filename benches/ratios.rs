@@ -2,9 +2,9 @@
 //! within one process, so that a machine that speeds up or slows down does so for both.
 //!
 //! ```text
-//! cargo bench --bench ratios                                    # the whole stack beside bare tokio
-//! cargo bench --bench ratios -- --stack track --work churn      # what one layer costs, for one kind of work
-//! cargo bench --bench ratios -- --stack bare                    # the same on both sides: how far to trust the rest
+//! cargo bench -p portcullis-benches --bench ratios                                    # the whole stack beside bare tokio
+//! cargo bench -p portcullis-benches --bench ratios -- --stack track --work churn      # what one layer costs, for one kind of work
+//! cargo bench -p portcullis-benches --bench ratios -- --stack bare                    # the same on both sides: how far to trust the rest
 //! ```
 //!
 //! The table has two ratios. *Rate* is the work done in the same time: under 1.000 means less of it. *Processor* is the time that

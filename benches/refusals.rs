@@ -2,8 +2,8 @@
 //! client certificates and has all layers.
 //!
 //! ```text
-//! cargo bench --bench refusals
-//! cargo bench --bench refusals -- --kind not_tls      # one kind of client
+//! cargo bench -p portcullis-benches --bench refusals
+//! cargo bench -p portcullis-benches --bench refusals -- --kind not_tls      # one kind of client
 //! ```
 //!
 //! The table has the time that the server's thread was running for one refused client, in parts of what a full handshake of

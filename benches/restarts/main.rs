@@ -2,8 +2,8 @@
 //! one without a restart, one with a restart in its middle.
 //!
 //! ```text
-//! cargo bench --bench restarts                        # 50 restarts
-//! cargo bench --bench restarts -- --restarts 1000     # does one in a thousand lose anybody?
+//! cargo bench -p portcullis-benches --bench restarts                        # 50 restarts
+//! cargo bench -p portcullis-benches --bench restarts -- --restarts 1000     # does one in a thousand lose anybody?
 //! ```
 //!
 //! *Gap* is the longest time in a window in which no new connection was served, as the clients see it; *commit* the time from the
