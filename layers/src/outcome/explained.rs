@@ -3,7 +3,6 @@
 use std::{error::Error, fmt};
 
 use super::Outcome;
-use crate::error::BoxError;
 
 /// An error that explains an outcome.
 ///
@@ -11,11 +10,11 @@ use crate::error::BoxError;
 #[derive(Debug)]
 pub(crate) struct Explained {
     outcome: Outcome,
-    error: BoxError,
+    error: Box<dyn Error + Send + Sync>,
 }
 
 impl Explained {
-    pub(crate) fn new(outcome: Outcome, error: impl Into<BoxError>) -> Self {
+    pub(crate) fn new(outcome: Outcome, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { outcome, error: error.into() }
     }
 
