@@ -20,9 +20,11 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::signal::{Signal, raise};
+use rustix::process::Signal;
 use socket2::SockRef;
 use tokio::net::UnixStream;
+
+use crate::sys::raise;
 
 /// The directory of the orders.
 pub const VARIABLE: &str = "PORTCULLIS_FAULTS";
@@ -153,9 +155,9 @@ pub(crate) async fn at(point: Point) {
     for fault in faults {
         match fault {
             // To this thread, so that it does not get any further.
-            Fault::Kill => _ = raise(Signal::SIGKILL),
-            Fault::Stop => _ = raise(Signal::SIGSTOP),
-            Fault::Term => _ = raise(Signal::SIGTERM),
+            Fault::Kill => raise(Signal::KILL),
+            Fault::Stop => raise(Signal::STOP),
+            Fault::Term => raise(Signal::TERM),
             Fault::Exit => std::process::exit(3),
             Fault::Sick => SICK.store(true, Ordering::Relaxed),
             Fault::Delay(time) => tokio::time::sleep(time).await,

@@ -1,7 +1,7 @@
 //! The pid file: which process serves.
 //!
-//! It is written to a temporary file beside it and renamed over it, so that a reader sees a whole one and,
-//! between two generations, never none.
+//! It is written to a temporary file beside it and renamed over it, so that a reader sees a whole
+//! one and, between two generations, never none.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -34,9 +34,10 @@ pub(crate) struct PidFile {
 impl PidFile {
     /// Proves that the file can be written, by writing all of it to a temporary file beside it.
     ///
-    /// A relative path is made absolute, so that a later change of directory does not matter. A path that is a
-    /// symbolic link is refused like a directory: renaming would replace the link and leave its target, which
-    /// is what others read, as it is; and following links while writing is how files get overwritten.
+    /// A relative path is made absolute, so that a later change of directory does not matter. A
+    /// path that is a symbolic link is refused like a directory: renaming would replace the
+    /// link and leave its target, which is what others read, as it is; and following links
+    /// while writing is how files get overwritten.
     pub(crate) fn prepare(path: impl AsRef<Path>) -> Result<Self, PidFileError> {
         let given = path.as_ref();
         let path = std::path::absolute(given).map_err(|source| PidFileError::write(given, source))?;
@@ -56,14 +57,15 @@ impl PidFile {
         Ok(this)
     }
 
-    /// The process that the file names now, if it lives and is another one. For the first of a line it may be a
-    /// stranger's, or a number that was given anew since.
+    /// The process that the file names now, if it lives and is another one. For the first of a line
+    /// it may be a stranger's, or a number that was given anew since.
     pub(crate) fn names_another(&self) -> Option<u32> {
         let named = fs::read_to_string(&self.path).ok()?.trim().parse().ok()?;
         (named != process::id() && Path::new("/proc").join(format!("{named}")).exists()).then_some(named)
     }
 
-    /// Puts this process' pid in the file, whatever was there. May be called again, after a rollback.
+    /// Puts this process' pid in the file, whatever was there. May be called again, after a
+    /// rollback.
     ///
     /// Atomic: a reader finds the old content or the new, and a failure leaves the old.
     pub(crate) fn publish(&mut self) -> Result<(), PidFileError> {
@@ -80,8 +82,8 @@ impl PidFile {
 
     /// Removes the file if it still names this process. `true` if it was removed.
     ///
-    /// For a full stop, when no successor can be about to publish: between reading and removing there is a
-    /// moment in which it could.
+    /// For a full stop, when no successor can be about to publish: between reading and removing
+    /// there is a moment in which it could.
     pub(crate) fn remove_if_ours(self) -> Result<bool, PidFileError> {
         let removed = match fs::read(&self.path) {
             Ok(found) if found == content().as_bytes() => fs::remove_file(&self.path).map(|()| true),
@@ -119,7 +121,7 @@ impl PidFile {
             None => return Ok(()),
         };
         // The one case in which the temporary file can be made and not be renamed.
-        let us = nix::unistd::geteuid();
+        let us = rustix::process::geteuid();
         if directory.mode() & STICKY != 0
             && !us.is_root()
             && ![target.uid(), directory.uid()].contains(&us.as_raw())
@@ -231,6 +233,8 @@ impl PidFileError {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use rustix::fs::{CWD, Mode, mkfifoat};
+
     use super::*;
 
     fn names(directory: &Path) -> Vec<String> {
@@ -326,7 +330,7 @@ mod tests {
         fs::write(at("target"), "precious").unwrap();
         symlink(at("target"), at("link")).unwrap();
         symlink(at("nowhere"), at("dangling")).unwrap();
-        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        mkfifoat(CWD, at("fifo"), Mode::RWXU).unwrap();
         let before = names(directory.path());
 
         for name in ["directory", "link", "dangling", "fifo"] {

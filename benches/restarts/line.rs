@@ -7,11 +7,8 @@ use std::{
     time::Duration,
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use portcullis::{Accepted, Generation, layers::BoxError};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -21,7 +18,7 @@ use tokio::{
 /// The line, as its operator sees it.
 pub(crate) struct Line {
     address: SocketAddr,
-    serving: Pid,
+    serving: i32,
     said: Lines<BufReader<ChildStdout>>,
     _first: Child,
 }
@@ -32,8 +29,8 @@ impl Line {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let mut first = command(address)?.stdout(Stdio::piped()).spawn()?;
         let said = BufReader::new(first.stdout.take().ok_or("no pipe")?).lines();
-        let mut line = Self { address, serving: Pid::from_raw(0), said, _first: first };
-        line.serving = Pid::from_raw(line.hears("serving ").await?.parse()?);
+        let mut line = Self { address, serving: 0, said, _first: first };
+        line.serving = line.hears("serving ").await?.parse()?;
         Ok(line)
     }
 
@@ -43,8 +40,8 @@ impl Line {
 
     /// Restarts; returns the time from the request to the commit.
     pub(crate) async fn restart(&mut self) -> Result<Duration, BoxError> {
-        kill(self.serving, Signal::SIGUSR1)?;
-        self.serving = Pid::from_raw(self.hears("serving ").await?.parse()?);
+        self.signal(Signal::USR1)?;
+        self.serving = self.hears("serving ").await?.parse()?;
         Ok(Duration::from_nanos(self.hears("took ").await?.parse()?))
     }
 
@@ -58,9 +55,14 @@ impl Line {
     }
 
     pub(crate) async fn stop(mut self) -> Result<(), BoxError> {
-        kill(self.serving, Signal::SIGTERM)?;
+        self.signal(Signal::TERM)?;
         while self.said.next_line().await?.is_some() {}
         Ok(())
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), BoxError> {
+        let pid = Pid::from_raw(self.serving).ok_or("no process")?;
+        Ok(kill_process(pid, signal)?)
     }
 
     /// The rest of the next line that begins so.

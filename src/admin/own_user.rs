@@ -2,30 +2,30 @@
 
 use std::task::{Context, Poll};
 
-use nix::unistd::{Uid, geteuid};
 use pin_project_lite::pin_project;
 use portcullis_layers::{BoxError, Connection, Peer, RejectReason};
+use rustix::process::geteuid;
 use tower::Service;
 
 use crate::control::is_trusted_by;
 
-/// Turns Unix peers away that are neither root nor run as the user of this process. Who has an IP address is
-/// judged by the allowlist around this, and comes through.
+/// Turns Unix peers away that are neither root nor run as the user of this process. Who has an IP
+/// address is judged by the allowlist around this, and comes through.
 #[derive(Clone, Debug)]
 pub(super) struct OwnUser<S> {
     inner: S,
-    user: Uid,
+    user: u32,
 }
 
 impl<S> OwnUser<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, user: geteuid() }
+        Self { inner, user: geteuid().as_raw() }
     }
 
     fn admits(&self, peer: Peer) -> bool {
         match peer {
             Peer::Ip(_) => true,
-            Peer::Unix(peer) => is_trusted_by(self.user, Uid::from_raw(peer.uid)),
+            Peer::Unix(peer) => is_trusted_by(self.user, peer.uid),
             // Also what a later version may add: nobody has vouched for it.
             _ => false,
         }

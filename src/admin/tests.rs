@@ -249,7 +249,7 @@ async fn this_machine_is_answered_and_nobody_else() {
 
 #[tokio::test]
 async fn a_unix_peer_is_answered_if_it_is_our_own_user_or_root() {
-    let ours = nix::unistd::geteuid().as_raw();
+    let ours = rustix::process::geteuid().as_raw();
     let stack = AdminStack::new(admin());
     assert!(is_answered(&stack, user(0)).await);
     assert!(is_answered(&stack, user(ours)).await);
@@ -271,7 +271,7 @@ async fn other_networks_can_be_allowed() {
     assert!(is_answered(&stack, ip("192.0.2.1:1")).await);
     assert!(is_answered(&stack, ip("127.0.0.1:1")).await);
     assert!(!is_answered(&stack, ip("192.0.3.1:1")).await);
-    let uid = nix::unistd::geteuid().as_raw() + 1;
+    let uid = rustix::process::geteuid().as_raw() + 1;
     assert!(!is_answered(&stack, user(uid)).await, "a network says nothing of Unix peers");
 }
 

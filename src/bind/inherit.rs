@@ -30,8 +30,9 @@ impl fmt::Display for SocketDescription {
 }
 
 impl ListeningSocket {
-    /// Takes a descriptor that was announced as `announced`, after checking that it is that: a stream socket
-    /// of that kind, listening, and bound to that address. Sets close-on-exec and non-blocking.
+    /// Takes a descriptor that was announced as `announced`, after checking that it is that: a
+    /// stream socket of that kind, listening, and bound to that address. Sets close-on-exec and
+    /// non-blocking.
     ///
     /// On an error the descriptor is closed, and nothing about the socket was changed.
     pub(crate) fn inherited(
@@ -62,8 +63,9 @@ impl ListeningSocket {
         checked.into_listening(|path| UnixPath::inherited(path, announced.inode))
     }
 
-    /// Takes a descriptor that nobody described: whatever it listens on, if that is TCP or a Unix path. Sets
-    /// close-on-exec and non-blocking. `path` says whose the path of a Unix socket is.
+    /// Takes a descriptor that nobody described: whatever it listens on, if that is TCP or a Unix
+    /// path. Sets close-on-exec and non-blocking. `path` says whose the path of a Unix socket
+    /// is.
     ///
     /// On an error the descriptor is closed, and nothing about the socket was changed.
     #[cfg(feature = "systemd")]
@@ -186,6 +188,8 @@ mod tests {
         },
     };
 
+    use rustix::io::{FdFlags, fcntl_getfd};
+
     use super::*;
     use crate::bind::ListenAddr;
 
@@ -232,8 +236,7 @@ mod tests {
         let inherited = ListeningSocket::inherited("echo", socket.into(), &description).unwrap();
         let socket = Socket::from(inherited.as_fd().try_clone_to_owned().unwrap());
         assert!(socket.nonblocking().unwrap());
-        let flags = nix::fcntl::fcntl(&inherited, nix::fcntl::FcntlArg::F_GETFD).unwrap();
-        assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+        assert!(fcntl_getfd(&inherited).unwrap().contains(FdFlags::CLOEXEC));
     }
 
     #[test]

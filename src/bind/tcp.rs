@@ -5,6 +5,7 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
 };
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{BindError, ListenAddr, ListeningSocket};
@@ -35,7 +36,7 @@ pub(super) fn bind(bind: &ListenAddr, address: SocketAddr) -> Result<ListeningSo
         match source.kind() {
             io::ErrorKind::AddrInUse => BindError::InUse { uri, address, source },
             io::ErrorKind::AddrNotAvailable => BindError::NotAvailable { uri, address, source },
-            _ if source.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            _ if Errno::from_io_error(&source) == Some(Errno::AFNOSUPPORT) => {
                 BindError::NotAvailable { uri, address, source }
             }
             io::ErrorKind::PermissionDenied => {
@@ -53,8 +54,8 @@ fn open(bind: &ListenAddr, address: SocketAddr) -> Result<ListeningSocket, (&'st
     // socket2 sets close-on-exec in the same call.
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))
         .map_err(|error| ("make a socket", error))?;
-    // A first generation shall not wait for the TIME_WAITs of an earlier line. Never SO_REUSEPORT: closing
-    // one of several such sockets resets what waits in its queue.
+    // A first generation shall not wait for the TIME_WAITs of an earlier line. Never SO_REUSEPORT:
+    // closing one of several such sockets resets what waits in its queue.
     socket.set_reuse_address(true).map_err(|error| ("set SO_REUSEADDR", error))?;
     if address.is_ipv6() {
         socket.set_only_v6(bind.only_v6).map_err(|error| ("set IPV6_V6ONLY", error))?;
@@ -81,6 +82,7 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use portcullis_layers::LocalAddress;
+    use rustix::io::{FdFlags, fcntl_getfd};
     use socket2::SockRef;
 
     use super::*;
@@ -112,8 +114,7 @@ mod tests {
         assert!(socket.nonblocking().unwrap());
         assert!(socket.reuse_address().unwrap());
         assert!(!socket.reuse_port().unwrap());
-        let flags = nix::fcntl::fcntl(&socket, nix::fcntl::FcntlArg::F_GETFD).unwrap();
-        assert_eq!(flags & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+        assert!(fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
     }
 
     #[test]

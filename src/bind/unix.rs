@@ -1,11 +1,12 @@
 //! Binding a Unix path, and taking it away again: FAULTS R18.
 //!
-//! A socket's path outlives the process that made it, so that a path that exists may be stale. Looking,
-//! unlinking and binding are three steps; two processes that start at the same time would unlink each other's
-//! socket between them. All of it, to the call of listen, is therefore done under a lock on the directory
-//! (flock(2)), which leaves no file behind and goes away with the process. Only those who take the lock are
-//! kept out: a program that unlinks without it can still do harm. And whoever may read the directory may lock it; if
-//! somebody keeps the lock we go on without it, for that must not stop a server from starting.
+//! A socket's path outlives the process that made it, so that a path that exists may be stale.
+//! Looking, unlinking and binding are three steps; two processes that start at the same time would
+//! unlink each other's socket between them. All of it, to the call of listen, is therefore done
+//! under a lock on the directory (flock(2)), which leaves no file behind and goes away with the
+//! process. Only those who take the lock are kept out: a program that unlinks without it can still
+//! do harm. And whoever may read the directory may lock it; if somebody keeps the lock we go on
+//! without it, for that must not stop a server from starting.
 
 use std::{
     fs::{self, File, FileType, OpenOptions, Permissions},
@@ -19,9 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::stat::{Mode, fchmod};
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, Mode, OFlags, fchmod, flock},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -56,8 +56,8 @@ pub(crate) struct UnixPath {
 }
 
 impl UnixPath {
-    /// For a socket that the predecessor handed down, and what it told of the path. Where it told nothing, the path is not
-    /// ours.
+    /// For a socket that the predecessor handed down, and what it told of the path. Where it told
+    /// nothing, the path is not ours.
     pub(super) const fn inherited(path: PathBuf, inode: Option<Inode>) -> Self {
         Self { path, inode }
     }
@@ -68,9 +68,10 @@ impl UnixPath {
         Self { path, inode: None }
     }
 
-    /// For a socket that comes back, bound by an earlier line of ours. What is at the path now is taken for ours if it
-    /// is a socket, which is wrong if somebody has replaced ours by a socket of theirs; the descriptor cannot tell, for
-    /// fstat(2) on it gives an inode of sockfs and not the path's.
+    /// For a socket that comes back, bound by an earlier line of ours. What is at the path now is
+    /// taken for ours if it is a socket, which is wrong if somebody has replaced ours by a
+    /// socket of theirs; the descriptor cannot tell, for fstat(2) on it gives an inode of
+    /// sockfs and not the path's.
     #[cfg(feature = "systemd")]
     pub(crate) fn come_back(path: PathBuf) -> Self {
         let metadata = fs::symlink_metadata(&path).ok().filter(|metadata| metadata.file_type().is_socket());
@@ -87,8 +88,9 @@ impl UnixPath {
 
     /// Unlinks the path if it still is the file that the binding made. `true` if it was unlinked.
     ///
-    /// The socket must still be open, hence the parameter: it keeps the inode from being freed. An inode
-    /// number that is free is soon used again, and then somebody else's socket would look like ours.
+    /// The socket must still be open, hence the parameter: it keeps the inode from being freed. An
+    /// inode number that is free is soon used again, and then somebody else's socket would look
+    /// like ours.
     pub(crate) fn unlink_if_ours(&self, _socket: BorrowedFd<'_>) -> io::Result<bool> {
         let Some(ours) = self.inode else { return Ok(false) };
         let _lock = match lock(parent(&self.path), LOCK_TIMEOUT) {
@@ -158,7 +160,7 @@ fn bound(path: &Path, mode: Option<u32>) -> Result<Socket, (&'static str, io::Er
         .map_err(|error| ("make a socket", error))?;
     if let Some(mode) = mode {
         // Linux gives the path the mode of the unbound socket, without the bits of the umask.
-        fchmod(&socket, Mode::from_bits_truncate(mode)).map_err(|errno| ("set its mode", errno.into()))?;
+        fchmod(&socket, Mode::from_raw_mode(mode)).map_err(|errno| ("set its mode", errno.into()))?;
     }
     let address = SockAddr::unix(path).map_err(|error| ("use the path", error))?;
     socket.bind(&address).map_err(|error| ("bind", error))?;
@@ -184,7 +186,7 @@ fn clear(bind: &ListenAddr, path: &Path) -> Result<(), BindError> {
         Ok(()) => return Err(BindError::LiveServer { uri: uri() }),
         Err(error)
             if error.kind() == io::ErrorKind::WouldBlock
-                || error.raw_os_error() == Some(libc::EPROTOTYPE) =>
+                || Errno::from_io_error(&error) == Some(Errno::PROTOTYPE) =>
         {
             return Err(BindError::LiveServer { uri: uri() });
         }
@@ -241,9 +243,11 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// Locks the directory until the file is dropped. `None`, and a warning, if somebody keeps the lock.
+/// Locks the directory until the file is dropped. `None`, and a warning, if somebody keeps the
+/// lock.
 fn lock(directory: &Path, timeout: Duration) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory)?;
+    let flags = OFlags::DIRECTORY.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(directory)?;
     let deadline = Instant::now() + timeout;
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -1,39 +1,43 @@
 //! Who is at the other end of a Unix socket, as the kernel vouches for it.
 
-use std::os::fd::AsFd;
+use std::{io, os::fd::AsFd};
 
-use nix::{
-    errno::Errno,
-    sys::socket::{getsockopt, sockopt},
-    unistd::{Uid, geteuid},
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    process::geteuid,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::{handoff::Peer, sys::ProcessHandle};
+use crate::{
+    handoff::Peer,
+    sys::{ProcessHandle, peer_credentials, peer_pidfd},
+};
 
 /// Whether a process of this user is trusted by this one.
-pub(super) fn trusted(user: Uid) -> bool {
-    is_trusted_by(geteuid(), user)
+pub(super) fn trusted(user: u32) -> bool {
+    is_trusted_by(geteuid().as_raw(), user)
 }
 
 /// Whether a process of `user` is trusted by one of `own`: its own user and root are.
-pub(crate) fn is_trusted_by(own: Uid, user: Uid) -> bool {
-    user.is_root() || user == own
+pub(crate) const fn is_trusted_by(own: u32, user: u32) -> bool {
+    user == 0 || user == own
 }
 
 /// The user of the process at the other end (`SO_PEERCRED`, unix(7)): of an accepted connection the one that
 /// connected, of a connected one the one that called listen(2), which may have been an earlier generation.
-pub(super) fn user_of(socket: &impl AsFd) -> nix::Result<Uid> {
-    getsockopt(socket, sockopt::PeerCredentials).map(|credentials| Uid::from_raw(credentials.uid()))
+pub(super) fn user_of(socket: &impl AsFd) -> io::Result<u32> {
+    peer_credentials(socket.as_fd()).map(|credentials| credentials.uid)
 }
 
 /// The process that connected, held by a pidfd; `None` if it is gone.
 pub(super) fn process_of(socket: &impl AsFd) -> Option<Peer> {
     // 0 if it is in a PID namespace that this process cannot see into.
-    let pid = getsockopt(socket, sockopt::PeerCredentials).ok()?.pid().try_into().ok()?;
-    let handle = match getsockopt(socket, sockopt::PeerPidfd) {
+    let pid = peer_credentials(socket.as_fd()).ok()?.pid.try_into().ok()?;
+    let handle = match peer_pidfd(socket.as_fd()) {
         Ok(pidfd) => Some(ProcessHandle::from_pidfd(pid, pidfd)),
-        Err(Errno::ESRCH | Errno::ENODATA) => return None,
+        Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::SRCH | Errno::NODATA)) => {
+            return None;
+        }
         // Before Linux 6.5.
         Err(_) => by_pid(pid, socket),
     };

@@ -2,7 +2,6 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use nix::unistd::Uid;
 use portcullis_layers::{Connection, ErrorChain, Peer};
 use tokio::{net::UnixStream, time::timeout};
 use tokio_util::either::Either;
@@ -63,7 +62,7 @@ async fn attend(accepted: Accepted, generation: &Generation) {
         Ok(channel) => channel,
         Err(error) => return tracing::debug!(%peer, %error, "control connection failed"),
     };
-    if !matches!(peer, Peer::Unix(peer) if credentials::trusted(Uid::from_raw(peer.uid))) {
+    if !matches!(peer, Peer::Unix(peer) if credentials::trusted(peer.uid)) {
         tracing::warn!(%peer, "control connection turned away: another user's");
         let reason = "only root and the user of this server may ask".to_owned();
         answer(&mut channel, peer, &Answer::Abort { reason }).await;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::{Uid, geteuid};
+use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{ControlError, credentials};
@@ -102,7 +102,7 @@ pub(super) async fn connect_as_client(path: &Path) -> Result<UnixStream, Control
     connect(path, |user| credentials::trusted(user) || geteuid().is_root()).await
 }
 
-async fn connect(path: &Path, trusted: fn(Uid) -> bool) -> Result<UnixStream, ControlError> {
+async fn connect(path: &Path, trusted: fn(u32) -> bool) -> Result<UnixStream, ControlError> {
     let path = path.to_owned();
     let connecting = tokio::task::spawn_blocking(move || connect_blocking(path, trusted));
     // It does not panic, and nobody aborts it.
@@ -112,7 +112,7 @@ async fn connect(path: &Path, trusted: fn(Uid) -> bool) -> Result<UnixStream, Co
 }
 
 /// Blocks while the queue of the socket is full: the kernel tells nobody else when it has room again.
-fn connect_blocking(path: PathBuf, trusted: fn(Uid) -> bool) -> Result<UnixStream, ControlError> {
+fn connect_blocking(path: PathBuf, trusted: fn(u32) -> bool) -> Result<UnixStream, ControlError> {
     let connecting = || -> io::Result<UnixStream> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // It limits connect(2), too (unix(7)).
@@ -136,8 +136,8 @@ fn connect_blocking(path: PathBuf, trusted: fn(Uid) -> bool) -> Result<UnixStrea
     };
     match credentials::user_of(&stream) {
         Ok(user) if trusted(user) => Ok(stream),
-        Ok(user) => Err(ControlError::OtherUser { path, uid: user.as_raw() }),
-        Err(errno) => Err(ControlError::Connect { path, source: errno.into() }),
+        Ok(uid) => Err(ControlError::OtherUser { path, uid }),
+        Err(source) => Err(ControlError::Connect { path, source }),
     }
 }
 

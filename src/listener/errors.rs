@@ -7,7 +7,7 @@ use std::{
 };
 
 use metrics::{Counter, Unit, counter, describe_counter};
-use nix::errno::Errno;
+use rustix::io::Errno;
 
 /// What to do about a failed accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,26 +87,26 @@ impl AcceptErrors {
 /// Classifies an error of accept(2). The manual page lists the network errors that belong to the new connection and are
 /// to be taken as if there had been none.
 fn classify(error: &io::Error) -> (Class, Label) {
-    let Some(errno) = error.raw_os_error().map(Errno::from_raw) else {
+    let Some(errno) = Errno::from_io_error(error) else {
         return (Class::Fatal, Label::Other);
     };
     match errno {
-        Errno::EMFILE => (Class::Exhausted, Label::Emfile),
-        Errno::ENFILE => (Class::Exhausted, Label::Enfile),
-        Errno::ENOBUFS | Errno::ENOMEM => (Class::Exhausted, Label::Nomem),
-        Errno::ECONNABORTED => (Class::Connection, Label::Aborted),
-        Errno::EINTR
-        | Errno::EPERM
-        | Errno::EPROTO
-        | Errno::ENETDOWN
-        | Errno::ENOPROTOOPT
-        | Errno::EHOSTDOWN
-        | Errno::ENONET
-        | Errno::EHOSTUNREACH
-        | Errno::EOPNOTSUPP
-        | Errno::ENETUNREACH
-        | Errno::ECONNRESET
-        | Errno::ETIMEDOUT => (Class::Connection, Label::Other),
+        Errno::MFILE => (Class::Exhausted, Label::Emfile),
+        Errno::NFILE => (Class::Exhausted, Label::Enfile),
+        Errno::NOBUFS | Errno::NOMEM => (Class::Exhausted, Label::Nomem),
+        Errno::CONNABORTED => (Class::Connection, Label::Aborted),
+        Errno::INTR
+        | Errno::PERM
+        | Errno::PROTO
+        | Errno::NETDOWN
+        | Errno::NOPROTOOPT
+        | Errno::HOSTDOWN
+        | Errno::NONET
+        | Errno::HOSTUNREACH
+        | Errno::OPNOTSUPP
+        | Errno::NETUNREACH
+        | Errno::CONNRESET
+        | Errno::TIMEDOUT => (Class::Connection, Label::Other),
         _ => (Class::Fatal, Label::Other),
     }
 }
@@ -121,13 +121,13 @@ mod tests {
 
     #[test]
     fn exhaustion_is_waited_for_and_a_lost_connection_is_not() {
-        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM] {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
             assert_eq!(class(errno), Class::Exhausted, "{errno}");
         }
-        for errno in [Errno::ECONNABORTED, Errno::EPERM, Errno::EHOSTUNREACH] {
+        for errno in [Errno::CONNABORTED, Errno::PERM, Errno::HOSTUNREACH] {
             assert_eq!(class(errno), Class::Connection, "{errno}");
         }
-        for errno in [Errno::EBADF, Errno::EINVAL, Errno::ENOTSOCK] {
+        for errno in [Errno::BADF, Errno::INVAL, Errno::NOTSOCK] {
             assert_eq!(class(errno), Class::Fatal, "{errno}");
         }
     }

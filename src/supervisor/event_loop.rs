@@ -1,12 +1,12 @@
 //! What happens when. One task, woken by signals, datagrams, the ends of processes and the clock.
 //!
-//! Each time it looks first who is over, then hears what was told, and only then draws its conclusions. The successor tells that
-//! it serves before its predecessor ends: whoever sees that end has the word in the socket, and must not take a
-//! handoff for a crash.
+//! Each time it looks first who is over, then hears what was told, and only then draws its
+//! conclusions. The successor tells that it serves before its predecessor ends: whoever sees that
+//! end has the word in the socket, and must not take a handoff for a crash.
 
 use std::{future::poll_fn, process::ExitCode, task::Poll, time::Duration};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, geteuid};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
@@ -21,7 +21,7 @@ use super::{
     store::Store,
 };
 use crate::{
-    sys::StartCommand,
+    sys::{StartCommand, become_subreaper},
     systemd::{activated, into_descriptor},
 };
 
@@ -32,7 +32,8 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// Datagrams to hear before something else is looked at: more than the queue of a socket holds
 /// (`net.unix.max_dgram_qlen`), so that all are heard that were there when somebody was seen dead.
 const HEAR: usize = 4096;
-/// Processes to know that have served before and still drain. Each was named by one of ours, which may talk nonsense.
+/// Processes to know that have served before and still drain. Each was named by one of ours, which
+/// may talk nonsense.
 const MOST_EARLIER: usize = 64;
 
 /// See the module.
@@ -70,8 +71,7 @@ enum MainProcess {
 impl EventLoop {
     pub(super) fn begin(command: StartCommand, ready_timeout: Duration) -> Result<Self, SupervisorError> {
         process_tree::check().map_err(|source| SupervisorError::system("read /proc", source))?;
-        nix::sys::prctl::set_child_subreaper(true)
-            .map_err(|error| SupervisorError::system("become a child subreaper", error.into()))?;
+        become_subreaper().map_err(|source| SupervisorError::system("become a child subreaper", source))?;
         let signals =
             Signals::install().map_err(|source| SupervisorError::system("handle signals", source))?;
         let notify = NotifySocket::bind()
@@ -166,7 +166,7 @@ impl EventLoop {
             let pid = datagram.sender.pid.unsigned_abs();
             // One that is known may be dead already, and have no entry in /proc.
             let known = self.processes().any(|process| process.pid() == pid);
-            let user = nix::unistd::geteuid().as_raw();
+            let user = geteuid().as_raw();
             if datagram.sender.uid != user || !(known || process_tree::is_ours(pid)) {
                 tracing::debug!(pid, uid = datagram.sender.uid, "ignored what a stranger has told");
             } else if !datagram.whole {
@@ -234,8 +234,9 @@ impl EventLoop {
         let main_process = MainProcess::Running { process, ready: Some(Instant::now()) };
         match std::mem::replace(&mut self.main_process, main_process) {
             MainProcess::Running { process: earlier, ready } => {
-                // A process that was not ready has no successor. It may be a wrapper of the one that serves; if not, it was
-                // started because nobody seemed to serve, and two lines must not share the sockets.
+                // A process that was not ready has no successor. It may be a wrapper of the one that serves;
+                // if not, it was started because nobody seemed to serve, and two lines must
+                // not share the sockets.
                 if ready.is_none() && !process_tree::descends(pid, earlier.pid()) {
                     earlier.signal(Signal::TERM);
                 }
@@ -299,8 +300,8 @@ impl EventLoop {
         let known = |pid: &u32| self.earlier.iter().any(|process| process.pid() == *pid);
         let successors = process_tree::orphaned_successors().into_iter().filter(|pid| !known(pid));
         let successors: Vec<_> = successors.filter_map(|pid| Process::open(pid).ok()).collect();
-        // One that has handed over has a successor, if that could not say so yet; one that has given up in its probation has a
-        // predecessor.
+        // One that has handed over has a successor, if that could not say so yet; one that has given up in
+        // its probation has a predecessor.
         if exit == Exit::Code(0) && ready.is_some() && successors.is_empty() && self.earlier.is_empty() {
             tracing::info!(pid, "the process that served has ended by itself, and so does the supervisor");
             self.close(ExitCode::SUCCESS);
@@ -353,7 +354,8 @@ impl EventLoop {
         }
     }
 
-    /// Nobody is started any more. The sockets are let go, so that they are closed when the server closes them.
+    /// Nobody is started any more. The sockets are let go, so that they are closed when the server
+    /// closes them.
     fn close(&mut self, code: ExitCode) {
         self.ending = Some(code);
         self.store.clear();
@@ -364,7 +366,8 @@ impl EventLoop {
         }
     }
 
-    /// The operator's second word: they are told again, which ends them at once, and killed if it does not.
+    /// The operator's second word: they are told again, which ends them at once, and killed if it
+    /// does not.
     async fn end_now(mut self, signal: Signal) -> ExitCode {
         tracing::warn!(?signal, "told again to end: at once");
         for process in self.processes() {

@@ -10,11 +10,11 @@ use std::{
     },
 };
 
-use nix::sys::socket::{setsockopt, sockopt};
+use socket2::SockRef;
 use tokio::{io::Interest, net::UnixDatagram};
 
 use crate::{
-    sys::{self, Sender},
+    sys::{self, Credentials},
     systemd::SUPERVISOR_PREFIX,
 };
 
@@ -33,20 +33,21 @@ pub(super) struct NotifySocket {
 pub(super) struct Datagram {
     pub(super) text: Vec<u8>,
     pub(super) descriptors: Vec<OwnedFd>,
-    pub(super) sender: Sender,
+    pub(super) sender: Credentials,
     /// Neither bytes nor descriptors of it are missing.
     pub(super) whole: bool,
 }
 
 impl NotifySocket {
-    /// At an abstract address (unix(7)): there is no file that a read-only container could not have, that must be removed, or
-    /// that a process with another root directory would not find. Whoever shares the network namespace can send to
-    /// it, so the sender is told with every datagram.
+    /// At an abstract address (unix(7)): there is no file that a read-only container could not
+    /// have, that must be removed, or that a process with another root directory would not
+    /// find. Whoever shares the network namespace can send to it, so the sender is told with
+    /// every datagram.
     pub(super) fn bind() -> io::Result<Self> {
         let random = RandomState::new().hash_one(std::process::id());
         let name = format!("{SUPERVISOR_PREFIX}{}-{random:016x}", std::process::id());
         let socket = StdDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
-        setsockopt(&socket, sockopt::PassCred, &true)?;
+        SockRef::from(&socket).set_passcred(true)?;
         socket.set_nonblocking(true)?;
         Ok(Self { socket: UnixDatagram::from_std(socket)?, name })
     }

@@ -5,11 +5,15 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use rustix::io::{FdFlags, fcntl_setfd};
+
+use super::numbers::has_crossed_exec;
+
 /// The first of them (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
 const FIRST: RawFd = 3;
 
-/// Takes `count` descriptors from number 3 on, at most once in a process, and has them closed on `exec`. One that is not
-/// there, or belongs to somebody in this process by now, is `None`.
+/// Takes `count` descriptors from number 3 on, at most once in a process, and has them closed on
+/// `exec`. One that is not there, or belongs to somebody in this process by now, is `None`.
 ///
 /// Only for a process that the manager has named: the one whose pid `LISTEN_PID` is.
 pub(crate) fn take_activated(count: u16) -> Vec<Option<OwnedFd>> {
@@ -22,16 +26,12 @@ pub(crate) fn take_activated(count: u16) -> Vec<Option<OwnedFd>> {
 }
 
 fn take(descriptor: RawFd) -> Option<OwnedFd> {
-    // SAFETY: this asks for the flags of a number, which may be that of no descriptor: then the answer is EBADF.
-    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
-    // What this process has opened itself is closed on exec, by std and by every library that minds its children; what
-    // crossed exec is not.
-    if flags == -1 || flags & libc::FD_CLOEXEC != 0 {
+    if !has_crossed_exec(descriptor) {
         return None;
     }
-    // SAFETY: the manager has opened it for this very process, nobody here has claimed it (the check above), and it is
-    // taken once (`TAKEN`).
+    // SAFETY: the manager has opened it for this very process, nobody here has claimed it (the check
+    // above), and it is taken once (`TAKEN`).
     let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    nix::fcntl::fcntl(&owned, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).ok()?;
+    fcntl_setfd(&owned, FdFlags::CLOEXEC).ok()?;
     Some(owned)
 }

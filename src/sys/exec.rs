@@ -1,4 +1,5 @@
-//! A new program that is given descriptors, and is told of them in variables that hold for it alone.
+//! A new program that is given descriptors, and is told of them in variables that hold for it
+//! alone.
 
 use std::{
     ffi::{CString, OsStr, OsString},
@@ -11,38 +12,41 @@ use std::{
     ptr,
 };
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::{ACTIVATION, ProcessHandle, StartCommand, VARIABLE, numbers::Numbers};
 
-/// Starts `command` with `socket` as its handoff socket. Blocks until the new program runs or `exec` has failed.
-/// The child is the caller's to reap.
+/// Starts `command` with `socket` as its handoff socket. Blocks until the new program runs or
+/// `exec` has failed. The child is the caller's to reap.
 ///
-/// The socket stays closed-on-exec in this process: the flag is cleared in the child alone, after the fork.
+/// The socket stays closed-on-exec in this process: the flag is cleared in the child alone, after
+/// the fork.
 pub(crate) fn spawn(command: &StartCommand, socket: &OwnedFd, nonce: &str) -> io::Result<ProcessHandle> {
     let descriptor = socket.as_raw_fd();
     let handoff = Variable::with_pid(VARIABLE, format!("{descriptor}:"), format!(":{nonce}"));
     let variables: Vec<_> = [handoff].into_iter().chain(ACTIVATION.map(Variable::unset)).collect();
     let mut image = Image::new(command, &variables)?;
     let mut starter = starter(command);
-    // SAFETY: between fork and exec only async-signal-safe calls are made and nothing is allocated: getpid(2),
-    // fcntl(2) and execvpe(3), as std itself calls execvp(3); the memory they use was laid out before the fork.
+    // SAFETY: between fork and exec only async-signal-safe calls are made and nothing is allocated:
+    // getpid(2), fcntl(2) and execvpe(3), as std itself calls execvp(3); the memory they use was
+    // laid out before the fork.
     unsafe {
         starter.pre_exec(move || {
-            // SAFETY: `descriptor` is open: the caller holds it until `spawn` returns, and the child has a copy.
+            // SAFETY: `descriptor` is open: the caller holds it until `spawn` returns, and the child has a
+            // copy.
             let socket = BorrowedFd::borrow_raw(descriptor);
-            fcntl(socket, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            fcntl_setfd(socket, FdFlags::empty())?;
             Err(image.exec())
         });
     }
     ProcessHandle::from_child(starter.spawn()?)
 }
 
-/// Starts `command` with `descriptors` as its numbers 3, 4, 5 and so on, in a process group of its own. Blocks as
-/// above. The child is the caller's to wait for.
+/// Starts `command` with `descriptors` as its numbers 3, 4, 5 and so on, in a process group of its
+/// own. Blocks as above. The child is the caller's to wait for.
 ///
-/// No other thread may open or close descriptors meanwhile, for the numbers that the child needs are kept free of what
-/// std opens to start it.
+/// No other thread may open or close descriptors meanwhile, for the numbers that the child needs
+/// are kept free of what std opens to start it.
 pub(crate) fn spawn_with_numbered(
     command: &StartCommand,
     variables: &[Variable],
@@ -73,7 +77,8 @@ fn starter(command: &StartCommand) -> Command {
     starter
 }
 
-/// A variable in the environment of the new program, in place of one with this name that this process has.
+/// A variable in the environment of the new program, in place of one with this name that this
+/// process has.
 pub(crate) struct Variable {
     name: &'static str,
     value: Option<Value>,
@@ -95,7 +100,8 @@ impl Variable {
 
     /// With the new program's own pid between these.
     ///
-    /// It holds for the process with that pid alone: whoever inherits the variable from it can tell.
+    /// It holds for the process with that pid alone: whoever inherits the variable from it can
+    /// tell.
     pub(crate) fn with_pid(name: &'static str, before: impl Into<String>, after: impl Into<String>) -> Self {
         Self { name, value: Some(Value::Pid { before: before.into(), after: after.into() }) }
     }
@@ -108,8 +114,9 @@ impl Variable {
 
 /// A program, its arguments and its environment, laid out for `exec`.
 ///
-/// std has no way to put the child's own pid into its environment, and it is unknown before the fork: so the
-/// variables are laid out with room for the digits, they are filled in after the fork, and `exec` is called here.
+/// std has no way to put the child's own pid into its environment, and it is unknown before the
+/// fork: so the variables are laid out with room for the digits, they are filled in after the fork,
+/// and `exec` is called here.
 struct Image {
     program: CString,
     arguments: Vec<CString>,
@@ -170,8 +177,8 @@ impl Image {
         for (pointer, variable) in self.environment_pointers.iter_mut().zip(shared.chain(personal)) {
             *pointer = variable;
         }
-        // SAFETY: every pointer leads to a string with a terminating zero that `self` owns, and both lists end with
-        // the null pointer they were made with.
+        // SAFETY: every pointer leads to a string with a terminating zero that `self` owns, and both lists
+        // end with the null pointer they were made with.
         unsafe {
             libc::execvpe(
                 self.program.as_ptr(),

@@ -2,20 +2,18 @@
 
 use std::{
     ffi::OsStr,
+    io,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
     },
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{FcntlArg, FdFlag, fcntl},
-    sys::socket::{AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt},
-};
+use rustix::io::{FdFlags, fcntl_setfd};
+use socket2::{Domain, SockRef, Type};
 
-use super::VARIABLE;
+use super::{VARIABLE, numbers::has_crossed_exec};
 
 /// The handoff socket this process was started with, taken at most once.
 pub(crate) struct Inherited {
@@ -32,24 +30,25 @@ pub(crate) fn inherit() -> Option<Inherited> {
     if descriptor <= 2 || TAKEN.swap(true, Ordering::Relaxed) {
         return None;
     }
-    // SAFETY: this asks for the flags of a number, which may be that of no descriptor: then the answer is EBADF.
-    if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } == -1 {
+    if !has_crossed_exec(descriptor) {
         return None;
     }
-    // SAFETY: it is open. Nobody here closes it meanwhile unless it is somebody else's, and what std and others opened
-    // in this process is told apart by the check: it is closed on exec, which ours is not yet.
+    // SAFETY: it is open. What std and others have opened in this process is closed on exec, which
+    // this one is not: so nothing here owns it, and nothing closes it meanwhile.
     let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
     if !is_handoff_socket(socket).unwrap_or(false) {
         return None;
     }
-    // SAFETY: the process that started this one opened the descriptor for it and named it to this pid alone; it is
-    // taken once (`TAKEN`), and it has the very properties that the handoff socket has.
+    // SAFETY: the process that started this one opened the descriptor for it and named it to this pid
+    // alone; it is taken once (`TAKEN`), and it has the very properties that the handoff socket
+    // has.
     let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
-    fcntl(&socket, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC).ok()?;
     Some(Inherited { socket, nonce })
 }
 
-/// Whether a process with this environment (as `/proc/PID/environ` has it) was started as a successor.
+/// Whether a process with this environment (as `/proc/PID/environ` has it) was started as a
+/// successor.
 pub(crate) fn is_successor(environment: &[u8], pid: u32) -> bool {
     environment.split(|byte| *byte == 0).any(|variable| {
         let value = variable.strip_prefix(VARIABLE.as_bytes()).and_then(|rest| rest.strip_prefix(b"="));
@@ -66,19 +65,22 @@ pub(crate) fn meant_for(value: &OsStr, own: u32) -> Option<(RawFd, String)> {
     Some((descriptor.parse().ok()?, nonce.to_owned()))
 }
 
-/// Whether this is an unnamed Unix stream socket that survives `exec`.
-fn is_handoff_socket(socket: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let flags = FdFlag::from_bits_truncate(fcntl(socket, FcntlArg::F_GETFD)?);
-    let address: SockaddrStorage = getsockname(socket.as_raw_fd())?;
-    let unnamed = address.as_unix_addr().is_some_and(|unix| unix.path().is_none());
-    Ok(!flags.contains(FdFlag::FD_CLOEXEC)
-        && unnamed
-        && address.family() == Some(AddressFamily::Unix)
-        && getsockopt(&socket.as_fd(), sockopt::SockType)? == SockType::Stream)
+/// Whether this is a Unix stream socket without a name.
+fn is_handoff_socket(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let socket = SockRef::from(&socket);
+    Ok(socket.domain()? == Domain::UNIX
+        && socket.r#type()? == Type::STREAM
+        && socket.local_addr()?.is_unnamed())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::{
+        fd::{AsFd, AsRawFd},
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream},
+    };
+
     use super::*;
 
     #[test]
@@ -102,10 +104,17 @@ mod tests {
 
     #[test]
     fn only_an_unnamed_unix_stream_that_survives_exec_is_taken() {
-        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert_eq!(is_handoff_socket(ours.as_fd()), Ok(false), "closed on exec");
-        fcntl(&ours, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
-        assert_eq!(is_handoff_socket(ours.as_fd()), Ok(true));
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        assert!(!has_crossed_exec(ours.as_raw_fd()), "closed on exec");
+        fcntl_setfd(&ours, FdFlags::empty()).unwrap();
+        assert!(has_crossed_exec(ours.as_raw_fd()));
+        assert!(is_handoff_socket(ours.as_fd()).unwrap());
+
+        let (datagrams, _theirs) = UnixDatagram::pair().unwrap();
+        assert!(!is_handoff_socket(datagrams.as_fd()).unwrap());
+        let name = SocketAddr::from_abstract_name(format!("portcullis-{}", std::process::id())).unwrap();
+        let named = UnixListener::bind_addr(&name).unwrap();
+        assert!(!is_handoff_socket(named.as_fd()).unwrap());
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(is_handoff_socket(file.as_fd()).is_err());
     }

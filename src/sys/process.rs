@@ -17,8 +17,8 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, retry_on_intr},
     process::{
-        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, pidfd_open,
-        pidfd_send_signal, wait, waitid,
+        Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, WaitOptions, getpid, pidfd_open,
+        pidfd_send_signal, set_child_subreaper, wait, waitid,
     },
 };
 use tokio::{
@@ -171,6 +171,20 @@ pub(crate) fn reap_any() -> Option<(u32, ExitStatus)> {
     // ECHILD: there are no children.
     let (pid, status) = retry_on_intr(|| wait(WaitOptions::NOHANG)).ok().flatten()?;
     Some((pid.as_raw_nonzero().get().unsigned_abs(), ExitStatus::from_raw(status.as_raw())))
+}
+
+/// Makes this process inherit the orphans among its descendants (`PR_SET_CHILD_SUBREAPER`,
+/// prctl(2)).
+pub(crate) fn become_subreaper() -> io::Result<()> {
+    // Any pid means yes.
+    Ok(set_child_subreaper(Some(getpid()))?)
+}
+
+/// Sends a signal to the calling thread, which goes no further before it has had its effect.
+#[cfg(feature = "__faults")]
+pub(crate) fn raise(signal: Signal) {
+    // SAFETY: no memory is concerned. The signal is one that can be sent.
+    unsafe { libc::raise(signal.as_raw()) };
 }
 
 /// As wait(2) encodes it.

@@ -1,26 +1,51 @@
 //! Bytes with descriptors, and with who sent them (`SCM_RIGHTS` and `SCM_CREDENTIALS`, unix(7)).
 
 use std::{
-    io::{self, IoSlice},
+    io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use super::Credentials;
 
 /// The most descriptors that one message carries (`SCM_MAX_FD`, unix(7)).
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
 
-/// Sends bytes, and descriptors with the first of them. Returns how many bytes were taken.
+/// Sends bytes, and descriptors with the first of them, [`MAX_DESCRIPTORS`] at most. Returns how
+/// many bytes were taken.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
-    let raw: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-    let rights = [ControlMessage::ScmRights(&raw)];
-    let control = if raw.is_empty() { &rights[..0] } else { &rights[..] };
-    let flags = MsgFlags::MSG_NOSIGNAL;
-    Ok(sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None)?)
+    if descriptors.len() > MAX_DESCRIPTORS {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut control = Control { bytes: [0; CONTROL] };
+    // sendmsg(2) does not write to it.
+    let mut slice = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut message = message(&mut slice, &mut control, 0);
+    if !descriptors.is_empty() {
+        let length = size_of_val(descriptors) as u32;
+        // SAFETY: this is arithmetic: a `BorrowedFd` has the size of a `RawFd`, so it is no more
+        // than `CONTROL`.
+        message.msg_controllen = unsafe { libc::CMSG_SPACE(length) } as _;
+        // SAFETY: `control` is aligned for a header, and has room for it and for
+        // `MAX_DESCRIPTORS` numbers behind it.
+        unsafe {
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(length) as _;
+            let data = libc::CMSG_DATA(header).cast::<RawFd>();
+            for (index, descriptor) in descriptors.iter().enumerate() {
+                data.add(index).write_unaligned(descriptor.as_raw_fd());
+            }
+        }
+    }
+    // SAFETY: the buffers that `message` leads to are as long as it says, and outlive the call.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
+    // Negative is an error.
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
 /// What one call of [`receive`] brought.
@@ -34,15 +59,7 @@ pub(crate) struct Received {
     /// A datagram that was longer than the buffer (`MSG_TRUNC`, recvmsg(2)).
     pub(crate) too_long: bool,
     /// Who sent it, where the socket asks for that (`SO_PASSCRED`, unix(7)).
-    pub(crate) sender: Option<Sender>,
-}
-
-/// Who sent a message, as the kernel vouches for it. Root of the namespace may claim to be another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sender {
-    /// 0 if it cannot be seen from this process' pid namespace.
-    pub(crate) pid: i32,
-    pub(crate) uid: u32,
+    pub(crate) sender: Option<Credentials>,
 }
 
 /// Bytes of control messages: as many descriptors as there may be, and the sender.
@@ -60,9 +77,18 @@ union Control {
     _aligned: libc::cmsghdr,
 }
 
+/// A message of one buffer, with so many bytes of room for control messages.
+fn message(slice: &mut libc::iovec, control: &mut Control, room: usize) -> libc::msghdr {
+    // SAFETY: for this plain C struct, zero is a value of every field.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = slice;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut *control).cast();
+    message.msg_controllen = room.min(CONTROL) as _;
+    message
+}
+
 /// Receives bytes, and the descriptors that came with them.
-///
-/// nix's `recvmsg` does not give away the descriptors of a message that was cut off, and they would stay open for ever.
 pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     receive_with(CONTROL, socket, buffer)
 }
@@ -71,20 +97,16 @@ pub(crate) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<R
 fn receive_with(room: usize, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received> {
     let mut control = Control { bytes: [0; CONTROL] };
     let mut slice = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    // SAFETY: for this plain C struct, zero is a value of every field.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut slice;
-    message.msg_iovlen = 1;
-    message.msg_control = (&raw mut control).cast();
-    message.msg_controllen = room.min(CONTROL) as _;
+    let mut message = message(&mut slice, &mut control, room);
     // SAFETY: the buffers that `message` leads to are as long as it says, and outlive the call.
     let bytes = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) };
     // Negative is an error.
     let bytes = usize::try_from(bytes).map_err(|_| io::Error::last_os_error())?;
 
     let (mut descriptors, mut sender) = (Vec::new(), None);
-    // SAFETY: the kernel has filled in `message` and as many bytes of `control` as it now says. The headers are walked as
-    // cmsg(3) shows. The descriptors among them were made by the kernel for this call, so nobody else owns them.
+    // SAFETY: the kernel has filled in `message` and as many bytes of `control` as it now says. The
+    // headers are walked as cmsg(3) shows. The descriptors among them were made by the kernel for
+    // this call, so nobody else owns them.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
         while let Some(current) = header.as_ref() {
@@ -99,8 +121,7 @@ fn receive_with(room: usize, socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::R
                     }
                 }
                 (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
-                    let credentials = libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned();
-                    sender = Some(Sender { pid: credentials.pid, uid: credentials.uid });
+                    sender = Some(libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned().into());
                 }
                 _ => {}
             }

@@ -15,8 +15,8 @@ use std::{
     },
 };
 
-use nix::sys::stat::fstat;
 use portcullis_layers::LocalAddress;
+use rustix::fs::fstat;
 
 use super::{names, names_this_process};
 use crate::{

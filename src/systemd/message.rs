@@ -2,6 +2,8 @@
 
 use std::{fmt, process, time::Duration};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Message(String);
@@ -26,12 +28,10 @@ impl Message {
 
     /// A restart begins, now. The manager compares the time with that of its own request (since systemd 253).
     pub(super) fn reloading(self) -> Self {
-        let message = self.line("RELOADING", 1);
-        // This clock cannot fail.
-        match nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC) {
-            Ok(now) => message.line("MONOTONIC_USEC", Duration::from(now).as_micros()),
-            Err(_) => message,
-        }
+        let now = clock_gettime(ClockId::Monotonic);
+        // This clock is not negative.
+        let now = Duration::try_from(now).unwrap_or_default();
+        self.line("RELOADING", 1).line("MONOTONIC_USEC", now.as_micros())
     }
 
     pub(super) fn stopping(self) -> Self {

@@ -6,6 +6,7 @@ use std::{
     sync::Barrier,
 };
 
+use rustix::io::{FdFlags, fcntl_getfd};
 use tempfile::TempDir;
 
 use super::*;
@@ -263,8 +264,7 @@ fn a_missing_directory_is_named() {
 fn a_bound_socket_does_not_block_and_closes_on_exec() {
     let place = place();
     let socket = place.uri().bind().unwrap();
-    let descriptor = nix::fcntl::fcntl(&socket, nix::fcntl::FcntlArg::F_GETFD).unwrap();
-    assert_eq!(descriptor & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
+    assert!(fcntl_getfd(&socket).unwrap().contains(FdFlags::CLOEXEC));
     let ListeningSocket::Unix(listener, _) = socket else { panic!() };
     assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
