@@ -184,6 +184,7 @@ fn content() -> String {
 pub enum PidFileError {
     /// The path is a directory, a symbolic link or a special file.
     #[error("cannot write the pid file `{}`: it is {found}; name a regular file, or a path where nothing is", .path.display())]
+    #[non_exhaustive]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -196,6 +197,7 @@ pub enum PidFileError {
          remove it, or choose another path",
         .path.display()
     )]
+    #[non_exhaustive]
     Foreign {
         /// The path.
         path: PathBuf,
@@ -207,6 +209,7 @@ pub enum PidFileError {
         "cannot write the pid file `{}`; its directory must exist and this user be allowed to write to it",
         .path.display()
     )]
+    #[non_exhaustive]
     Write {
         /// The path.
         path: PathBuf,
@@ -215,6 +218,7 @@ pub enum PidFileError {
     },
     /// It cannot be removed.
     #[error("cannot remove the pid file `{}`", .path.display())]
+    #[non_exhaustive]
     Remove {
         /// The path.
         path: PathBuf,

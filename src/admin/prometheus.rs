@@ -182,6 +182,7 @@ pub enum ExporterError {
     #[error(
         "the bounds of the histogram `{name}` must be ascending numbers, at least one; they are {bounds:?}"
     )]
+    #[non_exhaustive]
     Bounds {
         /// The name of the histogram.
         name: String,

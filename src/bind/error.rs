@@ -18,6 +18,7 @@ impl From<Infallible> for BindError {
 pub enum BindError {
     /// The URI has no scheme, or one that is not known.
     #[error("`{}` has no scheme or one that is not known; {advice}", .uri.escape_debug())]
+    #[non_exhaustive]
     Scheme {
         /// The URI.
         uri: String,
@@ -26,6 +27,7 @@ pub enum BindError {
     },
     /// The host of the URI cannot be one.
     #[error("`{}` has a wrong host: {what}; {advice}", .uri.escape_debug())]
+    #[non_exhaustive]
     Host {
         /// The URI.
         uri: String,
@@ -36,6 +38,7 @@ pub enum BindError {
     },
     /// The port of the URI is missing, or cannot be one.
     #[error("`{}` {what}; write `tcp://host:port`, the port from 0 to 65535 (0: the kernel chooses)", .uri.escape_debug())]
+    #[non_exhaustive]
     Port {
         /// The URI.
         uri: String,
@@ -44,6 +47,7 @@ pub enum BindError {
     },
     /// The path of the URI cannot be that of a socket.
     #[error("`{}` {what}; {advice}", .uri.escape_debug())]
+    #[non_exhaustive]
     Path {
         /// The URI.
         uri: String,
@@ -54,6 +58,7 @@ pub enum BindError {
     },
     /// The mode has bits that permissions do not have.
     #[error("cannot bind `{uri}`: {mode:#o} is not a mode; use bits within 0o777")]
+    #[non_exhaustive]
     Mode {
         /// The URI.
         uri: String,
@@ -62,6 +67,7 @@ pub enum BindError {
     },
     /// The host name could not be resolved.
     #[error("cannot bind `{uri}`: the host name cannot be resolved; correct it, or write an IP address")]
+    #[non_exhaustive]
     Resolve {
         /// The URI.
         uri: String,
@@ -73,6 +79,7 @@ pub enum BindError {
         "cannot bind `{uri}`: {address} is in use; stop what listens there (`ss -ltnp` shows it), \
          or choose another port"
     )]
+    #[non_exhaustive]
     InUse {
         /// The URI.
         uri: String,
@@ -86,6 +93,7 @@ pub enum BindError {
         "cannot bind `{uri}`: this machine does not have {address}; use one that it has, \
          or `0.0.0.0` or `[::]` for all of them"
     )]
+    #[non_exhaustive]
     NotAvailable {
         /// The URI.
         uri: String,
@@ -96,6 +104,7 @@ pub enum BindError {
     },
     /// It is not permitted.
     #[error("cannot bind `{uri}`: not permitted; {advice}")]
+    #[non_exhaustive]
     Permission {
         /// The URI.
         uri: String,
@@ -106,6 +115,7 @@ pub enum BindError {
     },
     /// The directory of the path does not exist.
     #[error("cannot bind `{uri}`: there is no directory `{}`; make it, or choose another path", .directory.display())]
+    #[non_exhaustive]
     NoDirectory {
         /// The URI.
         uri: String,
@@ -114,12 +124,14 @@ pub enum BindError {
     },
     /// A server answers at the path.
     #[error("cannot bind `{uri}`: a server listens there; stop it, or choose another path")]
+    #[non_exhaustive]
     LiveServer {
         /// The URI.
         uri: String,
     },
     /// The path exists and is not a socket; it was not touched.
     #[error("cannot bind `{uri}`: the path is {found}, not a socket; remove it, or choose another path")]
+    #[non_exhaustive]
     NotASocket {
         /// The URI.
         uri: String,
@@ -128,6 +140,7 @@ pub enum BindError {
     },
     /// The system refused for another reason.
     #[error("cannot bind `{uri}`: cannot {doing}")]
+    #[non_exhaustive]
     Io {
         /// The URI.
         uri: String,

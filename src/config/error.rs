@@ -33,6 +33,7 @@ impl fmt::Display for Origin {
 pub enum ConfigError {
     /// A value that is wrong by itself.
     #[error("wrong {setting} `{value}` (from {origin}): {what}")]
+    #[non_exhaustive]
     Invalid {
         /// The setting, in prose.
         setting: &'static str,
@@ -45,6 +46,7 @@ pub enum ConfigError {
     },
     /// A value that does not go together with the others.
     #[error("the {setting} `{value}` (from {origin}) {what}")]
+    #[non_exhaustive]
     Conflict {
         /// The setting, in prose.
         setting: &'static str,

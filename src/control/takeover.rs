@@ -26,6 +26,7 @@ pub enum TakeoverError {
     Ask(#[from] ControlError),
     /// A server answers there, and does not hand over.
     #[error("cannot take over from the server at `{}`", .path.display())]
+    #[non_exhaustive]
     Handoff {
         /// The path.
         path: PathBuf,

@@ -46,6 +46,7 @@ pub enum Refusal {
     /// A process wants to take over while this generation could still be replaced by its predecessor.
     OnProbation,
     /// So many older generations still drain as may.
+    #[non_exhaustive]
     TooManyDraining {
         /// How many may.
         limit: usize,
@@ -83,6 +84,7 @@ pub enum RestartError {
     Refused(Refusal),
     /// What is handed on to a successor by the application could not be had; the restart was not begun.
     #[error("restart refused: the state {name:?} cannot be handed on: {reason}")]
+    #[non_exhaustive]
     State {
         /// The name of the state.
         name: String,
@@ -91,6 +93,7 @@ pub enum RestartError {
     },
     /// The successor could not be started.
     #[error("cannot start the successor with `{command}`: check the start command")]
+    #[non_exhaustive]
     Spawn {
         /// The start command.
         command: String,
@@ -100,6 +103,7 @@ pub enum RestartError {
     },
     /// The successor ended, or closed the handoff socket, before it served.
     #[error("the successor ended before step `{step}` was done ({}): its log says why", ended(.status))]
+    #[non_exhaustive]
     Crashed {
         /// The step it did not get through.
         step: Step,
@@ -108,6 +112,7 @@ pub enum RestartError {
     },
     /// The successor took too long. It is killed, where this process can reach it.
     #[error("the successor did not get through step `{step}` within {limit:?}")]
+    #[non_exhaustive]
     TimedOut {
         /// The step it did not get through.
         step: Step,
@@ -116,6 +121,7 @@ pub enum RestartError {
     },
     /// The two did not understand each other. The successor is killed, where this process can reach it.
     #[error("the successor was turned away in step `{step}`: {reason}")]
+    #[non_exhaustive]
     Rejected {
         /// The step it did not get through.
         step: Step,
@@ -124,6 +130,7 @@ pub enum RestartError {
     },
     /// The successor found itself unfit to serve, in its probation.
     #[error("the successor is sick: {reason}")]
+    #[non_exhaustive]
     Sick {
         /// What it said.
         reason: String,
@@ -226,6 +233,7 @@ impl RestartError {
 pub enum HandoffError {
     /// The predecessor said nothing for too long.
     #[error("the predecessor did not get through step `{step}` within {limit:?}")]
+    #[non_exhaustive]
     TimedOut {
         /// The step it did not get through.
         step: Step,
@@ -234,12 +242,14 @@ pub enum HandoffError {
     },
     /// The predecessor called the restart off.
     #[error("the predecessor called the restart off: {reason}")]
+    #[non_exhaustive]
     Aborted {
         /// What it said.
         reason: String,
     },
     /// This process found itself unfit to serve, in its probation; its predecessor serves again.
     #[error("this generation is not fit to serve, and its predecessor serves again: {reason}")]
+    #[non_exhaustive]
     Sick {
         /// What its health check said.
         reason: String,
@@ -249,6 +259,7 @@ pub enum HandoffError {
     PredecessorGone,
     /// The two do not understand each other.
     #[error("the predecessor was not understood in step `{step}`: {reason}")]
+    #[non_exhaustive]
     Protocol {
         /// The step that failed.
         step: Step,

@@ -12,6 +12,7 @@ pub enum HttpError {
     #[error(
         "no complete request head came within {timeout:?}; raise `HttpLeaf::header_timeout` for slow clients"
     )]
+    #[non_exhaustive]
     HeaderTimeout {
         /// How long the peer had.
         timeout: Duration,
@@ -21,6 +22,7 @@ pub enum HttpError {
 
     /// The peer closed the connection in the middle of a request.
     #[error("the peer closed the connection in the middle of a request")]
+    #[non_exhaustive]
     Incomplete {
         /// [`CloseReason::ClientEof`].
         source: CloseReason,

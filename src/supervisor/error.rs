@@ -8,6 +8,7 @@ use std::io;
 pub enum SupervisorError {
     /// The server could not be executed, the first time.
     #[error("cannot start `{command}`: {source}; check that the program is there and can be executed")]
+    #[non_exhaustive]
     Start {
         /// What was to be started.
         command: String,
@@ -16,6 +17,7 @@ pub enum SupervisorError {
     },
     /// The system refused something that a supervisor needs.
     #[error("cannot {what}, which a supervisor needs: {source}")]
+    #[non_exhaustive]
     System {
         /// What it refused.
         what: &'static str,

@@ -11,6 +11,7 @@ use crate::{address::Peer, outcome::RejectReason};
 #[non_exhaustive]
 pub enum AllowlistError {
     /// The peer is not allowed. Its connection was closed; nothing was read from it or written to it.
+    #[non_exhaustive]
     Denied {
         /// The peer, as the connection named it.
         peer: Peer,

@@ -135,6 +135,7 @@ pub enum NetworkListError {
     Empty,
     /// An entry is not a network.
     #[error("entry {position} of the list: {error}")]
+    #[non_exhaustive]
     Entry {
         /// Which entry it is, counted from 1.
         position: usize,

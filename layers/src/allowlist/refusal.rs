@@ -20,6 +20,7 @@ pub enum NetworkError {
         "{entry:?} is not an IP address or network; write one such as `10.0.0.0/8` or `2001:db8::/32`, \
          without host names, ports or brackets, and with a comma between two"
     )]
+    #[non_exhaustive]
     Address {
         /// The text, without the spaces around it.
         entry: String,
@@ -28,6 +29,7 @@ pub enum NetworkError {
     #[error(
         "{entry:?} has an octet with a leading zero, which some programs read as octal; write `{instead}`"
     )]
+    #[non_exhaustive]
     LeadingZero {
         /// The text, without the spaces around it.
         entry: String,
@@ -36,6 +38,7 @@ pub enum NetworkError {
     },
     /// An IPv4 address is cut short, which different programs complete differently.
     #[error("{entry:?} has fewer than four octets; write `{instead}`")]
+    #[non_exhaustive]
     Incomplete {
         /// The text, without the spaces around it.
         entry: String,
@@ -46,6 +49,7 @@ pub enum NetworkError {
     #[error(
         "{entry:?} has no valid prefix; write a number from 0 to {longest} after the `/`, in plain digits"
     )]
+    #[non_exhaustive]
     Prefix {
         /// The text, without the spaces around it.
         entry: String,
@@ -54,6 +58,7 @@ pub enum NetworkError {
     },
     /// A netmask stands where the number of its bits should be.
     #[error("{entry:?} has a netmask for a prefix; write `{instead}`")]
+    #[non_exhaustive]
     Netmask {
         /// The text, without the spaces around it.
         entry: String,
@@ -64,6 +69,7 @@ pub enum NetworkError {
     #[error(
         "{entry:?} names a zone, but only addresses are compared; write `{instead}` to allow it in every zone"
     )]
+    #[non_exhaustive]
     Zone {
         /// The text, without the spaces around it.
         entry: String,
@@ -76,6 +82,7 @@ pub enum NetworkError {
         "{entry:?} is an IPv4-mapped address, whose prefix must be from 96 to 128; \
          write the IPv4 network, such as `{instead}`"
     )]
+    #[non_exhaustive]
     MappedPrefix {
         /// The text, without the spaces around it.
         entry: String,

@@ -52,12 +52,14 @@ pub enum ParseTlsVersionError {
         "`{given}` is not secure and is not supported: RFC 8996 forbids TLS 1.0 and 1.1, as RFC 7568 and \
          RFC 6176 forbade SSL; use TLSv1_2 or TLSv1_3"
     )]
+    #[non_exhaustive]
     Insecure {
         /// What was given.
         given: String,
     },
     /// Something else.
     #[error("`{given}` is not a version of TLS: use TLSv1_2 or TLSv1_3")]
+    #[non_exhaustive]
     Unknown {
         /// What was given.
         given: String,
