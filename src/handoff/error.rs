@@ -271,7 +271,7 @@ pub enum HandoffError {
     Descriptor(#[from] crate::bind::DescriptorError),
     /// The handoff socket failed.
     #[error("the handoff socket failed")]
-    Io(#[from] io::Error),
+    Io(#[source] io::Error),
 }
 
 impl HandoffError {

@@ -57,7 +57,7 @@ impl Succession {
         nonce: String,
         limit: Duration,
     ) -> Result<(Self, Inheritance), HandoffError> {
-        let mut channel = Channel::new(stream)?;
+        let mut channel = Channel::new(stream).map_err(HandoffError::Io)?;
         let hello = Message::Hello(Hello {
             versions: Versions::OURS,
             pid: std::process::id(),
