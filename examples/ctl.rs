@@ -4,10 +4,13 @@
 //! `--takeover`. Exits with 0 if it was done, with 1 and the reason on standard error if not, with 2 if the arguments are
 //! wrong. For scripts, `--json` prints JSON to standard output, also for a restart that failed.
 
-use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use portcullis::control::{Client, ControlError, OpenConnection, Status};
+use portcullis::{
+    control::{Client, ControlError, OpenConnection, Status},
+    layers::ErrorChain,
+};
 use serde_json::json;
 
 /// Asks a portcullis server over its control path.
@@ -49,7 +52,7 @@ async fn main() -> ExitCode {
             if let (true, ControlError::RestartFailed { result, reason, .. }) = (options.json, &error) {
                 print(&json!({ "result": result.as_str(), "reason": reason }).to_string());
             }
-            eprintln!("ctl: {}", in_one_line(&error));
+            eprintln!("ctl: {}", ErrorChain(&error));
             if let Some(hint) = error.hint() {
                 eprintln!("hint: {hint}");
             }
@@ -136,14 +139,4 @@ fn print(text: &str) {
     use std::io::Write;
 
     _ = writeln!(std::io::stdout(), "{text}");
-}
-
-fn in_one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line = format!("{line}: {error}");
-        source = error.source();
-    }
-    line
 }

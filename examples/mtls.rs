@@ -33,7 +33,6 @@
 use std::{
     error::Error,
     io::{self, IsTerminal},
-    iter,
     path::PathBuf,
     process::ExitCode,
 };
@@ -41,8 +40,8 @@ use std::{
 use portcullis::{
     Generation,
     layers::{
-        Connection,
-        tls::{ClientAuth, ClientRoots, IdentityRule, IdentityRules, TlsConfigError, TlsLayer},
+        Connection, ErrorChain,
+        tls::{ClientAuth, ClientRoots, IdentityRule, IdentityRules, TlsLayer},
         track::TrackLayer,
     },
 };
@@ -55,11 +54,9 @@ async fn main() -> ExitCode {
     match serve().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // What it says, and what that comes from.
-            let chain = iter::successors(Some(&*error as &dyn Error), |&error| error.source());
-            eprintln!("mtls: {}", chain.map(ToString::to_string).collect::<Vec<_>>().join(": "));
-            if let Some(hint) = error.downcast_ref::<TlsConfigError>().and_then(TlsConfigError::hint) {
-                eprintln!("mtls: {hint}");
+            eprintln!("mtls: {}", ErrorChain(&*error));
+            if let Some(hint) = portcullis::hint(&*error) {
+                eprintln!("hint: {hint}");
             }
             ExitCode::FAILURE
         }

@@ -1,10 +1,17 @@
 //! What an operator can do about an error.
 
-use std::error::Error;
+use std::{borrow::Cow, error::Error};
+
+#[cfg(feature = "tls")]
+use portcullis_layers::tls::TlsConfigError;
 
 use crate::bind::DescriptorError;
+#[cfg(feature = "config")]
+use crate::config::ConfigError;
 #[cfg(feature = "control")]
 use crate::control::ControlError;
+#[cfg(feature = "supervisor")]
+use crate::supervisor::SupervisorError;
 
 /// What an operator can do about an error: the first hint that it or one of its sources has.
 ///
@@ -22,17 +29,44 @@ use crate::control::ControlError;
 /// }
 /// ```
 #[must_use]
-pub fn hint<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+pub fn hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
     own_hint(error).or_else(|| hint(error.source()?))
 }
 
-fn own_hint<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+fn own_hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
     if let Some(error) = error.downcast_ref::<DescriptorError>() {
+        return error.hint().map(Cow::Borrowed);
+    }
+    #[cfg(feature = "config")]
+    if let Some(error) = error.downcast_ref::<ConfigError>() {
         return error.hint();
+    }
+    #[cfg(feature = "tls")]
+    if let Some(error) = error.downcast_ref::<TlsConfigError>() {
+        return error.hint();
+    }
+    #[cfg(feature = "supervisor")]
+    if let Some(error) = error.downcast_ref::<SupervisorError>() {
+        return error.hint().map(Cow::Borrowed);
     }
     #[cfg(feature = "control")]
     if let Some(error) = error.downcast_ref::<ControlError>() {
-        return error.hint();
+        return error.hint().map(Cow::Borrowed);
     }
     None
+}
+
+#[cfg(all(test, feature = "config"))]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_hint_of_a_source_is_found() {
+        let config =
+            Config::builder().bind("tcp://127.0.0.1:0").tls_certificate("/nowhere").tls_key("/nowhere");
+        let error = config.build().unwrap().tls_layer().unwrap_err();
+        let hinted = hint(&error).unwrap();
+        assert!(hinted.contains("check that the file exists"), "{hinted}");
+    }
 }

@@ -15,7 +15,7 @@ use portcullis::{
     Config, Generation, GracefulListener, ListenAddr, StartCommand, Supervisor,
     admin::{Admin, AdminStack, Exporter},
     layers::{
-        LocalAddress,
+        ErrorChain, LocalAddress,
         allowlist::{AllowlistLayer, Networks},
         metrics::MetricsLayer,
         tls::{MaybeTlsLayer, TlsLayer, TlsReloader},
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     match start(&options) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("echo: {}", options::in_one_line(&*error));
+            eprintln!("echo: {}", ErrorChain(&*error));
             if let Some(hint) = portcullis::hint(&*error) {
                 eprintln!("hint: {hint}");
             }
@@ -58,7 +58,8 @@ fn start(options: &Options) -> Result<ExitCode, AnyError> {
     };
     // Standard error is told by `main`.
     if let (Err(error), Some(_)) = (&result, config.log_path()) {
-        tracing::error!(error = options::in_one_line(&**error), "cannot go on");
+        let hint = portcullis::hint(&**error);
+        tracing::error!(error = %ErrorChain(&**error), hint = hint.as_deref(), "cannot go on");
     }
     result
 }

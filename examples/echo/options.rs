@@ -1,14 +1,11 @@
 //! The command line. Each option overrules the environment variable that its help names.
 
-use std::{error::Error, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, builder::FalseyValueParser};
-use portcullis::{
-    Config, ConfigError, Setting,
-    layers::tls::{IdentityRule, TlsConfigError},
-};
+use portcullis::{Config, Setting, layers::tls::IdentityRule};
 
-use crate::{certificate, tls::SniCertificate};
+use crate::{AnyError, certificate, tls::SniCertificate};
 
 /// An echo server behind layers, whose sockets outlive it: `kill -USR1` replaces it, `kill -TERM` ends it.
 #[derive(Debug, Parser)]
@@ -123,7 +120,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// These options over the environment, and over what this example does without either.
-    pub(crate) fn config(&self) -> Result<Config, Box<dyn Error + Send + Sync>> {
+    pub(crate) fn config(&self) -> Result<Config, AnyError> {
         let given = |name: &'static str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let verify = self.verify_client.then_some(true);
         let mut config = Config::builder()
@@ -173,21 +170,5 @@ impl Options {
             ("--end-revoked", self.end_revoked),
         ];
         given.into_iter().find_map(|(option, given)| given.then_some(option))
-    }
-}
-
-/// An error with its sources, and what to do about it.
-pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line = format!("{line}: {error}");
-        source = error.source();
-    }
-    let of_config = error.downcast_ref::<ConfigError>().and_then(ConfigError::hint);
-    let of_tls = || error.downcast_ref::<TlsConfigError>().and_then(TlsConfigError::hint);
-    match of_config.or_else(of_tls) {
-        Some(hint) => format!("{line}; {hint}"),
-        None => line,
     }
 }

@@ -1,16 +1,13 @@
 //! TLS as the options and the environment have it.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{error::Error, fmt, path::PathBuf, str::FromStr};
 
 use portcullis::{
     Config,
     layers::tls::{TlsConfigError, TlsLayer, TlsReloader},
 };
 
-use crate::{
-    AnyError,
-    options::{Options, in_one_line},
-};
+use crate::{AnyError, options::Options};
 
 /// The value of `--sni-cert`: `NAME=CERT,KEY`.
 #[derive(Clone, Debug)]
@@ -35,6 +32,25 @@ impl FromStr for SniCertificate {
         let (name, certificate, key) =
             parts.ok_or("write NAME=CERT,KEY, as in `example.org=example.pem,example.key`")?;
         Ok(Self { name: name.to_owned(), certificate: certificate.into(), key: key.into() })
+    }
+}
+
+/// An option of which TLS cannot be made.
+#[derive(Debug)]
+struct OptionError {
+    option: &'static str,
+    source: TlsConfigError,
+}
+
+impl fmt::Display for OptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "wrong `{}`", self.option)
+    }
+}
+
+impl Error for OptionError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
     }
 }
 
@@ -63,9 +79,9 @@ pub(crate) fn layer(options: &Options, config: &Config) -> Result<Option<(TlsLay
     let layer = builder.alpn(&options.alpn).end_revoked(options.end_revoked).build_reloadable();
     Ok(Some(layer.map_err(|error| match error {
         TlsConfigError::ServerName(_) | TlsConfigError::TwiceTheName(_) | TlsConfigError::ForName { .. } => {
-            AnyError::from(format!("wrong `--sni-cert`: {}", in_one_line(&error)))
+            AnyError::from(OptionError { option: "--sni-cert", source: error })
         }
-        TlsConfigError::Alpn(_) => format!("wrong `--alpn`: {error}").into(),
+        TlsConfigError::Alpn(_) => OptionError { option: "--alpn", source: error }.into(),
         error => config.tls_error(error).into(),
     })?))
 }

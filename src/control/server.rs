@@ -87,7 +87,7 @@ async fn attend(accepted: Accepted, generation: &Generation) {
         Ok(Err(error)) => {
             tracing::info!(%peer, error = %ErrorChain(&error), "control connection not understood");
         }
-        Err(_) => tracing::info!(%peer, "control connection said nothing for {OPENING_LIMIT:?}"),
+        Err(_) => tracing::info!(%peer, limit = ?OPENING_LIMIT, "control connection said nothing"),
     }
 }
 
@@ -182,7 +182,9 @@ async fn connections(channel: &mut Channel, peer: Peer, generation: &Generation)
 async fn answer(channel: &mut Channel, peer: Peer, told: &Answer) -> bool {
     match timeout(READING_LIMIT, channel.send(told)).await {
         Ok(Ok(())) => return true,
-        Ok(Err(error)) => tracing::debug!(%peer, %error, "control connection ended before the answer"),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, error = %ErrorChain(&error), "control connection ended before the answer")
+        }
         Err(_) => tracing::info!(%peer, "control connection does not read its answer"),
     }
     false

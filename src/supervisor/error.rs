@@ -7,7 +7,7 @@ use std::io;
 #[non_exhaustive]
 pub enum SupervisorError {
     /// The server could not be executed, the first time.
-    #[error("cannot start `{command}`: {source}; check that the program is there and can be executed")]
+    #[error("cannot start `{command}`")]
     #[non_exhaustive]
     Start {
         /// What was to be started.
@@ -16,7 +16,7 @@ pub enum SupervisorError {
         source: io::Error,
     },
     /// The system refused something that a supervisor needs.
-    #[error("cannot {what}, which a supervisor needs: {source}")]
+    #[error("the supervisor cannot {what}")]
     #[non_exhaustive]
     System {
         /// What it refused.
@@ -27,6 +27,15 @@ pub enum SupervisorError {
 }
 
 impl SupervisorError {
+    /// What the operator can do about it.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Start { .. } => Some("check that the program exists and can be executed"),
+            Self::System { .. } => None,
+        }
+    }
+
     pub(super) const fn system(what: &'static str, source: io::Error) -> Self {
         Self::System { what, source }
     }
