@@ -48,7 +48,7 @@ where
 {
     type Response = ();
     type Error = BoxError;
-    type Future = OwnUserFuture<S::Future>;
+    type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -57,22 +57,22 @@ where
     fn call(&mut self, connection: C) -> Self::Future {
         let peer = connection.peer();
         if self.admits(peer) {
-            OwnUserFuture::Admitted { serving: self.inner.call(connection) }
+            ResponseFuture::Admitted { serving: self.inner.call(connection) }
         } else {
-            OwnUserFuture::Refused { peer }
+            ResponseFuture::Refused { peer }
         }
     }
 }
 
 pin_project! {
-    #[project = OwnUserProjection]
-    pub(super) enum OwnUserFuture<F> {
+    #[project = ResponseFutureProjection]
+    pub(super) enum ResponseFuture<F> {
         Admitted { #[pin] serving: F },
         Refused { peer: Peer },
     }
 }
 
-impl<F, E> Future for OwnUserFuture<F>
+impl<F, E> Future for ResponseFuture<F>
 where
     F: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
@@ -81,8 +81,8 @@ where
 
     fn poll(self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
-            OwnUserProjection::Admitted { serving } => serving.poll(cx).map_err(Into::into),
-            OwnUserProjection::Refused { peer } => {
+            ResponseFutureProjection::Admitted { serving } => serving.poll(cx).map_err(Into::into),
+            ResponseFutureProjection::Refused { peer } => {
                 Poll::Ready(Err(OtherUser { peer: *peer, source: RejectReason::Address }.into()))
             }
         }

@@ -20,7 +20,7 @@ use tower::{
 
 use super::{
     Admin,
-    own_user::{OwnUser, OwnUserFuture},
+    own_user::{self, OwnUser},
 };
 use crate::http::{HttpLeaf, Serve};
 
@@ -79,7 +79,7 @@ pub struct AdminStack {
 
 type Stack = Allowlist<OwnUser<ConcurrencyLimit<Timeout<HttpLeaf<Admin>>>>>;
 type StackFuture = allowlist::ResponseFuture<
-    OwnUserFuture<limit::concurrency::future::ResponseFuture<timeout::future::ResponseFuture<Serve>>>,
+    own_user::ResponseFuture<limit::concurrency::future::ResponseFuture<timeout::future::ResponseFuture<Serve>>>,
 >;
 
 impl AdminStack {
