@@ -1,11 +1,12 @@
 //! The macro that writes the forwarding methods of a wrapper.
 
-/// Writes the methods of [`AsyncRead`](tokio::io::AsyncRead), [`AsyncWrite`](tokio::io::AsyncWrite) and
-/// [`Connection`](crate::Connection) that forward to the stream in a field.
+/// Writes the methods of [`AsyncRead`](tokio::io::AsyncRead), [`AsyncWrite`](tokio::io::AsyncWrite)
+/// and [`Connection`](crate::Connection) that forward to the stream in a field.
 ///
-/// `impl[generics] for Type => field` implements all three traits; with the names of traits before `for`, only those. To
-/// write some methods by hand, implement the trait and let the macro fill in the others: `field: method, method, ...`.
-/// Vectored writes are forwarded, too; a wrapper that overrides `poll_write` must override `poll_write_vectored`.
+/// `impl[generics] for Type => field` implements all three traits; with the names of traits before
+/// `for`, only those. To write some methods by hand, implement the trait and let the macro fill in
+/// the others: `field: method, method, ...`. Vectored writes are forwarded, too; a wrapper that
+/// overrides `poll_write` must override `poll_write_vectored`.
 ///
 /// ```
 /// use portcullis_layers::{Connection, Peer, delegate_connection};
@@ -146,3 +147,7 @@ macro_rules! delegate_connection {
         $crate::delegate_connection!($field: $($more),+);
     };
 }
+
+// So that imports inside the crate name the module. Without layers there are none.
+#[allow(unused_imports)]
+pub(crate) use delegate_connection;

@@ -9,9 +9,9 @@ use crate::{address::Peer, connection::Connection, error::BoxError};
 
 /// Hands the connections of allowed peers to the service above, untouched, and closes all others.
 ///
-/// Made by [`AllowlistLayer`](super::AllowlistLayer), which says who is allowed. The future of a denied
-/// connection resolves to [`AllowlistError::Denied`](super::AllowlistError::Denied); the service above does
-/// not hear of it. Judging allocates nothing and waits for nothing.
+/// Made by [`AllowlistLayer`](super::AllowlistLayer), which says who is allowed. The future of a
+/// denied connection resolves to [`AllowlistError::Denied`](super::AllowlistError::Denied); the
+/// service above does not hear of it. Judging allocates nothing and waits for nothing.
 #[derive(Clone, Debug)]
 pub struct Allowlist<S> {
     inner: S,
@@ -82,9 +82,7 @@ where
 #[cfg(test)]
 mod tests {
     use std::{
-        io,
         net::SocketAddr,
-        pin::Pin,
         sync::{
             Arc,
             atomic::{AtomicBool, Ordering},
@@ -92,23 +90,21 @@ mod tests {
     };
 
     use tokio::{
-        io::{AsyncRead, AsyncWrite, ReadBuf, duplex},
+        io::{DuplexStream, duplex},
         net::UnixStream,
     };
     use tower::{Layer, ServiceExt, service_fn};
 
     use super::*;
     use crate::{
-        address::LocalAddress,
         allowlist::{AllowlistError, AllowlistLayer},
-        connection::ConnectionEvent,
-        drain::Drain,
+        delegate::delegate_connection,
         outcome::{Outcome, RejectReason},
-        tls_info::TlsInfo,
     };
 
     /// A connection that is nothing but a peer.
     struct Stub {
+        io: DuplexStream,
         peer: Peer,
         /// Given up when the connection is dropped.
         open: Arc<()>,
@@ -116,39 +112,17 @@ mod tests {
 
     impl Stub {
         fn of(peer: Peer) -> Self {
-            Self { peer, open: Arc::new(()) }
+            Self { io: duplex(1).0, peer, open: Arc::new(()) }
         }
     }
 
+    delegate_connection!(impl[] AsyncRead, AsyncWrite for Stub => io);
+
     impl Connection for Stub {
+        delegate_connection!(io: local, tls, drain, on_event);
+
         fn peer(&self) -> Peer {
             self.peer
-        }
-        fn local(&self) -> LocalAddress {
-            LocalAddress::Unknown
-        }
-        fn tls(&self) -> Option<&TlsInfo> {
-            None
-        }
-        fn drain(&self) -> Drain {
-            Drain::never()
-        }
-        fn on_event(&self, _: &ConnectionEvent<'_>) {}
-    }
-    impl AsyncRead for Stub {
-        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-    impl AsyncWrite for Stub {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(buf.len()))
-        }
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
         }
     }
 

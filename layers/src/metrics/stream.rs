@@ -13,14 +13,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{label::Direction, life::Life};
 use crate::{
     connection::{Connection, ConnectionEvent},
-    delegate_connection,
+    delegate::delegate_connection,
     outcome::CloseReason,
 };
 
-/// A stream whose bytes are counted, and whose connection counts as active for as long as the stream exists.
+/// A stream whose bytes are counted, and whose connection counts as active for as long as the
+/// stream exists.
 ///
-/// Bytes are added up here and published to `connection_bytes_total` when the stream has to wait, when 64 KiB are
-/// unpublished, and when it is dropped: the totals are live, and a busy stream does not touch them at every read.
+/// Bytes are added up here and published to `connection_bytes_total` when the stream has to wait,
+/// when 64 KiB are unpublished, and when it is dropped: the totals are live, and a busy stream does
+/// not touch them at every read.
 pub struct Metered<C> {
     // Declared before the meter: the socket is closed before the connection counts as closed.
     inner: C,
@@ -55,8 +57,8 @@ impl<C> Metered<C> {
         &mut self.inner
     }
 
-    /// Gives back the stream below. It is no longer counted, and when the future of `call` is over the
-    /// connection counts as closed.
+    /// Gives back the stream below. It is no longer counted, and when the future of `call` is over
+    /// the connection counts as closed.
     #[must_use]
     pub fn into_inner(self) -> C {
         self.meter.life.given();

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{delegate_connection, outcome::CloseReason};
+use crate::{delegate::delegate_connection, outcome::CloseReason};
 
 /// The content types of TLS records: change_cipher_spec to heartbeat (RFC 8446, 5.1; RFC 6520, 6).
 const CONTENT_TYPES: std::ops::RangeInclusive<u8> = 20..=24;

@@ -18,17 +18,18 @@ use crate::{
     address::Peer,
     close_signal::Waiter,
     connection::{Connection, ConnectionEvent},
-    delegate_connection,
+    delegate::delegate_connection,
     drain::Drain,
     outcome::CloseReason,
 };
 
-/// A stream whose connection is in the list of a [`Tracker`](super::Tracker) for as long as the stream exists.
+/// A stream whose connection is in the list of a [`Tracker`](super::Tracker) for as long as the
+/// stream exists.
 ///
 /// Once the connection was closed from outside, every read, write, flush and shutdown fails with an
-/// [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries the
-/// [`CloseReason`](crate::CloseReason), and a task that waits in one is woken. All that is left to do is to drop it; a TLS session
-/// above it still says close_notify then.
+/// [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries
+/// the [`CloseReason`](crate::CloseReason), and a task that waits in one is woken. All that is left
+/// to do is to drop it; a TLS session above it still says close_notify then.
 pub struct Tracked<C> {
     // Declared before the entry: the socket is closed before the connection counts as closed.
     inner: C,
@@ -43,7 +44,8 @@ pub struct Tracked<C> {
     closing: AtomicBool,
 }
 
-/// The entry, and the tasks that wait in a read and in a write (or a flush, or a shutdown). They may be two.
+/// The entry, and the tasks that wait in a read and in a write (or a flush, or a shutdown). They
+/// may be two.
 struct Guard {
     entry: Arc<Entry>,
     reader: Waiter,
@@ -95,14 +97,15 @@ impl<C> Tracked<C> {
         &self.inner
     }
 
-    /// The stream below. What is read and written through it is not counted, and ending the connection does not
-    /// stop it.
+    /// The stream below. What is read and written through it is not counted, and ending the
+    /// connection does not stop it.
     pub const fn get_mut(&mut self) -> &mut C {
         &mut self.inner
     }
 
-    /// Gives back the stream below and **gives up the guard**: when the future of `call` is over, the connection is
-    /// no longer in the list, nobody waits for the stream, and nobody can end it.
+    /// Gives back the stream below and **gives up the guard**: when the future of `call` is over,
+    /// the connection is no longer in the list, nobody waits for the stream, and nobody can end
+    /// it.
     #[must_use]
     pub fn into_inner(self) -> C {
         self.inner
@@ -137,8 +140,8 @@ impl<C> Tracked<C> {
 }
 
 impl<C: Connection> Tracked<C> {
-    /// An error, if the connection was closed from outside. The streams below are told: they see nothing but that nobody
-    /// asks them any more.
+    /// An error, if the connection was closed from outside. The streams below are told: they see
+    /// nothing but that nobody asks them any more.
     fn still_open(&self) -> io::Result<()> {
         self.guard.entry.close.fired().map_or(Ok(()), |reason| self.closed(reason))
     }
@@ -151,7 +154,8 @@ impl<C: Connection> Tracked<C> {
         Err(io::Error::new(io::ErrorKind::ConnectionAborted, reason))
     }
 
-    /// What to return where the stream below returned `result`: if it waits, closing the connection wakes the task.
+    /// What to return where the stream below returned `result`: if it waits, closing the connection
+    /// wakes the task.
     fn or_closed<T>(
         &mut self,
         result: Poll<io::Result<T>>,

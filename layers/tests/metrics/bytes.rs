@@ -71,7 +71,7 @@ async fn what_is_left_is_counted_at_the_end() {
 #[tokio::test]
 async fn the_vectored_path_is_taken_and_counted() {
     let recorded = Recorded::new();
-    let served = serve(&recorded, VectoredOnly, |mut stream| async move {
+    let served = serve(&recorded, VectoredOnly::new(), |mut stream| async move {
         use tokio::io::AsyncWrite;
         assert!(stream.is_write_vectored());
         let written = stream.write_vectored(&[IoSlice::new(b"two "), IoSlice::new(b"parts")]).await?;

@@ -112,7 +112,7 @@ async fn an_error_of_the_stream_is_not_the_services() {
         (|| io::Error::new(io::ErrorKind::ConnectionAborted, CloseReason::Idle), "idle"),
     ];
     for (error, reason) in errors {
-        assert!(within(serve(&recorded, Failing(error), discard)).await.unwrap().is_err());
+        assert!(within(serve(&recorded, Failing::new(error), discard)).await.unwrap().is_err());
         assert_eq!(closed(&recorded, reason), 1.0, "{reason}");
     }
 
@@ -144,7 +144,7 @@ async fn an_error_of_the_stream_is_not_the_services() {
 async fn a_failure_elsewhere_is_not_lost_in_the_futures_success() {
     let recorded = Recorded::new();
     let served =
-        serve(&recorded, Failing(|| io::ErrorKind::ConnectionReset.into()), |mut stream| async move {
+        serve(&recorded, Failing::new(|| io::ErrorKind::ConnectionReset.into()), |mut stream| async move {
             tokio::spawn(async move { stream.read_u8().await }).await?.unwrap_err();
             Ok(())
         });
@@ -152,7 +152,7 @@ async fn a_failure_elsewhere_is_not_lost_in_the_futures_success() {
     assert_eq!(closed(&recorded, "reset"), 1.0);
 
     // And it may fail without a word that anybody knows.
-    let served = serve(&recorded, Failing(|| io::Error::other("broken")), |mut stream| async move {
+    let served = serve(&recorded, Failing::new(|| io::Error::other("broken")), |mut stream| async move {
         tokio::spawn(async move { stream.read_u8().await }).await?.unwrap_err();
         Ok(())
     });
@@ -160,7 +160,7 @@ async fn a_failure_elsewhere_is_not_lost_in_the_futures_success() {
     assert_eq!(closed(&recorded, "io"), 1.0);
 
     // One that takes nothing any more is broken as well.
-    let served = serve(&recorded, Failing(|| io::Error::other("unused")), |mut stream| async move {
+    let served = serve(&recorded, Failing::new(|| io::Error::other("unused")), |mut stream| async move {
         assert_eq!(stream.write_all(b"x").await.unwrap_err().kind(), io::ErrorKind::WriteZero);
         Ok(stream.write_all(b"x").await?)
     });

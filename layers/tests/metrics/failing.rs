@@ -6,48 +6,33 @@ use std::{
     task::{Context, Poll},
 };
 
-use portcullis_layers::{Connection, ConnectionEvent, Drain, LocalAddress, Peer, TlsInfo};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use portcullis_layers::delegate_connection;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 /// Reads fail with this error; writes take nothing.
-pub(crate) struct Failing(pub(crate) fn() -> io::Error);
+pub(crate) struct Failing {
+    error: fn() -> io::Error,
+    io: DuplexStream,
+}
+
+impl Failing {
+    pub(crate) fn new(error: fn() -> io::Error) -> Self {
+        Self { error, io: tokio::io::duplex(1).0 }
+    }
+}
 
 impl AsyncRead for Failing {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Err((self.0)()))
+        Poll::Ready(Err((self.error)()))
     }
 }
 
 impl AsyncWrite for Failing {
+    delegate_connection!(io: poll_flush, poll_shutdown);
+
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Ok(0))
     }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
-impl Connection for Failing {
-    fn peer(&self) -> Peer {
-        Peer::Unknown
-    }
-
-    fn local(&self) -> LocalAddress {
-        LocalAddress::Unknown
-    }
-
-    fn tls(&self) -> Option<&TlsInfo> {
-        None
-    }
-
-    fn drain(&self) -> Drain {
-        Drain::never()
-    }
-
-    fn on_event(&self, _: &ConnectionEvent<'_>) {}
-}
+delegate_connection!(impl[] Connection for Failing => io);

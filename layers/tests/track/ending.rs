@@ -164,9 +164,9 @@ async fn an_end_between_the_look_and_the_sleep_is_not_missed() {
     let tracker = Tracker::new();
     let ender = tracker.clone();
     let ends = move || _ = ender.close_all(CloseReason::Killed);
-    let mut stream = moved_out(&tracker, Meanwhile(ends.clone())).await;
+    let mut stream = moved_out(&tracker, Meanwhile::new(ends.clone())).await;
     assert!(is_aborted(&within(stream.read_u8()).await.unwrap_err(), CloseReason::Killed));
-    let mut stream = moved_out(&tracker, Meanwhile(ends)).await;
+    let mut stream = moved_out(&tracker, Meanwhile::new(ends)).await;
     assert!(is_aborted(&within(stream.write_u8(1)).await.unwrap_err(), CloseReason::Killed));
 
     // The future itself: its service ends the connection and says that it waits.

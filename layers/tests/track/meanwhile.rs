@@ -6,52 +6,43 @@ use std::{
     task::{Context, Poll},
 };
 
-use portcullis_layers::{Connection, ConnectionEvent, Drain, LocalAddress, Peer, TlsInfo};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use portcullis_layers::delegate_connection;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 /// Never ready; calls its function whenever it is asked, just before it says so.
-pub(crate) struct Meanwhile<F>(pub(crate) F);
+pub(crate) struct Meanwhile<F> {
+    function: F,
+    io: DuplexStream,
+}
+
+impl<F> Meanwhile<F> {
+    pub(crate) fn new(function: F) -> Self {
+        Self { function, io: tokio::io::duplex(1).0 }
+    }
+}
 
 impl<F: FnMut() + Unpin> AsyncRead for Meanwhile<F> {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        (self.0)();
+        (self.function)();
         Poll::Pending
     }
 }
 
 impl<F: FnMut() + Unpin> AsyncWrite for Meanwhile<F> {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
-        (self.0)();
+        (self.function)();
         Poll::Pending
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (self.0)();
+        (self.function)();
         Poll::Pending
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        (self.0)();
+        (self.function)();
         Poll::Pending
     }
 }
 
-impl<F: FnMut() + Unpin + Send + 'static> Connection for Meanwhile<F> {
-    fn peer(&self) -> Peer {
-        Peer::Unknown
-    }
-
-    fn local(&self) -> LocalAddress {
-        LocalAddress::Unknown
-    }
-
-    fn tls(&self) -> Option<&TlsInfo> {
-        None
-    }
-
-    fn drain(&self) -> Drain {
-        Drain::never()
-    }
-
-    fn on_event(&self, _: &ConnectionEvent<'_>) {}
-}
+delegate_connection!(impl[F: FnMut() + Unpin + Send + 'static] Connection for Meanwhile<F> => io);

@@ -18,7 +18,7 @@ use crate::{moved_away, serve, vectored::VectoredOnly, within};
 async fn the_vectored_path_is_taken_and_counted() {
     let tracker = Tracker::new();
     let watcher = tracker.clone();
-    let served = serve(&tracker, VectoredOnly, move |mut stream| async move {
+    let served = serve(&tracker, VectoredOnly::new(), move |mut stream| async move {
         assert!(stream.is_write_vectored());
         let written = stream.write_vectored(&[IoSlice::new(b"two "), IoSlice::new(b"parts")]).await?;
         assert_eq!(written, 9);

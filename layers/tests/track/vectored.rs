@@ -6,11 +6,20 @@ use std::{
     task::{Context, Poll},
 };
 
-use portcullis_layers::{Connection, ConnectionEvent, Drain, LocalAddress, Peer, TlsInfo};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use portcullis_layers::delegate_connection;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
-/// Takes everything that is written with `poll_write_vectored`, and panics where a wrapper fell back to `poll_write`.
-pub(crate) struct VectoredOnly;
+/// Takes everything that is written with `poll_write_vectored`, and panics where a wrapper fell
+/// back to `poll_write`.
+pub(crate) struct VectoredOnly {
+    io: DuplexStream,
+}
+
+impl VectoredOnly {
+    pub(crate) fn new() -> Self {
+        Self { io: tokio::io::duplex(1).0 }
+    }
+}
 
 impl AsyncRead for VectoredOnly {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -19,6 +28,8 @@ impl AsyncRead for VectoredOnly {
 }
 
 impl AsyncWrite for VectoredOnly {
+    delegate_connection!(io: poll_flush, poll_shutdown);
+
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
         panic!("the vectored path was not taken");
     }
@@ -34,32 +45,6 @@ impl AsyncWrite for VectoredOnly {
     fn is_write_vectored(&self) -> bool {
         true
     }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
 }
 
-impl Connection for VectoredOnly {
-    fn peer(&self) -> Peer {
-        Peer::Unknown
-    }
-
-    fn local(&self) -> LocalAddress {
-        LocalAddress::Unknown
-    }
-
-    fn tls(&self) -> Option<&TlsInfo> {
-        None
-    }
-
-    fn drain(&self) -> Drain {
-        Drain::never()
-    }
-
-    fn on_event(&self, _: &ConnectionEvent<'_>) {}
-}
+delegate_connection!(impl[] Connection for VectoredOnly => io);
