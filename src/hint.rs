@@ -5,11 +5,12 @@ use std::{borrow::Cow, error::Error};
 #[cfg(feature = "tls")]
 use portcullis_layers::tls::TlsConfigError;
 
-use crate::bind::DescriptorError;
+use crate::bind::{BindError, DescriptorError};
 #[cfg(feature = "config")]
 use crate::config::ConfigError;
 #[cfg(feature = "control")]
 use crate::control::ControlError;
+use crate::pid_file::PidFileError;
 #[cfg(feature = "supervisor")]
 use crate::supervisor::SupervisorError;
 
@@ -35,6 +36,12 @@ pub fn hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
 
 fn own_hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
     if let Some(error) = error.downcast_ref::<DescriptorError>() {
+        return error.hint().map(Cow::Borrowed);
+    }
+    if let Some(error) = error.downcast_ref::<BindError>() {
+        return error.hint().map(Cow::Borrowed);
+    }
+    if let Some(error) = error.downcast_ref::<PidFileError>() {
         return error.hint().map(Cow::Borrowed);
     }
     #[cfg(feature = "config")]

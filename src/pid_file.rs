@@ -183,7 +183,7 @@ fn content() -> String {
 #[non_exhaustive]
 pub enum PidFileError {
     /// The path is a directory, a symbolic link or a special file.
-    #[error("cannot write the pid file `{}`: it is {found}; name a regular file, or a path where nothing is", .path.display())]
+    #[error("cannot write the pid file `{}`: it is {found}", .path.display())]
     #[non_exhaustive]
     NotAFile {
         /// The path.
@@ -193,8 +193,7 @@ pub enum PidFileError {
     },
     /// The file is another user's, in a directory with the sticky bit: it cannot be replaced.
     #[error(
-        "cannot write the pid file `{}`: it belongs to the user with id {uid} and its directory is sticky; \
-         remove it, or choose another path",
+        "cannot write the pid file `{}`: it belongs to the user with id {uid} and its directory is sticky",
         .path.display()
     )]
     #[non_exhaustive]
@@ -205,10 +204,7 @@ pub enum PidFileError {
         uid: u32,
     },
     /// It cannot be written.
-    #[error(
-        "cannot write the pid file `{}`; its directory must exist and this user be allowed to write to it",
-        .path.display()
-    )]
+    #[error("cannot write the pid file `{}`", .path.display())]
     #[non_exhaustive]
     Write {
         /// The path.
@@ -228,6 +224,17 @@ pub enum PidFileError {
 }
 
 impl PidFileError {
+    /// What the operator can do about it.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotAFile { .. } => "name a regular file, or a path where nothing is",
+            Self::Foreign { .. } => "remove it, or choose another path",
+            Self::Write { .. } => "its directory must exist and this user be allowed to write to it",
+            Self::Remove { .. } => return None,
+        })
+    }
+
     fn write(path: &Path, source: io::Error) -> Self {
         Self::Write { path: path.to_owned(), source }
     }

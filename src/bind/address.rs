@@ -73,8 +73,8 @@ fn tcp(uri: &str, rest: &str) -> Result<Address, BindError> {
             format!("write `tcp://0.0.0.0:{port}` for every IPv4 address, `tcp://[::]:{port}` for IPv6 too");
         return Err(host_error(uri, "there is none", advice));
     }
-    // A name never ends in a numeric label. The resolver would take such a thing for an address in one of
-    // its old notations, and `010.0.0.1` for `8.0.0.1`.
+    // A name never ends in a numeric label. The resolver would take such a thing for an address in one
+    // of its old notations, and `010.0.0.1` for `8.0.0.1`.
     let last = host.rsplit('.').next().unwrap_or(host);
     if last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X") {
         return match host.parse::<Ipv4Addr>() {
@@ -163,6 +163,10 @@ fn path_error(uri: &str, what: impl Into<String>, advice: impl Into<String>) -> 
 mod tests {
     use super::*;
 
+    fn shown(error: &BindError) -> String {
+        format!("{error}; {}", error.hint().unwrap_or_default())
+    }
+
     #[track_caller]
     fn parsed(uri: &str) -> String {
         Address::parse(uri).unwrap().to_string()
@@ -235,7 +239,7 @@ mod tests {
             ("unix://@echo", "abstract"),
             ("unix:///a\0b", "NUL"),
         ] {
-            let error = Address::parse(uri).expect_err(uri).to_string();
+            let error = shown(&Address::parse(uri).expect_err(uri));
             assert!(error.contains(says), "{uri}: {error}");
             assert!(error.contains(&uri.escape_debug().to_string()), "{uri}: {error}");
         }
@@ -245,7 +249,7 @@ mod tests {
     fn a_path_longer_than_a_socket_address_is_refused() {
         let longest = format!("unix:///{}", "x".repeat(106));
         assert_eq!(parsed(&longest), longest);
-        let error = Address::parse(&format!("{longest}x")).unwrap_err().to_string();
+        let error = shown(&Address::parse(&format!("{longest}x")).unwrap_err());
         assert!(error.contains("108 bytes") && error.contains("at most 107"), "{error}");
     }
 }

@@ -11,13 +11,13 @@ impl From<Infallible> for BindError {
 
 /// Why a [`ListenAddr`](super::ListenAddr) could not be read from a URI, or not be bound.
 ///
-/// The text names the URI, what was wrong and what to do. The error of the system, where there was one, is the
-/// [`source`](std::error::Error::source).
+/// The message names the URI and what was wrong. The error of the system, where there was one, is
+/// the [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
     /// The URI has no scheme, or one that is not known.
-    #[error("`{}` has no scheme or one that is not known; {advice}", .uri.escape_debug())]
+    #[error("`{}` has no scheme or one that is not known", .uri.escape_debug())]
     #[non_exhaustive]
     Scheme {
         /// The URI.
@@ -26,7 +26,7 @@ pub enum BindError {
         advice: String,
     },
     /// The host of the URI cannot be one.
-    #[error("`{}` has a wrong host: {what}; {advice}", .uri.escape_debug())]
+    #[error("`{}` has a wrong host: {what}", .uri.escape_debug())]
     #[non_exhaustive]
     Host {
         /// The URI.
@@ -37,7 +37,7 @@ pub enum BindError {
         advice: String,
     },
     /// The port of the URI is missing, or cannot be one.
-    #[error("`{}` {what}; write `tcp://host:port`, the port from 0 to 65535 (0: the kernel chooses)", .uri.escape_debug())]
+    #[error("`{}` {what}", .uri.escape_debug())]
     #[non_exhaustive]
     Port {
         /// The URI.
@@ -46,7 +46,7 @@ pub enum BindError {
         what: &'static str,
     },
     /// The path of the URI cannot be that of a socket.
-    #[error("`{}` {what}; {advice}", .uri.escape_debug())]
+    #[error("`{}` {what}", .uri.escape_debug())]
     #[non_exhaustive]
     Path {
         /// The URI.
@@ -57,7 +57,7 @@ pub enum BindError {
         advice: String,
     },
     /// The mode has bits that permissions do not have.
-    #[error("cannot bind `{uri}`: {mode:#o} is not a mode; use bits within 0o777")]
+    #[error("cannot bind `{uri}`: {mode:#o} is not a mode")]
     #[non_exhaustive]
     Mode {
         /// The URI.
@@ -66,7 +66,7 @@ pub enum BindError {
         mode: u32,
     },
     /// The host name could not be resolved.
-    #[error("cannot bind `{uri}`: the host name cannot be resolved; correct it, or write an IP address")]
+    #[error("cannot bind `{uri}`: the host name cannot be resolved")]
     #[non_exhaustive]
     Resolve {
         /// The URI.
@@ -75,10 +75,7 @@ pub enum BindError {
         source: io::Error,
     },
     /// Something else is bound to that address (`EADDRINUSE`).
-    #[error(
-        "cannot bind `{uri}`: {address} is in use; stop what listens there (`ss -ltnp` shows it), \
-         or choose another port"
-    )]
+    #[error("cannot bind `{uri}`: {address} is in use")]
     #[non_exhaustive]
     InUse {
         /// The URI.
@@ -88,11 +85,9 @@ pub enum BindError {
         /// The error of the system.
         source: io::Error,
     },
-    /// No interface has that address (`EADDRNOTAVAIL`), or the system lacks its family (`EAFNOSUPPORT`).
-    #[error(
-        "cannot bind `{uri}`: this machine does not have {address}; use one that it has, \
-         or `0.0.0.0` or `[::]` for all of them"
-    )]
+    /// No interface has that address (`EADDRNOTAVAIL`), or the system lacks its family
+    /// (`EAFNOSUPPORT`).
+    #[error("cannot bind `{uri}`: this machine does not have {address}")]
     #[non_exhaustive]
     NotAvailable {
         /// The URI.
@@ -103,7 +98,7 @@ pub enum BindError {
         source: io::Error,
     },
     /// It is not permitted.
-    #[error("cannot bind `{uri}`: not permitted; {advice}")]
+    #[error("cannot bind `{uri}`: not permitted")]
     #[non_exhaustive]
     Permission {
         /// The URI.
@@ -114,7 +109,7 @@ pub enum BindError {
         source: io::Error,
     },
     /// The directory of the path does not exist.
-    #[error("cannot bind `{uri}`: there is no directory `{}`; make it, or choose another path", .directory.display())]
+    #[error("cannot bind `{uri}`: there is no directory `{}`", .directory.display())]
     #[non_exhaustive]
     NoDirectory {
         /// The URI.
@@ -123,14 +118,14 @@ pub enum BindError {
         directory: PathBuf,
     },
     /// A server answers at the path.
-    #[error("cannot bind `{uri}`: a server listens there; stop it, or choose another path")]
+    #[error("cannot bind `{uri}`: a server listens there")]
     #[non_exhaustive]
     LiveServer {
         /// The URI.
         uri: String,
     },
     /// The path exists and is not a socket; it was not touched.
-    #[error("cannot bind `{uri}`: the path is {found}, not a socket; remove it, or choose another path")]
+    #[error("cannot bind `{uri}`: the path is {found}, not a socket")]
     #[non_exhaustive]
     NotASocket {
         /// The URI.
@@ -149,4 +144,26 @@ pub enum BindError {
         /// The error of the system.
         source: io::Error,
     },
+}
+
+impl BindError {
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Self::Scheme { advice, .. }
+            | Self::Host { advice, .. }
+            | Self::Path { advice, .. }
+            | Self::Permission { advice, .. } => advice,
+            Self::Port { .. } => "write `tcp://host:port`, the port from 0 to 65535 (0: the kernel chooses)",
+            Self::Mode { .. } => "use bits within 0o777",
+            Self::Resolve { .. } => "correct it, or write an IP address",
+            Self::InUse { .. } => "stop what listens there (`ss -ltnp` shows it), or choose another port",
+            Self::NotAvailable { .. } => "use one that it has, or `0.0.0.0` or `[::]` for all of them",
+            Self::NoDirectory { .. } => "make it, or choose another path",
+            Self::LiveServer { .. } => "stop it, or choose another path",
+            Self::NotASocket { .. } => "remove it, or choose another path",
+            Self::Io { .. } => return None,
+        })
+    }
 }

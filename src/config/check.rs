@@ -137,8 +137,8 @@ impl Environment {
         text.map(|text| from_text(key, Origin::Variable(key.variable), text)).transpose()
     }
 
-    /// The lists of what is allowed that the program gave, or else the variable. Without the rule that empty is unset: see
-    /// [`Config`].
+    /// The lists of what is allowed that the program gave, or else the variable. Without the rule
+    /// that empty is unset: see [`Config`].
     fn list<T>(
         &self,
         key: Key,
@@ -241,7 +241,8 @@ fn check_control(
     binds: &[Read<Vec<ListenAddr>>],
     admin: Option<&Read<ListenAddr>>,
 ) -> Result<(), ConfigError> {
-    let control = ListenAddr::unix(&path.value).map_err(|error| path.wrong(error.to_string()))?;
+    let control =
+        ListenAddr::unix(&path.value).map_err(|error| path.wrong(Wrong::of_address(&error).what))?;
     let mut others = binds.iter().flat_map(|read| &read.value).chain(admin.map(|read| &read.value));
     if others.any(|other| other.path() == control.path()) {
         return Err(path.conflict("is an address to listen on for others already: choose another path"));

@@ -9,7 +9,10 @@ use portcullis_layers::{
 };
 use tracing::Level;
 
-use crate::{bind::ListenAddr, sys::StartCommand};
+use crate::{
+    bind::{BindError, ListenAddr},
+    sys::StartCommand,
+};
 
 /// A value that a setting can have.
 pub(super) trait Value: Sized {
@@ -42,6 +45,13 @@ impl Wrong {
 
     fn because(error: impl Display) -> Self {
         Self::new(error.to_string())
+    }
+
+    pub(super) fn of_address(error: &BindError) -> Self {
+        Self::new(match error.hint() {
+            Some(hint) => format!("{error}; {hint}"),
+            None => error.to_string(),
+        })
     }
 }
 
@@ -156,7 +166,7 @@ impl Value for PathBuf {
 
 impl Value for ListenAddr {
     fn read(text: &str) -> Result<Self, Wrong> {
-        text.parse().map_err(|error: crate::bind::BindError| Wrong::because(error))
+        text.parse().map_err(|error: BindError| Wrong::of_address(&error))
     }
 
     fn show(&self) -> String {
