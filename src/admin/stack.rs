@@ -24,30 +24,34 @@ use super::{
 };
 use crate::http::{HttpLeaf, Serve};
 
-/// How many connections are served at a time. Operators and their scrapers need a few; a broken one that opens
-/// more and more waits in the queue of the listener, and costs the process nothing.
+/// How many connections are served at a time. Operators and their scrapers need a few; a broken one
+/// that opens more and more waits in the queue of the listener, and costs the process nothing.
 const CONNECTIONS: usize = 64;
 
-/// How long a connection may last: one that reads no answer, or asks nothing more, must not keep its place for ever.
+/// How long a connection may last: one that reads no answer, or asks nothing more, must not keep
+/// its place for ever.
 const LIFETIME: Duration = Duration::from_secs(300);
 
 /// Serves an [`Admin`] on connections, and says who may ask: the whole stack of an admin listener.
 ///
 /// Those admitted are
 ///
-/// - peers with a loopback address (`127.0.0.0/8`, `::1`), and of the networks that [`allow`](Self::allow) adds;
+/// - peers with a loopback address (`127.0.0.0/8`, `::1`), and of the networks that
+///   [`allow`](Self::allow) adds;
 /// - on a Unix socket, peers that run as the user of this process or as root, as the kernel tells.
 ///
 /// Everybody else is closed without an answer; the future then fails with
-/// [`RejectReason::Address`](portcullis_layers::RejectReason::Address) among its sources. 64 connections are served
-/// at a time: then it is not ready until one ends, and the others wait in the listener's queue. For each request
-/// head a peer has 30 seconds, and a connection lasts 5 minutes at most.
+/// [`RejectReason::Address`](portcullis_layers::RejectReason::Address) among its sources. 64
+/// connections are served at a time: then it is not ready until one ends, and the others wait in
+/// the listener's queue. For each request head a peer has 30 seconds, and a connection lasts 5
+/// minutes at most.
 ///
-/// Serve it on a listener that goes on [while the others drain](crate::GracefulListener::accept_while_draining): only
-/// then is there somebody to say that this generation is not ready any more.
+/// Serve it on a listener that goes on [while the others
+/// drain](crate::GracefulListener::accept_while_draining): only then is there somebody to say that
+/// this generation is not ready any more.
 ///
-/// A reverse proxy or a container's port forwarding on the same machine connects from an address of its own, which
-/// may be a loopback address: whoever may use that may ask as well.
+/// A reverse proxy or a container's port forwarding on the same machine connects from an address of
+/// its own, which may be a loopback address: whoever may use that may ask as well.
 ///
 /// ```
 /// use portcullis::{Phase, admin::{Admin, AdminStack, Exporter}, layers::{BoxError, track::Tracker}};
@@ -79,7 +83,9 @@ pub struct AdminStack {
 
 type Stack = Allowlist<OwnUser<ConcurrencyLimit<Timeout<HttpLeaf<Admin>>>>>;
 type StackFuture = allowlist::ResponseFuture<
-    own_user::ResponseFuture<limit::concurrency::future::ResponseFuture<timeout::future::ResponseFuture<Serve>>>,
+    own_user::ResponseFuture<
+        limit::concurrency::future::ResponseFuture<timeout::future::ResponseFuture<Serve>>,
+    >,
 >;
 
 impl AdminStack {
@@ -98,7 +104,8 @@ impl AdminStack {
 
     /// Admits the peers in these networks as well.
     ///
-    /// They read everything that is shown, the addresses of other peers included, and what they read is not encrypted.
+    /// They read everything that is shown, the addresses of other peers included, and what they
+    /// read is not encrypted.
     #[must_use]
     pub fn allow(mut self, networks: impl IntoIterator<Item = IpNet>) -> Self {
         self.networks.extend(networks);

@@ -183,7 +183,7 @@ async fn answer(channel: &mut Channel, peer: Peer, told: &Answer) -> bool {
     match timeout(READING_LIMIT, channel.send(told)).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => {
-            tracing::debug!(%peer, error = %ErrorChain(&error), "control connection ended before the answer")
+            tracing::debug!(%peer, error = %ErrorChain(&error), "control connection ended before the answer");
         }
         Err(_) => tracing::info!(%peer, "control connection does not read its answer"),
     }
