@@ -42,12 +42,13 @@ pub(super) struct Seen {
     pub(super) refused: Option<CertificateDer<'static>>,
 }
 
-/// How a handshake failed.
+/// How a handshake failed. Its message is the second half of a sentence that [`HandshakeError`]
+/// begins.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeCause {
     /// It took too long, however far it had come.
-    #[error("the TLS handshake was not complete after {after:?}")]
+    #[error("it was not complete after {after:?}")]
     #[non_exhaustive]
     Timeout {
         /// The time it was given.
@@ -60,11 +61,11 @@ pub enum HandshakeCause {
     EofEmpty,
 
     /// The client closed the connection in the middle of the handshake.
-    #[error("the client closed the connection in the middle of the TLS handshake")]
+    #[error("the client closed the connection in the middle")]
     Eof,
 
     /// rustls refused what the client sent, or the client refused what rustls sent.
-    #[error("TLS handshake failed: {failure}")]
+    #[error("{failure}")]
     #[non_exhaustive]
     Tls {
         /// The kind of failure.
@@ -74,7 +75,7 @@ pub enum HandshakeCause {
     },
 
     /// The stream below failed.
-    #[error("input or output failed during the TLS handshake")]
+    #[error("input or output failed")]
     Io(#[source] io::Error),
 }
 
@@ -123,10 +124,11 @@ impl HandshakeError {
 
 impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.explained.fmt(f)
+        f.write_str("the TLS handshake failed")
     }
 }
 
+/// The cause is the source.
 impl Error for HandshakeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&self.explained)
