@@ -168,20 +168,17 @@ impl ExporterBuilder {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExporterError {
-    /// There can be one recorder in a process.
-    #[error(
-        "a metrics recorder is installed already: install the exporter once, and before any other recorder"
-    )]
+    /// There can be one recorder in a process: install the exporter once, and before any other
+    /// recorder.
+    #[error("a metrics recorder is installed already")]
     AlreadyInstalled,
 
-    /// There is no runtime for the upkeep task.
-    #[error("the exporter needs a tokio runtime for its upkeep: install it from within one")]
+    /// There is no runtime for the upkeep task: install the exporter from within one.
+    #[error("the exporter needs a tokio runtime for its upkeep")]
     NoRuntime(#[source] TryCurrentError),
 
-    /// The bounds of a histogram make no buckets.
-    #[error(
-        "the bounds of the histogram `{name}` must be ascending numbers, at least one; they are {bounds:?}"
-    )]
+    /// The bounds of a histogram make no buckets: they must be ascending numbers, at least one.
+    #[error("the bounds of the histogram `{name}` are not ascending numbers: {bounds:?}")]
     #[non_exhaustive]
     Bounds {
         /// The name of the histogram.

@@ -4,14 +4,15 @@ use portcullis_layers::CloseReason;
 
 /// How serving HTTP on a connection failed.
 ///
-/// What it means for the metrics is found in the sources, by [`Outcome::of`](portcullis_layers::Outcome::of).
+/// What it means for the metrics is found in the sources, by
+/// [`Outcome::of`](portcullis_layers::Outcome::of).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// No complete request head came in time: neither a first one nor, on a kept-alive connection, the next.
-    #[error(
-        "no complete request head came within {timeout:?}; raise `HttpLeaf::header_timeout` for slow clients"
-    )]
+    /// No complete request head came in time: neither a first one nor, on a kept-alive connection,
+    /// the next. For slow clients, raise
+    /// [`header_timeout`](super::HttpLeaf::header_timeout).
+    #[error("no complete request head came within {timeout:?}")]
     #[non_exhaustive]
     HeaderTimeout {
         /// How long the peer had.
@@ -32,7 +33,8 @@ pub enum HttpError {
     #[error("reading the first bytes of an HTTP connection failed")]
     Io(#[source] io::Error),
 
-    /// hyper ended the connection: the peer broke the protocol, the stream failed, or a response's body did.
+    /// hyper ended the connection: the peer broke the protocol, the stream failed, or a response's
+    /// body did.
     #[error("the HTTP connection failed")]
     Hyper(#[source] hyper::Error),
 }
