@@ -45,7 +45,7 @@ impl<S, E> AcceptLoop<S, E> {
     where
         T: Transport,
         S: ConnectionService<T>,
-        E: Executor<ConnectionTask<S::Future>>,
+        E: Executor<ConnectionTask<S::ConnectionFuture>>,
     {
         loop {
             let accepted = poll_fn(|cx| {
@@ -87,7 +87,7 @@ impl<S, E> AcceptLoop<S, E> {
     where
         T: Transport,
         S: ConnectionService<T>,
-        E: Executor<ConnectionTask<S::Future>>,
+        E: Executor<ConnectionTask<S::ConnectionFuture>>,
     {
         if !last {
             return Ok(());

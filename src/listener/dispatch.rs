@@ -66,7 +66,7 @@ impl<S, E> Dispatcher<S, E> {
     where
         T: Transport,
         S: ConnectionService<T>,
-        E: Executor<ConnectionTask<S::Future>>,
+        E: Executor<ConnectionTask<S::ConnectionFuture>>,
     {
         let (listener, peer) = (self.listener.clone(), accepted.peer());
         let Some(stream) = T::from_accepted(accepted) else {
@@ -89,7 +89,7 @@ impl<S, E> Dispatcher<S, E> {
     where
         T: Transport,
         S: ConnectionService<T>,
-        E: Executor<ConnectionTask<S::Future>>,
+        E: Executor<ConnectionTask<S::ConnectionFuture>>,
     {
         let mut forced = std::pin::pin!(self.forced());
         for accepted in accepted {

@@ -100,7 +100,7 @@ impl<E> GracefulListener<E> {
     pub async fn serve<S>(self, stack: S) -> Result<Drained, ServeError>
     where
         S: ConnectionService<Accepted>,
-        E: Executor<ConnectionTask<S::Future>>,
+        E: Executor<ConnectionTask<S::ConnectionFuture>>,
     {
         serve::serve(self.handle, self.executor, stack).await
     }
@@ -116,7 +116,7 @@ impl<E> GracefulListener<E> {
     pub async fn serve_tcp<S>(self, stack: S) -> Result<Drained, ServeError>
     where
         S: ConnectionService<TcpStream>,
-        E: Executor<ConnectionTask<S::Future>>,
+        E: Executor<ConnectionTask<S::ConnectionFuture>>,
     {
         serve::serve(self.handle, self.executor, stack).await
     }
@@ -129,7 +129,7 @@ impl<E> GracefulListener<E> {
     pub async fn serve_unix<S>(self, stack: S) -> Result<Drained, ServeError>
     where
         S: ConnectionService<UnixStream>,
-        E: Executor<ConnectionTask<S::Future>>,
+        E: Executor<ConnectionTask<S::ConnectionFuture>>,
     {
         serve::serve(self.handle, self.executor, stack).await
     }

@@ -28,8 +28,15 @@ use crate::{
             one for `Tracked<_>` a `TrackLayer`, one for `Metered<_>` a `MetricsLayer`; a service for a plain `TcpStream` is served by `serve_tcp`"
 )]
 pub trait ConnectionService<C>:
-    Service<C, Response = (), Error: Into<BoxError>, Future: Future<Output = Result<(), Self::Error>> + 'static>
+    Service<
+        C,
+        Response = (),
+        Error: Into<BoxError>,
+        Future = <Self as ConnectionService<C>>::ConnectionFuture,
+    >
 {
+    /// The future of one connection.
+    type ConnectionFuture: Future<Output = Result<(), <Self as Service<C>>::Error>> + 'static;
 }
 
 #[diagnostic::do_not_recommend]
@@ -39,6 +46,7 @@ where
     S::Error: Into<BoxError>,
     S::Future: 'static,
 {
+    type ConnectionFuture = S::Future;
 }
 
 /// How a generation that has drained ended.
@@ -104,7 +112,7 @@ pub(super) async fn serve<T, S, E>(
 where
     T: Transport,
     S: ConnectionService<T>,
-    E: Executor<ConnectionTask<S::Future>>,
+    E: Executor<ConnectionTask<S::ConnectionFuture>>,
 {
     if T::KIND.is_some_and(|kind| kind != handle.acceptor.kind()) {
         return Err(wrong_transport::<T>(&handle.name, handle.acceptor.local_address()));
