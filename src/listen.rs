@@ -16,12 +16,14 @@ use crate::{
 pub enum ListenError {
     /// The name is the control path's, whether there is one or not.
     #[error("listener {name:?}: this name is that of the control path; choose another one")]
+    #[non_exhaustive]
     Reserved {
         /// The name.
         name: String,
     },
     /// The name is taken.
     #[error("listener {name:?}: there is one with this name already; every listener needs a name of its own")]
+    #[non_exhaustive]
     Duplicate {
         /// The name.
         name: String,
@@ -30,12 +32,14 @@ pub enum ListenError {
     #[error(
         "listener {name:?}: this generation takes no new listeners any more, for it hands over or drains"
     )]
+    #[non_exhaustive]
     TooLate {
         /// The name.
         name: String,
     },
     /// The address cannot be bound.
     #[error("listener {name:?}: cannot listen")]
+    #[non_exhaustive]
     Bind {
         /// The name of the listener.
         name: String,
@@ -45,6 +49,7 @@ pub enum ListenError {
     },
     /// The service manager passed a descriptor under this name that is not what the listener asks for.
     #[error("listener {name:?}: cannot use what the service manager passed")]
+    #[non_exhaustive]
     Activation {
         /// The name of the listener.
         name: String,
@@ -54,6 +59,7 @@ pub enum ListenError {
     },
     /// The socket cannot be registered with the runtime.
     #[error("listener {name:?}: cannot be registered with the tokio runtime")]
+    #[non_exhaustive]
     Register {
         /// The name of the listener.
         name: String,

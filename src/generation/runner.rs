@@ -786,7 +786,7 @@ impl Runner {
             None => {
                 // It still starts: a recorder that is installed later must not miss the handles.
                 self.refused_early.fetch_add(1, Ordering::Relaxed);
-                log!(warn, result = error.result().as_str(), reason = %ErrorChain(error), "restart failed");
+                log!(warn, result = error.result().as_str(), error = %ErrorChain(error), "restart failed");
             }
         }
     }
@@ -797,9 +797,9 @@ fn count(metrics: &LineMetrics, error: &RestartError) {
     let result = error.result();
     metrics.restarted(result);
     if matches!(error, RestartError::Refused(_)) {
-        log!(warn, result = result.as_str(), reason = %ErrorChain(error), "restart failed");
+        log!(warn, result = result.as_str(), error = %ErrorChain(error), "restart failed");
     } else {
-        log!(error, result = result.as_str(), reason = %ErrorChain(error), "restart failed");
+        log!(error, result = result.as_str(), error = %ErrorChain(error), "restart failed");
     }
 }
 

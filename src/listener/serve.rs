@@ -28,12 +28,7 @@ use crate::{
             one for `Tracked<_>` a `TrackLayer`, one for `Metered<_>` a `MetricsLayer`; a service for a plain `TcpStream` is served by `serve_tcp`"
 )]
 pub trait ConnectionService<C>:
-    Service<
-        C,
-        Response = (),
-        Error: Into<BoxError>,
-        Future = <Self as ConnectionService<C>>::ConnectionFuture,
-    >
+    Service<C, Response = (), Error: Into<BoxError>, Future = <Self as ConnectionService<C>>::ConnectionFuture>
 {
     /// The future of one connection.
     type ConnectionFuture: Future<Output = Result<(), <Self as Service<C>>::Error>> + 'static;
@@ -63,6 +58,7 @@ pub struct Drained {
 pub enum ServeError {
     /// accept(2) failed in a way that no waiting mends.
     #[error("listener {listener:?} cannot accept any more")]
+    #[non_exhaustive]
     Accept {
         /// The name of the listener.
         listener: String,
@@ -72,6 +68,7 @@ pub enum ServeError {
     },
     /// The stack failed in `poll_ready`: it takes no connection any more.
     #[error("listener {listener:?}: the stack takes no more connections")]
+    #[non_exhaustive]
     Service {
         /// The name of the listener.
         listener: String,
@@ -83,6 +80,7 @@ pub enum ServeError {
     #[error(
         "listener {listener:?} is bound to {address}, but its stack was made for {wanted} streams: use `serve`, or bind it accordingly"
     )]
+    #[non_exhaustive]
     Transport {
         /// The name of the listener.
         listener: String,
