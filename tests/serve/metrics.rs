@@ -24,7 +24,12 @@ async fn at_rest(server: &Server, connections: f64) -> Metrics {
             let over = sum(metrics, "portcullis_connections_rejected_total")
                 + sum(metrics, "portcullis_tls_handshake_failures_total")
                 + sum(metrics, "portcullis_connections_closed_total");
-            sum(metrics, "portcullis_connections_accepted_total") >= connections && over >= connections
+            // A connection is taken out of its gauge a moment before or after it is counted.
+            let open = sum(metrics, "portcullis_connections_active")
+                + sum(metrics, "portcullis_connections_handshaking");
+            sum(metrics, "portcullis_connections_accepted_total") >= connections
+                && over >= connections
+                && open == 0.0
         })
         .await;
     let accepted = sum(&metrics, "portcullis_connections_accepted_total");
@@ -33,8 +38,6 @@ async fn at_rest(server: &Server, connections: f64) -> Metrics {
     let closed = sum(&metrics, "portcullis_connections_closed_total");
     assert_eq!(accepted, connections);
     assert_eq!(accepted, rejected + failed + closed, "{:#?}", metrics.nonzero());
-    assert_eq!(sum(&metrics, "portcullis_connections_active"), 0.0, "{:#?}", metrics.nonzero());
-    assert_eq!(sum(&metrics, "portcullis_connections_handshaking"), 0.0, "{:#?}", metrics.nonzero());
     metrics
 }
 
