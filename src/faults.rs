@@ -76,6 +76,8 @@ points! {
     StandingBy => "predecessor:standing-by",
     /// The successor has settled.
     Over => "predecessor:over",
+    /// The successor has been sent `abort`, and is not killed yet.
+    CallingOff => "predecessor:calling-off",
     /// The successor is sick, or has failed after the commit; this generation does not yet accept.
     RollingBack => "predecessor:rolling-back",
     /// It accepts no more, and finishes.
@@ -124,6 +126,8 @@ enum Fault {
     Term,
     /// `exit`: exits with 3.
     Exit,
+    /// `panic`: the task that passes the point panics.
+    Panic,
     /// `sick`: fails its health check, when that comes.
     Sick,
     /// `delay=MS`: so many milliseconds go by.
@@ -159,6 +163,7 @@ pub(crate) async fn at(point: Point) {
             Fault::Stop => raise(Signal::STOP),
             Fault::Term => raise(Signal::TERM),
             Fault::Exit => std::process::exit(3),
+            Fault::Panic => panic!("a fault was ordered"),
             Fault::Sick => SICK.store(true, Ordering::Relaxed),
             Fault::Delay(time) => tokio::time::sleep(time).await,
             Fault::Tamper(tampering) => *next_message() = Some(tampering),
@@ -218,6 +223,7 @@ impl FromStr for Fault {
             "stop" => Self::Stop,
             "term" => Self::Term,
             "exit" => Self::Exit,
+            "panic" => Self::Panic,
             "sick" => Self::Sick,
             "garble" => Self::Tamper(Tampering::Garble),
             "cut" => Self::Tamper(Tampering::Cut),

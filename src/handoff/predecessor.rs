@@ -219,6 +219,7 @@ impl Successor {
             while channel.receive().await.is_ok() {}
         });
         let told = timeout(TO_BE_TOLD, &mut telling).await.is_ok();
+        fault_point!(CallingOff);
         if process.kill().await {
             telling.abort();
         } else if !told && timeout(TO_OBEY, telling).await.is_err() {

@@ -10,7 +10,8 @@ use crate::line::Line;
 #[tokio::test]
 async fn children_inherit_nothing_at_any_point_of_a_restart() {
     /// Passed in a restart that comes to nothing, or by one whose predecessor is gone.
-    const ELSEWHERE: [Point; 4] = [Point::RollingBack, Point::Alone, Point::Sick, Point::SteppedBack];
+    const ELSEWHERE: [Point; 5] =
+        [Point::CallingOff, Point::RollingBack, Point::Alone, Point::Sick, Point::SteppedBack];
 
     let mut line = Line::start(Line::echo()).await;
     for point in Point::ALL.iter().filter(|point| !ELSEWHERE.contains(point)) {

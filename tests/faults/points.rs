@@ -12,6 +12,7 @@ use crate::line::Line;
 #[tokio::test]
 async fn each_point_is_passed() {
     let mut line = Line::start(Line::echo()).await;
+    line.fails(Point::Started, "exit", &["crashed"]).await;
     line.fails(Point::Told, "sick", &["rolled_back"]).await;
     line.restarts().await;
     line.server.alone().await;

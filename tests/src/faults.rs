@@ -25,7 +25,8 @@ impl Faults {
         &self.directory
     }
 
-    /// Whoever is the next to pass this point does these: `kill`, `exit`, `stop`, `term`, `sick`, `cut`, `garble`, `delay=MS`.
+    /// The next process that passes this point does these: `kill`, `exit`, `panic`, `stop`, `term`,
+    /// `sick`, `cut`, `garble`, `delay=MS`.
     pub fn order(&self, point: Point, faults: &str) {
         // It must be there as a whole.
         let new = self.directory.join("new");
