@@ -248,6 +248,8 @@ impl Runner {
             Ok(Verdict::Gone) => {
                 self.report_gone();
                 self.predecessor = None;
+                // Also if this generation never serves: the file names a process that has exited.
+                self.shared.own_pid_file();
                 Event::PredecessorGone
             }
             Err(error) => {

@@ -106,8 +106,7 @@ impl Line {
     async fn is_as_before(&mut self, result: &str) {
         let Self { server, failed, .. } = self;
         *failed += 1;
-        let serving = server.serving().pid();
-        assert_eq!(server.pid_in_file(), serving);
+        pid_file_names_server(server);
         server.serving().no_child_left().await;
         let metrics = server.metrics().await;
         let restarts = |labels: &[(&str, &str)]| metrics.sum("portcullis_restarts_total", labels);
@@ -116,6 +115,7 @@ impl Line {
         assert_eq!(metrics.sum("portcullis_draining", &[]), 0.0);
         assert_eq!(server.get("/readyz").await.status, 200);
         server.target().visit(1000).await.expect("it serves");
+        pid_file_names_server(server);
     }
 
     /// The next restart succeeds.
@@ -123,7 +123,15 @@ impl Line {
         let predecessor = self.server.restart().await;
         self.failed = 0;
         self.server.target().visit(1000).await.expect("the successor serves");
-        assert_eq!(self.server.pid_in_file(), self.server.serving().pid());
+        pid_file_names_server(&self.server);
         drop(predecessor);
     }
+}
+
+/// The pid file names the process that serves, and that process runs.
+#[track_caller]
+pub(crate) fn pid_file_names_server(server: &Server) {
+    assert_eq!(server.pid_in_file(), server.serving().pid());
+    assert!(!server.serving().is_over(), "the pid file names a dead process");
+    assert!(!server.serving().is_stopped(), "the pid file names a process that stands still");
 }

@@ -9,6 +9,7 @@ mod draining;
 mod exhaustion;
 mod hang;
 mod hundred_restarts;
+mod late;
 mod line;
 mod listeners;
 mod pid_file;
