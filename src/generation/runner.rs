@@ -179,10 +179,30 @@ impl Runner {
         let lifecycle = self.shared.lifecycle.clone();
         lifecycle.request_drain();
         lifecycle.tracker().start_drain();
+        // Before the switch, and before another generation writes it.
+        if self.is_named_in_pid_file() {
+            let shared = self.shared.clone();
+            let removing = tokio::task::spawn_blocking(move || shared.remove_pid_file_after_a_panic());
+            _ = timeout(LAST_MOMENT, removing).await;
+        }
         lifecycle.set_phase(Phase::Draining);
         _ = timeout(SWITCH_LIMIT, lifecycle.accept_loops(|accepting| accepting == 0)).await;
         drop(self);
         lifecycle.set_exit(Exit::Panicked);
+    }
+
+    /// Whether no other generation writes the pid file as long as this one does not close a channel.
+    const fn is_named_in_pid_file(&self) -> bool {
+        matches!(
+            self.machine.state(),
+            State::Settled
+                | State::Serving
+                | State::Preparing
+                | State::AwaitingReady
+                | State::Stopping
+                | State::CallingOff { committed: false, .. }
+                | State::Draining { last: true }
+        )
     }
 
     /// The next thing that happens.

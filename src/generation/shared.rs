@@ -93,6 +93,14 @@ impl Shared {
         }
     }
 
+    /// Removes the pid file if it names this process, which exits without having drained. Blocks.
+    pub(super) fn remove_pid_file_after_a_panic(&self) {
+        let file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = file.map(PidFile::remove_if_ours) {
+            log!(warn, error = %ErrorChain(&error), "cannot remove the pid file");
+        }
+    }
+
     /// For an exit without waiting: removes now what a drain would have removed.
     ///
     /// A restart that is under way must be cancelled first: its successor would take the exit for a

@@ -12,6 +12,7 @@ mod hundred_restarts;
 mod late;
 mod line;
 mod listeners;
+mod panic;
 mod pid_file;
 mod points;
 mod queue;
