@@ -13,6 +13,7 @@ mod late;
 mod line;
 mod listeners;
 mod panic;
+mod pause;
 mod pid_file;
 mod points;
 mod queue;
