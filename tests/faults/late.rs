@@ -5,10 +5,10 @@ use portcullis::faults::Point;
 
 use harness::{Echo, Kind, Process, Signal};
 
-use crate::line::{AFTER_READY, Line, at_once, pid_file_names_server};
+use crate::line::{AFTER_READY, Line, at_once};
 
-/// A restart whose successor stands still, and has `commit` and then `abort` in its socket. Its
-/// predecessor stands still as well, before it can kill it.
+/// A restart whose successor stands still, and has `abort` in its socket. Its predecessor stands
+/// still as well, before it can kill it.
 struct TakenBack {
     line: Line,
     start: usize,
@@ -17,10 +17,10 @@ struct TakenBack {
 }
 
 impl TakenBack {
-    async fn new(kind: Kind) -> Self {
+    async fn at(point: Point, kind: Kind) -> Self {
         let line = Line::start(Echo::new(kind).probation("200ms").option("--ready-timeout", "2s")).await;
         let start = line.server.log().len();
-        let successor = line.stop_awhile(Point::Waiting).await;
+        let successor = line.stop_awhile(point).await;
         let predecessor = line.faults.stop(Point::CallingOff, || ()).await;
         assert_eq!(predecessor.pid(), line.server.serving().pid());
         assert!(!successor.is_over());
@@ -28,39 +28,53 @@ impl TakenBack {
     }
 
     /// The successor obeys `abort`, and the predecessor serves.
-    async fn abort_wins(self) {
-        let Self { mut line, start, successor, predecessor } = self;
+    async fn abort_wins(&mut self) {
+        let Self { line, start, successor, predecessor } = self;
         successor.signal(Signal::CONT);
         successor.ended().await;
-        let served = |line: &str| line.contains("serving generation=2");
-        assert_eq!(line.server.log().count_from(start, served), 0, "it has not obeyed `commit`");
-        assert_eq!(line.server.pid_in_file(), predecessor.pid());
         predecessor.signal(Signal::CONT);
-        line.comes_to_nothing(start, &["rolled_back"]).await;
-        pid_file_names_server(&line.server);
+        line.comes_to_nothing(*start, &["rolled_back"]).await;
         let kill = |line: &str| line.contains("kill");
-        assert_eq!(line.server.log().count_from(start, kill), 0, "it ended by itself");
+        assert_eq!(line.server.log().count_from(*start, kill), 0, "it ended by itself");
         line.restarts().await;
     }
 }
 
 #[tokio::test]
 async fn an_abort_behind_the_commit_wins() {
-    let taken_back = TakenBack::new(Kind::Tcp).await;
-    let Line { server, .. } = &taken_back.line;
-    let log = server.log().clone();
-    let start = taken_back.start;
-    taken_back.abort_wins().await;
-    let said = |line: &str| line.contains("this process may not serve; its predecessor does");
-    assert_eq!(log.count_from(start, said), 1, "the successor logs why it ends");
+    let mut taken_back = TakenBack::at(Point::Waiting, Kind::Tcp).await;
+    let before = taken_back.line.server.pid_in_file();
+    taken_back.successor.signal(Signal::CONT);
+    taken_back.successor.ended().await;
+    let TakenBack { line, start, predecessor, .. } = &mut taken_back;
+    let log = line.server.log().clone();
+    let logged = |text: &'static str| log.count_from(*start, |line| line.contains(text));
+    assert_eq!(logged("serving generation=2"), 0, "it has not obeyed `commit`");
+    assert_eq!(logged("this process may not serve; its predecessor does"), 1, "it logs why it ends");
+    assert_eq!((before, line.server.pid_in_file()), (predecessor.pid(), predecessor.pid()));
+    predecessor.signal(Signal::CONT);
+    line.comes_to_nothing(*start, &["rolled_back"]).await;
+    assert_eq!(logged("kill"), 0, "it ended by itself");
+    line.restarts().await;
+}
+
+#[tokio::test]
+async fn a_successor_that_reads_an_abort_late_obeys_it() {
+    let cases = AFTER_READY.map(|point| async move {
+        TakenBack::at(point, Kind::Tcp).await.abort_wins().await;
+    });
+    at_once(cases).await;
 }
 
 /// It is not the last: the path of the socket is the predecessor's.
 #[tokio::test]
 async fn a_drain_does_not_win_against_an_unread_abort() {
-    let taken_back = TakenBack::new(Kind::Unix).await;
-    taken_back.successor.signal(Signal::TERM);
-    taken_back.abort_wins().await;
+    let cases = AFTER_READY.map(|point| async move {
+        let mut taken_back = TakenBack::at(point, Kind::Unix).await;
+        taken_back.successor.signal(Signal::TERM);
+        taken_back.abort_wins().await;
+    });
+    at_once(cases).await;
 }
 
 /// It is the last: it takes the path of the socket and the pid file with it.
