@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use super::callback::{Callback, CallbackError};
-use crate::sys::Deadline;
 
 /// What the application itself wants to see before it has settled.
 #[derive(Clone, Debug)]
@@ -49,7 +50,9 @@ impl Trial {
         };
         // Sick is sick at once; healthy is healthy at the end.
         tokio::try_join!(healthy, async {
-            Deadline::new(self.probation).expired().await;
+            // Also the time in which the process was stopped: nothing waits for the other side here,
+            // and the predecessor shall not stand by for longer than it was told.
+            sleep(self.probation).await;
             Ok(())
         })
         .map(|((), ())| ())

@@ -1,7 +1,7 @@
 //! R23: processes stand still, by SIGSTOP, for longer than a limit. Time in which a process was
 //! stopped itself does not count against the other one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis::faults::Point;
 
@@ -79,6 +79,24 @@ async fn a_pause_of_both_on_probation_kills_no_healthy_successor() {
         served.finish().await.expect("an orderly end");
     });
     at_once(cases).await;
+}
+
+/// The probation does not begin again, and the predecessor does not stand by for longer.
+#[tokio::test]
+async fn a_pause_counts_as_a_part_of_the_probation() {
+    const PROBATION: Duration = Duration::from_secs(10);
+
+    let mut line = Line::start(Line::echo().probation("10s")).await;
+    let mut held = client(&line).await;
+    let start = line.server.log().len();
+    line.server.serving().signal(Signal::USR1);
+    line.server.log().wait_from(start, "standing by", |line| line.contains("standing by")).await;
+    let predecessor = line.server.serving();
+    let successor = Process::new(predecessor.only_child().await);
+    pause(predecessor, &successor, &mut held, PROBATION, First::Predecessor).await;
+    let resumed = Instant::now();
+    has_succeeded(&mut line, start, &successor, held).await;
+    assert!(resumed.elapsed() < PROBATION / 2, "{:?}", resumed.elapsed());
 }
 
 /// The successor settles meanwhile, and that counts.
