@@ -958,3 +958,6 @@ async fn loops(shared: &Shared, state: State, served: usize, publishing: &mut Op
         _ => pending().await,
     }
 }
+
+#[cfg(all(test, feature = "control"))]
+mod tests;
