@@ -1,0 +1,246 @@
+//! What happens: the waits of a generation, and the [`Event`] that follows from each.
+
+use std::{future::pending, time::Duration};
+
+use tokio::{task::JoinHandle, time::timeout};
+
+use super::{BoxFuture, Runner};
+use crate::{
+    generation::{
+        restart::{Done, Restart, not_stopped},
+        shared::Shared,
+    },
+    handoff::{Committed, HandoffError, Probation, RestartError, Step, Succession, Verdict},
+    lifecycle::{Event, State},
+    sys::Deadline,
+};
+
+/// A generation that takes so long to be ready logs what it waits for.
+const READY_REPORT: Duration = Duration::from_secs(5);
+
+impl Runner {
+    /// What the predecessor has sent, if that lies in the socket.
+    pub(super) fn unread(&mut self) -> Option<Event> {
+        let verdict = self.listens().then(|| self.predecessor.as_mut()?.try_verdict()).flatten()?;
+        Some(self.heard(verdict))
+    }
+
+    /// Whether the predecessor can say anything that matters.
+    pub(super) const fn listens(&self) -> bool {
+        matches!(
+            self.machine.state(),
+            State::Initializing
+                | State::AwaitingCommit
+                | State::TakingOver
+                | State::Probation
+                | State::Settled
+                | State::SteppingBack
+                | State::SteppedBack
+        )
+    }
+
+    pub(super) fn heard(&mut self, verdict: Result<Verdict, HandoffError>) -> Event {
+        match verdict {
+            Ok(Verdict::Commit(commit)) if self.machine.state() == State::AwaitingCommit => {
+                self.took = Duration::try_from_secs_f64(commit.took_seconds).ok();
+                Event::Committed
+            }
+            Ok(Verdict::Commit(_)) => {
+                let reason = "it sent `commit` to a successor that was not ready for it".to_owned();
+                self.failure = Some(HandoffError::Protocol { step: Step::Commit, reason });
+                Event::PredecessorFailed
+            }
+            Ok(Verdict::Abort(reason)) => {
+                self.failure = Some(if self.machine.state() == State::SteppedBack {
+                    HandoffError::Sick { reason: self.unhealthy.clone() }
+                } else {
+                    HandoffError::Aborted { reason }
+                });
+                Event::Aborted
+            }
+            Ok(Verdict::Restart) => Event::RestartPassedOn,
+            Ok(Verdict::Gone) => {
+                self.report_gone();
+                self.predecessor = None;
+                // Also if this generation never serves: the file names a process that has exited.
+                self.shared.own_pid_file();
+                Event::PredecessorGone
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Event::PredecessorFailed
+            }
+        }
+    }
+
+    pub(super) fn report_gone(&self) {
+        let (generation, state) = (self.shared.number, self.machine.state());
+        let predecessor = self.predecessor.as_ref().map_or(0, Succession::predecessor);
+        match state {
+            State::Initializing | State::AwaitingCommit | State::TakingOver => log!(
+                warn,
+                predecessor,
+                "the predecessor died during the handoff; this generation serves alone"
+            ),
+            State::SteppingBack | State::SteppedBack => log!(
+                error,
+                generation,
+                "the predecessor is gone; better an unfit generation than none: this one serves"
+            ),
+            _ => log!(debug, predecessor, "the predecessor has let go"),
+        }
+    }
+
+    pub(super) async fn wait(&mut self) -> Event {
+        let (state, listens) = (self.machine.state(), self.listens());
+        let drain_requested = self.machine.drain_requested();
+        let shared = self.shared.clone();
+        let Self { predecessor, restart, requests, trial, deadline, drain, served, publishing, .. } = self;
+        tokio::select! {
+            biased;
+            verdict = verdict(predecessor, listens) => self.heard(verdict),
+            done = wait(restart) => self.done(done),
+            () = shared.lifecycle.drain_requested(), if !drain_requested => Event::DrainRequested,
+            Some(request) = requests.recv() => {
+                self.asked = Some(request);
+                Event::RestartRequested
+            }
+            () = ready(&shared, state) => Event::Ready,
+            () = loops(&shared, state, *served, publishing) => match state {
+                State::TakingOver => Event::LoopsAccept,
+                _ => Event::LoopsStopped,
+            },
+            verdict = optional(trial), if state == State::Probation => {
+                self.trial = None;
+                match verdict {
+                    Ok(()) => Event::Healthy,
+                    Err(reason) => {
+                        self.unhealthy = reason;
+                        Event::Unhealthy
+                    }
+                }
+            }
+            () = expired(deadline) => self.timed_out(),
+            forced = optional(drain) => {
+                (self.drain, self.drained) = (None, true);
+                self.forced = forced;
+                Event::Drained
+            }
+        }
+    }
+
+    pub(super) fn done(&mut self, done: Done) -> Event {
+        let Some(restart) = &mut self.restart else { return Event::SuccessorGone };
+        match done {
+            Done::Prepared(Ok(states)) => {
+                restart.prepared(states);
+                Event::Prepared
+            }
+            Done::Prepared(Err(error)) => {
+                restart.error = Some(error);
+                Event::PrepareFailed
+            }
+            Done::Ready(Ok(claim)) => {
+                restart.claimed(claim);
+                Event::SuccessorReady
+            }
+            Done::Committed(Ok(Committed::OnProbation(probation))) => {
+                restart.serves(probation);
+                Event::SuccessorServing
+            }
+            Done::Committed(Ok(Committed::Settled)) | Done::Proved(Ok(Probation::Passed)) => {
+                Event::SuccessorSettled
+            }
+            Done::Proved(Ok(Probation::Sick(reason))) => {
+                restart.error = Some(RestartError::Sick { reason });
+                Event::SuccessorSick
+            }
+            Done::Ready(Err(error)) | Done::Committed(Err(error)) | Done::Proved(Err(error)) => {
+                restart.error = Some(error);
+                Event::SuccessorFailed
+            }
+            Done::CalledOff => Event::SuccessorGone,
+        }
+    }
+
+    pub(super) fn timed_out(&mut self) -> Event {
+        match self.machine.state() {
+            State::AwaitingCommit => {
+                let limit = self.settings.ready_timeout;
+                self.failure = Some(HandoffError::TimedOut { step: Step::Commit, limit });
+            }
+            State::TakingOver => {
+                "the listeners do not accept: is `serve` polled?".clone_into(&mut self.unhealthy);
+            }
+            State::Stopping => {
+                if let Some(restart) = &mut self.restart {
+                    restart.error = Some(not_stopped());
+                }
+            }
+            _ => {}
+        }
+        Event::TimedOut
+    }
+}
+
+async fn verdict(predecessor: &mut Option<Succession>, listens: bool) -> Result<Verdict, HandoffError> {
+    match predecessor {
+        Some(predecessor) if listens => predecessor.verdict().await,
+        // What it is sent still leaves this process.
+        Some(predecessor) => {
+            predecessor.flush().await;
+            pending().await
+        }
+        None => pending().await,
+    }
+}
+
+async fn wait(restart: &mut Option<Restart>) -> Done {
+    match restart {
+        Some(restart) => restart.wait().await,
+        None => pending().await,
+    }
+}
+
+async fn optional<T>(future: &mut Option<BoxFuture<T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+async fn expired(deadline: &mut Option<Deadline>) {
+    match deadline {
+        Some(deadline) => deadline.expired().await,
+        None => pending().await,
+    }
+}
+
+/// Waits until all listeners are served, and logs which are not if that takes long.
+async fn ready(shared: &Shared, state: State) {
+    if !matches!(state, State::Starting | State::Initializing | State::InitializingAlone) {
+        return pending().await;
+    }
+    if timeout(READY_REPORT, shared.registry.ready()).await.is_err() {
+        let unserved = shared.registry.unserved().join(", ");
+        log!(warn, unserved, "not ready: a listener is not served, or a guard delays readiness");
+        shared.registry.ready().await;
+    }
+}
+
+/// Waits until the accept loops do what the state waits for.
+async fn loops(shared: &Shared, state: State, served: usize, publishing: &mut Option<JoinHandle<()>>) {
+    match state {
+        State::TakingOver => shared.lifecycle.accept_loops(|accepting| accepting >= served).await,
+        State::Stopping => shared.lifecycle.accept_loops(|accepting| accepting == 0).await,
+        State::SteppingBack | State::Withdrawing => {
+            shared.lifecycle.accept_loops(|accepting| accepting == 0).await;
+            // The predecessor writes the pid file next: it must not be overwritten.
+            if let Some(publishing) = publishing {
+                _ = publishing.await;
+            }
+            *publishing = None;
+        }
+        _ => pending().await,
+    }
+}
