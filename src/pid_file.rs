@@ -6,7 +6,10 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::unix::{
+        fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+        net::UnixDatagram,
+    },
     path::{Path, PathBuf},
     process,
 };
@@ -24,7 +27,7 @@ pub(crate) struct PidFile {
     temporary: PathBuf,
     /// A descriptor that is closed when the file is written, so that it can be written when this process
     /// has no other left.
-    reserve: Option<File>,
+    reserve: Option<UnixDatagram>,
     /// Whether the temporary file is there.
     written: bool,
     /// Whether the file has named this process.
@@ -137,10 +140,10 @@ impl PidFile {
             self.written = true;
             // Whatever the umask: supervisors of other users read it.
             file.set_permissions(Permissions::from_mode(0o644))?;
-            file.write_all(content().as_bytes())?;
-            self.reserve = Some(file);
-            Ok(())
+            file.write_all(content().as_bytes())
         });
+        // Not the file: one that is open keeps its file system from being unmounted.
+        self.reserve = UnixDatagram::unbound().ok();
         written.map_err(|source| {
             self.discard();
             PidFileError::write(&self.path, source)

@@ -179,7 +179,12 @@ impl Runner {
         }
         lifecycle.set_phase(Phase::Draining);
         _ = timeout(SWITCH_LIMIT, lifecycle.accept_loops(|accepting| accepting == 0)).await;
+        let limit = self.settings.drain_timeout;
         drop(self);
+        // What is open may finish: the program exits when `serve` returns.
+        if timeout(limit, lifecycle.connections_finished()).await.is_err() {
+            lifecycle.force_connections();
+        }
         lifecycle.set_exit(Exit::Panicked);
     }
 
