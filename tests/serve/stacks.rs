@@ -270,7 +270,7 @@ async fn a_name_is_given_to_one_listener_alone() {
     let generation = generation().await;
     let (_listener, _) = listen(&generation);
     let error = generation.listen("echo", "tcp://127.0.0.1:0").unwrap_err();
-    assert!(matches!(&error, ListenError::Duplicate { name } if name == "echo"), "{error}");
+    assert!(matches!(&error, ListenError::Duplicate { name, .. } if name == "echo"), "{error}");
 }
 
 #[tokio::test]
