@@ -30,8 +30,6 @@ pub(crate) struct PidFile {
     reserve: Option<UnixDatagram>,
     /// Whether the temporary file is there.
     written: bool,
-    /// Whether the file has named this process.
-    published: bool,
 }
 
 impl PidFile {
@@ -52,7 +50,7 @@ impl PidFile {
         temporary.push(format!(".{}.tmp", process::id()));
         let temporary = path.with_file_name(temporary);
 
-        let mut this = Self { path, temporary, reserve: None, written: false, published: false };
+        let mut this = Self { path, temporary, reserve: None, written: false };
         this.check_target()?;
         this.write()?;
         // A process that is killed before it publishes leaves nothing behind.
@@ -74,13 +72,8 @@ impl PidFile {
     pub(crate) fn publish(&mut self) -> Result<(), PidFileError> {
         self.write()?;
         fs::rename(&self.temporary, &self.path).map_err(|source| PidFileError::write(&self.path, source))?;
-        (self.written, self.published) = (false, true);
+        self.written = false;
         Ok(())
-    }
-
-    /// Whether the file has named this process.
-    pub(crate) const fn is_published(&self) -> bool {
-        self.published
     }
 
     /// Removes the file if it still names this process. `true` if it was removed.

@@ -116,6 +116,7 @@ impl Generation {
             claims: claims::Claims::default(),
             pid_file: Mutex::new(parts.pid_file),
             owns_pid_file: AtomicBool::new(false),
+            published_pid_file: AtomicBool::new(false),
         });
         (Self { shared: shared.clone() }, Runner::new(shared, settings, requests, succession))
     }

@@ -7,7 +7,8 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, oneshot},
-    time::Instant,
+    task::JoinHandle,
+    time::{Instant, timeout},
 };
 
 use super::{Restarted, settings::Settings, shared::Shared};
@@ -51,6 +52,9 @@ impl Candidate {
     }
 }
 
+/// The pid file of this process has this long to be written before a restart goes on.
+const PUBLISH_LIMIT: Duration = Duration::from_secs(1);
+
 /// What is handed over beside the sockets: the application's state, by name.
 type States = Vec<(String, SealedState)>;
 
@@ -91,12 +95,17 @@ impl Restart {
         settings: &Settings,
         candidate: Candidate,
         outcomes: Vec<Outcome>,
+        publishing: Option<JoinHandle<()>>,
     ) -> Self {
         let (shared, limit) = (shared.clone(), settings.draining_limit);
         let preparing = async move {
             fault_point!(Asked);
             if shared.metrics.draining_count() >= limit {
                 return Done::Prepared(Err(RestartError::Refused(Refusal::TooManyDraining { limit })));
+            }
+            if let Some(publishing) = publishing {
+                // What this process writes late must not replace what the successor writes.
+                _ = timeout(PUBLISH_LIMIT, publishing).await;
             }
             Done::Prepared(shared.state.collect().await)
         };

@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub(super) claims: super::claims::Claims,
     pub(super) pid_file: Mutex<Option<PidFile>>,
     pub(super) owns_pid_file: AtomicBool,
+    /// It names this process, unless another program has written it.
+    pub(super) published_pid_file: AtomicBool,
 }
 
 impl Shared {
@@ -54,9 +56,20 @@ impl Shared {
         unlink(&listeners.filter(|acceptor| !acceptor.is_kept()).collect::<Vec<_>>());
     }
 
+    /// Waits until every listener that is served accepts.
+    pub(super) async fn all_accept(&self) {
+        // Counted anew each time: a listener may be dropped meanwhile.
+        self.lifecycle.accept_loops(|accepting| accepting >= self.registry.served()).await;
+    }
+
     /// From now on the pid file is this generation's to write and to remove.
     pub(super) fn own_pid_file(&self) {
         self.owns_pid_file.store(true, Ordering::Release);
+    }
+
+    /// A successor may write the pid file from now on.
+    pub(super) fn hand_on_pid_file(&self) {
+        self.published_pid_file.store(false, Ordering::Release);
     }
 
     /// Makes the pid file name this process, and returns whether that is done. Blocks.
@@ -67,7 +80,11 @@ impl Shared {
             return true;
         }
         match file.as_mut().map(PidFile::publish) {
-            None | Some(Ok(())) => true,
+            None => true,
+            Some(Ok(())) => {
+                self.published_pid_file.store(true, Ordering::Release);
+                true
+            }
             Some(Err(error)) => {
                 // It could be written at the start. What serves must go on serving.
                 log!(error, error = %ErrorChain(&error), "cannot write the pid file");
@@ -83,9 +100,10 @@ impl Shared {
         }
         let mut file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner).take();
         if self.owns_pid_file.load(Ordering::Acquire)
-            && let Some(file) = file.as_mut().filter(|file| !file.is_published())
+            && !self.published_pid_file.load(Ordering::Acquire)
+            && let Some(file) = &mut file
         {
-            // A generation that drains at once has not written it yet, and it names the predecessor.
+            // It may name the predecessor, or a successor that was rolled back.
             _ = file.publish();
         }
         if let Some(Err(error)) = file.map(PidFile::remove_if_ours) {

@@ -118,6 +118,11 @@ impl<E> Lifecycle<E> {
         _ = self.accepting.subscribe().wait_for(|accepting| wanted(*accepting)).await;
     }
 
+    /// A listener is gone: what waits for accept loops may have waited for its loop.
+    pub(crate) fn listener_removed(&self) {
+        self.accepting.send_modify(|_| {});
+    }
+
     /// What is open on the listeners that a drain stops, or on those that accept during a drain.
     pub(crate) const fn open(&self, while_draining: bool) -> &Open {
         if while_draining { &self.open_while_draining } else { &self.open }

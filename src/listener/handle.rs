@@ -41,7 +41,9 @@ impl ListenerHandle {
 
 impl Drop for ListenerHandle {
     fn drop(&mut self) {
-        if self.registry.remove(&self.name, false) {
+        let unserved = self.registry.remove(&self.name, false);
+        self.lifecycle.listener_removed();
+        if unserved {
             log!(
                 warn,
                 listener = &*self.name,

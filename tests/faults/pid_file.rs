@@ -29,3 +29,15 @@ async fn the_pid_file_names_the_serving_process_during_and_after_a_rollback() {
     assert_eq!(line.server.terminate().await, Exit::Code(0));
     assert!(!line.server.pid_file().exists(), "it goes with the one that it names");
 }
+
+#[tokio::test]
+async fn a_drain_during_a_rollback_leaves_no_pid_file_of_the_dead_successor() {
+    let line = Line::start(Line::echo()).await;
+    line.faults.order(Point::CallingOff, "term delay=300");
+    let successor = line.stop(Point::Passed).await;
+    assert_eq!(line.server.pid_in_file(), successor.pid());
+    successor.signal(Signal::KILL);
+    assert_eq!(line.server.serving().ended().await, Exit::Code(0));
+    assert!(line.faults.all_done(), "the drain was requested during the rollback");
+    assert!(!line.server.pid_file().exists());
+}

@@ -105,6 +105,7 @@ impl Runner {
             }
             Effect::SendCommit => {
                 fault_point!(Committing);
+                self.shared.hand_on_pid_file();
                 if let Some(restart) = &mut self.restart {
                     restart.commit(self.shared.number);
                 }
@@ -151,7 +152,6 @@ impl Runner {
         self.claimed = true;
         let InheritedUse { used, bound, unwanted } = self.shared.registry.resolve_inherited();
         let claim = Claim { used, bound, unwanted };
-        self.served = self.shared.registry.served();
         // Metrics before the switch, and not within it.
         self.metrics();
         log!(debug, ?claim, "ready");
@@ -197,13 +197,13 @@ impl Runner {
     /// file system holds up nothing else.
     pub(super) fn publish_pid_file(&mut self) {
         self.shared.own_pid_file();
-        let (shared, served) = (self.shared.clone(), self.served);
+        let shared = self.shared.clone();
         // A generation that is rolled back has served before.
         let rolled_back = self.restart.is_some();
         self.publishing = Some(tokio::spawn(async move {
             let mut phase = shared.lifecycle.phases();
             tokio::select! {
-                () = shared.lifecycle.accept_loops(|accepting| accepting >= served) => {}
+                () = shared.all_accept() => {}
                 _ = phase.wait_for(|phase| *phase != Phase::Serving) => return,
             }
             let published = publish_pid_file(shared.clone()).await;

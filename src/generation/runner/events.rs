@@ -95,7 +95,7 @@ impl Runner {
         let (state, listens) = (self.machine.state(), self.listens());
         let drain_requested = self.machine.drain_requested();
         let shared = self.shared.clone();
-        let Self { predecessor, restart, requests, trial, deadline, drain, served, publishing, .. } = self;
+        let Self { predecessor, restart, requests, trial, deadline, drain, publishing, .. } = self;
         tokio::select! {
             biased;
             verdict = verdict(predecessor, listens) => self.heard(verdict),
@@ -106,7 +106,7 @@ impl Runner {
                 Event::RestartRequested
             }
             () = ready(&shared, state) => Event::Ready,
-            () = loops(&shared, state, *served, publishing) => match state {
+            () = loops(&shared, state, publishing) => match state {
                 State::TakingOver => Event::LoopsAccept,
                 _ => Event::LoopsStopped,
             },
@@ -120,7 +120,7 @@ impl Runner {
                     }
                 }
             }
-            () = expired(deadline) => self.timed_out(),
+            () = expired(deadline) => Event::TimedOut,
             forced = optional(drain) => {
                 (self.drain, self.drained) = (None, true);
                 self.forced = forced;
@@ -163,7 +163,8 @@ impl Runner {
         }
     }
 
-    pub(super) fn timed_out(&mut self) -> Event {
+    /// Why the limit of the state counts as a failure.
+    pub(super) fn timed_out(&mut self) {
         match self.machine.state() {
             State::AwaitingCommit => {
                 let limit = self.settings.ready_timeout;
@@ -179,7 +180,6 @@ impl Runner {
             }
             _ => {}
         }
-        Event::TimedOut
     }
 }
 
@@ -229,9 +229,9 @@ async fn ready(shared: &Shared, state: State) {
 }
 
 /// Waits until the accept loops do what the state waits for.
-async fn loops(shared: &Shared, state: State, served: usize, publishing: &mut Option<JoinHandle<()>>) {
+async fn loops(shared: &Shared, state: State, publishing: &mut Option<JoinHandle<()>>) {
     match state {
-        State::TakingOver => shared.lifecycle.accept_loops(|accepting| accepting >= served).await,
+        State::TakingOver => shared.all_accept().await,
         State::Stopping => shared.lifecycle.accept_loops(|accepting| accepting == 0).await,
         State::SteppingBack | State::Withdrawing => {
             shared.lifecycle.accept_loops(|accepting| accepting == 0).await;

@@ -94,8 +94,6 @@ pub(crate) struct Runner {
     /// From the request to the commit that this process obeys.
     took: Option<Duration>,
     counted: bool,
-    /// How many listeners were served when it was ready.
-    served: usize,
     /// The task that publishes the pid file.
     publishing: Option<JoinHandle<()>>,
     claimed: bool,
@@ -137,7 +135,6 @@ impl Runner {
             unhealthy: String::new(),
             took: None,
             counted: false,
-            served: 0,
             publishing: None,
             claimed: false,
             has_settled: false,
@@ -225,8 +222,13 @@ impl Runner {
     /// Lets the machine decide, and does what it says.
     async fn on(&mut self, event: Event) {
         let before = self.machine.state();
+        // A request is the subject of its own event only: it may still wait for the one that is first.
+        let asked = if event == Event::RestartRequested { None } else { self.asked.take() };
         if event == Event::RestartRequested && (self.refuses_arrival() || self.joins()) {
             return;
+        }
+        if event == Event::TimedOut {
+            self.timed_out();
         }
         pass_points(before, event).await;
         let effects = self.machine.on(event);
@@ -251,6 +253,7 @@ impl Runner {
         if state != before {
             self.entered(state).await;
         }
+        self.asked = asked;
     }
 
     /// The limit of the state, if it has one that is kept here.

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use portcullis_layers::ErrorChain;
+use tokio::time::timeout;
 
-use super::Runner;
+use super::{Runner, SWITCH_LIMIT};
 use crate::{
     generation::{
         Restarted,
@@ -35,7 +36,8 @@ impl Runner {
             None => (Candidate::Start, std::mem::take(&mut self.remembered)),
         };
         self.shared.observer.restarting(self.shared.number);
-        self.restart = Some(Restart::prepare(&self.shared, &self.settings, candidate, outcomes));
+        self.restart =
+            Some(Restart::prepare(&self.shared, &self.settings, candidate, outcomes, self.publishing.take()));
     }
 
     pub(super) fn report_success(&mut self) {
@@ -70,7 +72,7 @@ impl Runner {
         tokio::spawn(async move {
             // What is reported is true by then: the pid file names this process again.
             if let Some(publishing) = publishing {
-                _ = publishing.await;
+                _ = timeout(SWITCH_LIMIT, publishing).await;
             }
             count(&metrics, &error);
             answer(outcomes, &Err(error));

@@ -1,4 +1,4 @@
-use std::{os::unix::net::UnixStream, time::Duration};
+use std::{convert::Infallible, os::unix::net::UnixStream, time::Duration};
 
 use tokio::time::timeout;
 
@@ -6,11 +6,33 @@ use super::*;
 use crate::{
     bind::Acceptor,
     generation::{Generation, Parts, probation::Trial},
-    handoff::{Arrival, Channel, HandoffPayload, Peer, Successor},
+    handoff::{Arrival, Channel, HandoffPayload, Inheritance, Peer, Successor},
+    listener::Accepted,
     sys::StartCommand,
 };
 
 const LIMIT: Duration = Duration::from_secs(10);
+
+fn parts(predecessor: Option<(Succession, Inheritance)>) -> Parts {
+    Parts {
+        predecessor,
+        activated: Vec::new(),
+        pid_file: None,
+        observer: Arc::new(()),
+        #[cfg(feature = "tls")]
+        obeys_signals: false,
+        metrics_prefix: "test".to_owned(),
+        state_limit: 0,
+        state_timeout: LIMIT,
+        settings: Settings {
+            start_command: StartCommand::new("/bin/false", [""; 0]),
+            ready_timeout: LIMIT,
+            drain_timeout: LIMIT,
+            trial: Trial { probation: LIMIT, health_check: None },
+            draining_limit: 0,
+        },
+    }
+}
 
 /// A successor of the process at the other end, which ends with this error.
 async fn successor() -> (Generation, Runner, JoinHandle<RestartError>) {
@@ -30,24 +52,7 @@ async fn successor() -> (Generation, Runner, JoinHandle<RestartError>) {
         Successor::arrived(arrival, LIMIT).hand_over(&payload).await.unwrap_err()
     });
     let taken = Succession::over(theirs, String::new(), LIMIT).await.unwrap();
-    let (generation, runner) = Generation::new(Parts {
-        predecessor: Some(taken),
-        activated: Vec::new(),
-        pid_file: None,
-        observer: Arc::new(()),
-        #[cfg(feature = "tls")]
-        obeys_signals: false,
-        metrics_prefix: "test".to_owned(),
-        state_limit: 0,
-        state_timeout: LIMIT,
-        settings: Settings {
-            start_command: StartCommand::new("/bin/false", [""; 0]),
-            ready_timeout: LIMIT,
-            drain_timeout: LIMIT,
-            trial: Trial { probation: LIMIT, health_check: None },
-            draining_limit: 0,
-        },
-    });
+    let (generation, runner) = Generation::new(parts(Some(taken)));
     (generation, runner, predecessor)
 }
 
@@ -67,4 +72,30 @@ async fn a_panic_closes_the_channel_only_when_no_loop_accepts_and_sends_nothing(
     assert!(matches!(error, RestartError::Crashed { status: None, .. }), "{error}");
     stopping.await.unwrap();
     assert!(matches!(lifecycle.exit().await, Exit::Panicked));
+}
+
+/// It was when the generation was ready.
+#[tokio::test]
+async fn a_listener_that_is_gone_is_not_waited_for() {
+    let (generation, runner) = Generation::new(parts(None));
+    let lifecycle = generation.lifecycle();
+    let serve = |name| {
+        let listener = generation.listen(name, "tcp://127.0.0.1:0").unwrap();
+        tokio::spawn(listener.serve(tower::service_fn(async |_: Accepted| Ok::<_, Infallible>(()))))
+    };
+    let _stays = serve("stays");
+    let goes = serve("goes");
+    generation.registry().ready().await;
+    lifecycle.set_phase(Phase::Serving);
+    timeout(LIMIT, lifecycle.accept_loops(|accepting| accepting == 2)).await.unwrap();
+    lifecycle.set_phase(Phase::Standby);
+    timeout(LIMIT, lifecycle.accept_loops(|accepting| accepting == 0)).await.unwrap();
+
+    lifecycle.set_phase(Phase::Serving);
+    let all = tokio::spawn({
+        let shared = runner.shared.clone();
+        async move { shared.all_accept().await }
+    });
+    goes.abort();
+    timeout(LIMIT, all).await.expect("the other one accepts").unwrap();
 }
