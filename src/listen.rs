@@ -10,28 +10,26 @@ use crate::{
     listener::{GracefulListener, ListenerHandle},
 };
 
-/// Why there is no listener.
+/// Why a listener could not be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// The name is the control path's, whether there is one or not.
-    #[error("listener {name:?}: this name is that of the control path; choose another one")]
+    /// The name is reserved for the control path, even if there is none.
+    #[error("listener {name:?}: the name is reserved for the control path")]
     #[non_exhaustive]
     Reserved {
         /// The name.
         name: String,
     },
-    /// The name is taken.
-    #[error("listener {name:?}: there is one with this name already; every listener needs a name of its own")]
+    /// Another listener has this name.
+    #[error("listener {name:?}: the name is already in use")]
     #[non_exhaustive]
     Duplicate {
         /// The name.
         name: String,
     },
-    /// This generation hands over to a successor, or drains: a new listener would be closed at once.
-    #[error(
-        "listener {name:?}: this generation takes no new listeners any more, for it hands over or drains"
-    )]
+    /// This generation hands over to a successor, or drains.
+    #[error("listener {name:?}: this generation hands over or drains, and adds no listeners")]
     #[non_exhaustive]
     TooLate {
         /// The name.
@@ -43,17 +41,17 @@ pub enum ListenError {
     Bind {
         /// The name of the listener.
         name: String,
-        /// What was wrong.
+        /// The reason.
         #[source]
         source: BindError,
     },
-    /// The service manager passed a descriptor under this name that is not what the listener asks for.
-    #[error("listener {name:?}: cannot use what the service manager passed")]
+    /// The service manager passed a descriptor with this name that does not match the listener.
+    #[error("listener {name:?}: cannot use the descriptor that the service manager passed")]
     #[non_exhaustive]
     Activation {
         /// The name of the listener.
         name: String,
-        /// What was wrong.
+        /// The reason.
         #[source]
         source: DescriptorError,
     },
@@ -63,7 +61,7 @@ pub enum ListenError {
     Register {
         /// The name of the listener.
         name: String,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -88,12 +86,14 @@ impl ListenError {
 }
 
 impl Generation {
-    /// A listener on `address`. Metrics, logs and the next generation know it by `name`.
+    /// Creates a listener on `address`. Metrics, logs and the next generation identify it by
+    /// `name`.
     ///
     /// If the predecessor or the service manager passed a socket that is bound to this address, the
-    /// listener takes it as it is, one with this name first; options of `address` that concern the
-    /// socket (backlog, mode) are then those of the socket. Otherwise the address is bound now. Blocks:
-    /// a host name is resolved, and the directory of a Unix path is locked.
+    /// listener uses it; if there are several, the one with this name. The options of `address`
+    /// that concern the socket (backlog, mode) are then ignored. Otherwise the address is bound.
+    ///
+    /// Blocks while a host name is resolved, and while the directory of a Unix path is locked.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -122,11 +122,12 @@ impl Generation {
         self.take_or_bind(reserved, &address)
     }
 
-    /// A listener on a TCP socket that listens already, for example one that a test bound to port 0.
+    /// Creates a listener on a TCP socket that is already listening, for example one that a test
+    /// bound to port 0.
     ///
-    /// If the predecessor passed a socket under this name that is bound to the same host, with whatever
-    /// port, the listener takes that one, and `socket` is closed: so the first generation's socket
-    /// stays in use over restarts. Sets `socket` to non-blocking.
+    /// If the predecessor passed a socket with this name that is bound to the same host, with any
+    /// port, the listener uses that socket and closes `socket`. So the socket of the first
+    /// generation stays in use across restarts. Sets `socket` to non-blocking.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -177,7 +178,7 @@ impl Generation {
         self.take_or_bind(reserved, address)
     }
 
-    /// On the socket that was passed to this process, or on one that is bound now.
+    /// Uses the socket that was passed to this process, or binds one.
     fn take_or_bind(
         &self,
         name: ReservedName,

@@ -1,40 +1,40 @@
-//! What can go wrong between a client and the server that it asks.
+//! The errors of a client of the control path.
 
 use std::{io, path::PathBuf, time::Duration};
 
 use crate::handoff::RestartResult;
 
-/// Why a server did not do what it was asked for over its control path, or could not be asked.
+/// Why a request to the control path of a server failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ControlError {
-    /// No server listens on the path: there is nothing, or what a dead server left.
+    /// No server listens on the path: it does not exist, or its server has exited.
     #[error("no server answers at `{}`", .path.display())]
     #[non_exhaustive]
     NoServer {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The path cannot be connected to.
+    /// connect(2) to the path failed.
     #[error("cannot connect to `{}`", .path.display())]
     #[non_exhaustive]
     Connect {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The server is neither root's nor that of the user of this process.
+    /// The server runs neither as root nor as the user of this process.
     #[error("the server at `{}` is not trusted: it is served by user {uid}", .path.display())]
     #[non_exhaustive]
     OtherUser {
         /// The path.
         path: PathBuf,
-        /// The user of the process that listens.
+        /// The user id of the server.
         uid: u32,
     },
     /// The server rejected this process, or its request.
@@ -43,52 +43,52 @@ pub enum ControlError {
     Rejected {
         /// The path.
         path: PathBuf,
-        /// What it said.
+        /// The reason that the server sent.
         reason: String,
     },
-    /// The restart did not happen; the server that was asked serves as before.
+    /// The restart failed; the server serves as before.
     #[error("the restart at `{}` failed ({result}): {reason}", .path.display())]
     #[non_exhaustive]
     RestartFailed {
         /// The path.
         path: PathBuf,
-        /// What came of it, as the metric `restarts_total` counts it.
+        /// The result, as in the metric `restarts_total`.
         result: RestartResult,
-        /// What the server said.
+        /// The reason that the server sent.
         reason: String,
     },
-    /// Each generation that was asked handed over to another one before it answered.
-    #[error("the server at `{}` handed over {times} times and gave no answer", .path.display())]
+    /// Each generation that received the request handed over before it answered.
+    #[error("the server at `{}` handed over {times} times without an answer", .path.display())]
     #[non_exhaustive]
     MovedTooOften {
         /// The path.
         path: PathBuf,
-        /// How many generations were asked.
+        /// The number of generations that received the request.
         times: usize,
     },
-    /// The server ended the connection without an answer.
+    /// The server closed the connection without an answer.
     #[error("the server at `{}` closed the connection without an answer", .path.display())]
     #[non_exhaustive]
     NoAnswer {
         /// The path.
         path: PathBuf,
     },
-    /// The server said nothing for too long.
+    /// The server did not answer in time.
     #[error("the server at `{}` did not answer within {limit:?}", .path.display())]
     #[non_exhaustive]
     TimedOut {
         /// The path.
         path: PathBuf,
-        /// The time it had.
+        /// The limit.
         limit: Duration,
     },
-    /// What listens there is no server of this library, or one of another version.
-    #[error("the server at `{}` was not understood: {reason}", .path.display())]
+    /// The peer is not a server of this library, or one of another version.
+    #[error("protocol error of the server at `{}`: {reason}", .path.display())]
     #[non_exhaustive]
     NotUnderstood {
         /// The path.
         path: PathBuf,
-        /// What was wrong.
+        /// The reason.
         reason: String,
     },
     /// The connection failed.
@@ -97,14 +97,14 @@ pub enum ControlError {
     Io {
         /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
 }
 
 impl ControlError {
-    /// What the operator can do about it.
+    /// What the operator can do about the error.
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {
         Some(match self {

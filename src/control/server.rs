@@ -1,4 +1,4 @@
-//! The server's side of the control path: who is heard, for how long, and what each request does.
+//! The server side of the control path.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -19,19 +19,20 @@ use crate::{
     listener::{Accepted, GracefulListener, ServeError},
 };
 
-/// As many are heard at the same time; further ones wait in the queue of the socket.
+/// The number of connections that are handled at the same time; further ones wait in the queue of
+/// the socket.
 const AT_A_TIME: usize = 16;
 
-/// Whoever connects has said what it wants within this time.
+/// The limit for the first frame of a client.
 const OPENING_LIMIT: Duration = Duration::from_secs(5);
 
 /// The longest first frame, in bytes.
 const LONGEST_OPENING: usize = 64 * 1024;
 
-/// Whoever asked has read the answer within this time.
+/// The limit for a client to read the answer.
 const READING_LIMIT: Duration = Duration::from_secs(10);
 
-/// Connections that one frame tells of: far below what makes it too long.
+/// The number of connections in one frame: far below the maximum length of a frame.
 const ROWS: usize = 200;
 
 /// Serves the control path until the generation has ended.
@@ -41,15 +42,15 @@ pub(crate) async fn serve(listener: GracefulListener, generation: Generation) {
             let generation = generation.clone();
             async move {
                 attend(accepted, &generation).await;
-                // What goes wrong with one of them is no affair of the server's.
+                // The error of one connection does not concern the server.
                 Ok::<_, Infallible>(())
             }
         }
     }));
     match listener.accept_while_draining().serve(stack).await {
-        // That this generation may not serve has been told.
+        // The runner has logged why this generation does not serve.
         Ok(_) | Err(ServeError::Handoff(_)) => {}
-        Err(error) => tracing::error!(error = %ErrorChain(&error), "the control path is served no more"),
+        Err(error) => tracing::error!(error = %ErrorChain(&error), "the control path is no longer served"),
     }
 }
 
@@ -63,31 +64,33 @@ async fn attend(accepted: Accepted, generation: &Generation) {
         Err(error) => return tracing::debug!(%peer, %error, "control connection failed"),
     };
     if !matches!(peer, Peer::Unix(peer) if credentials::trusted(peer.uid)) {
-        tracing::warn!(%peer, "control connection turned away: another user's");
-        let reason = "only root and the user of this server may ask".to_owned();
+        tracing::warn!(%peer, "control connection rejected: the peer is another user");
+        let reason = "only root and the user of this server may connect".to_owned();
         answer(&mut channel, peer, &Answer::Abort { reason }).await;
         return;
     }
     let opening = tokio::select! {
-        // One that has said what it wants is heard, also at the end.
+        // A request that has arrived is handled, also at the end of a drain.
         biased;
         opening = timeout(OPENING_LIMIT, channel.receive_any()) => opening,
-        // Nobody who says nothing keeps a drain waiting.
+        // A client without a request does not delay a drain.
         _ = generation.lifecycle().drained() => return,
     };
     match opening {
         Ok(Ok(Opening::Request(request))) => obey(&request, &mut channel, peer, generation).await,
         Ok(Ok(Opening::Hello(hello))) => hand_over(hello, channel, generation).await,
         Ok(Ok(Opening::Unknown)) => {
-            let reason = "this version of the library does not know what was asked".to_owned();
+            let reason = "this version does not support this type of message".to_owned();
             answer(&mut channel, peer, &Answer::Abort { reason }).await;
         }
         // A probe, or another process that looks whether the path is stale.
-        Ok(Err(ChannelError::Closed)) => tracing::debug!(%peer, "control connection closed without a word"),
-        Ok(Err(error)) => {
-            tracing::info!(%peer, error = %ErrorChain(&error), "control connection not understood");
+        Ok(Err(ChannelError::Closed)) => {
+            tracing::debug!(%peer, "control connection closed without a request")
         }
-        Err(_) => tracing::info!(%peer, limit = ?OPENING_LIMIT, "control connection said nothing"),
+        Ok(Err(error)) => {
+            tracing::info!(%peer, error = %ErrorChain(&error), "invalid message on a control connection");
+        }
+        Err(_) => tracing::info!(%peer, limit = ?OPENING_LIMIT, "no request on a control connection"),
     }
 }
 
@@ -97,27 +100,28 @@ fn channel(stream: UnixStream) -> std::io::Result<Channel> {
     Ok(channel)
 }
 
-/// Leaves the conversation to the life of the generation.
+/// Passes the channel to the runner of the generation.
 async fn hand_over(hello: Hello, mut channel: Channel, generation: &Generation) {
     let Some(peer) = credentials::process_of(&channel) else {
-        return tracing::info!("a process that wanted to take over is gone");
+        return tracing::info!("a process that requested a takeover has exited");
     };
     if generation.lifecycle().is_drained() {
-        // Nothing is left to be had. It begins a line of its own when it sees that nobody answers.
+        // The sockets are closed. The process becomes a first generation when the connection is
+        // closed.
         return;
     }
     channel.set_longest(LONGEST_FRAME);
     generation.take_over(Arrival { channel, hello, peer }).await;
 }
 
-/// Does what was asked for, and says so.
+/// Performs a request and sends the answer.
 async fn obey(request: &Request, channel: &mut Channel, peer: Peer, generation: &Generation) {
     let asked = &*request.command;
     match asked {
         command::RESTART | command::DRAIN => {
-            tracing::info!(%peer, command = asked, "asked over the control path");
+            tracing::info!(%peer, command = asked, "control request");
         }
-        _ => tracing::debug!(%peer, command = asked, "asked over the control path"),
+        _ => tracing::debug!(%peer, command = asked, "control request"),
     }
     let told = match asked {
         command::RESTART => restart(generation, request.passed_on_to).await,
@@ -125,7 +129,7 @@ async fn obey(request: &Request, channel: &mut Channel, peer: Peer, generation: 
         command::STATUS => Answer::Status(Status::of(generation)),
         command::CONNECTIONS => return connections(channel, peer, generation).await,
         unknown => {
-            let reason = format!("this version of the library does not know the command `{unknown}`");
+            let reason = format!("this version does not support the command `{unknown}`");
             Answer::Abort { reason }
         }
     };
@@ -140,7 +144,7 @@ async fn restart(generation: &Generation, passed_on_to: Option<u64>) -> Answer {
             took_seconds: restarted.took.as_secs_f64(),
         },
         Err(RestartError::PassedOn) => Answer::Moved { passed_on_to: Some(generation.number() + 1) },
-        // It came while this generation handed over, or was rolled back.
+        // It arrived while this generation handed over, or was rolled back.
         Err(RestartError::Refused(Refusal::NotServing)) if has_moved(generation) => {
             Answer::Moved { passed_on_to }
         }
@@ -148,7 +152,7 @@ async fn restart(generation: &Generation, passed_on_to: Option<u64>) -> Answer {
     }
 }
 
-/// Whether another generation has the sockets, or gets them back.
+/// Whether another generation serves, or is about to accept again.
 fn has_moved(generation: &Generation) -> bool {
     matches!(generation.phase(), Phase::Standby | Phase::Draining) && !generation.lifecycle().is_last()
 }
@@ -178,14 +182,14 @@ async fn connections(channel: &mut Channel, peer: Peer, generation: &Generation)
     }
 }
 
-/// Says it, and whether somebody listens.
+/// Sends the answer, and returns whether that succeeded.
 async fn answer(channel: &mut Channel, peer: Peer, told: &Answer) -> bool {
     match timeout(READING_LIMIT, channel.send(told)).await {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => {
             tracing::debug!(%peer, error = %ErrorChain(&error), "control connection ended before the answer");
         }
-        Err(_) => tracing::info!(%peer, "control connection does not read its answer"),
+        Err(_) => tracing::info!(%peer, "control connection did not read its answer"),
     }
     false
 }

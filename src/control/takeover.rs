@@ -1,4 +1,4 @@
-//! Looking whether a server answers at the path: whom a client asks, and whom a new process takes over from.
+//! Finds the server that listens on a control path.
 
 use std::{
     io,
@@ -16,52 +16,54 @@ use crate::{
     handoff::{HandoffError, Inheritance, Succession},
 };
 
-/// Why a process with a control path cannot start, neither as the first of a line nor as a successor. It must exit; who
-/// serves there, if somebody does, serves on.
+/// Why a process with a control path cannot start, neither as the first generation nor as a
+/// successor. It must exit; a server that listens there continues to serve.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TakeoverError {
-    /// It cannot be found out whether a server answers there.
-    #[error("cannot look for a server to take over from")]
+    /// It is unknown whether a server listens there.
+    #[error("cannot find out whether a server listens on the control path")]
     Ask(#[from] ControlError),
-    /// A server answers there, and does not hand over.
+    /// The server that listens there does not hand over.
     #[error("cannot take over from the server at `{}`", .path.display())]
     #[non_exhaustive]
     Handoff {
         /// The path.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: HandoffError,
     },
-    /// Nobody answers there, and it cannot be bound.
+    /// No server listens there, and the path cannot be bound.
     #[error("cannot bind the control path")]
     Bind(#[from] BindError),
 }
 
-/// What a process that starts finds at its control path.
+/// What a new process finds at its control path.
 #[derive(Debug)]
 pub(crate) enum Found {
     /// A server that hands over.
     Server(Succession, Box<Inheritance>),
-    /// Nobody. It is bound now.
+    /// No server. The path is bound now.
     Nobody(ListeningSocket),
 }
 
 /// How long to wait while the queue of the socket is full.
 const QUEUE_LIMIT: Duration = Duration::from_secs(5);
 
-/// As often somebody else may take the path, or let go of it, between two looks.
+/// How often another process may bind or unbind the path between two attempts.
 const LOOKS: usize = 8;
 
-/// How the control path is bound: only its owner may connect, and is asked who it is nevertheless.
+/// The mode of the control path: only its owner may connect. The server checks the credentials as
+/// well.
 pub(crate) fn bind_to(path: &Path) -> Result<ListenAddr, BindError> {
     ListenAddr::unix(path).map(|bind| bind.mode(0o600))
 }
 
-/// Takes over from the server at the control path, or binds it if nobody is there.
+/// Takes over from the server at the control path, or binds the path if no server listens there.
 ///
-/// Of two processes that start at the same time one binds it, and the other takes over from that one when it serves.
+/// Of two processes that start at the same time, one binds the path, and the other one takes over
+/// from it when it serves.
 pub(crate) async fn find(bind: &ListenAddr, limit: Duration) -> Result<Found, TakeoverError> {
     let path = bind.path().unwrap_or(Path::new(""));
     let mut looks = 1;
@@ -82,12 +84,13 @@ pub(crate) async fn find(bind: &ListenAddr, limit: Duration) -> Result<Found, Ta
     }
 }
 
-/// `None` if nobody is there, or only somebody who dies, or hangs up, before anything was handed over.
+/// `None` if no server listens there, or if the server closes the connection before it has handed
+/// anything over.
 async fn take_over(path: &Path, limit: Duration) -> Result<Option<(Succession, Inheritance)>, TakeoverError> {
     let stream = match connect(path, credentials::trusted).await {
         Ok(stream) => stream,
         Err(ControlError::NoServer { .. }) => return Ok(None),
-        // Somebody may be there: then the path is not to be bound.
+        // A server may listen there, so the path must not be bound.
         Err(error) => return Err(error.into()),
     };
     match Succession::over(stream, String::new(), limit).await {
@@ -97,8 +100,8 @@ async fn take_over(path: &Path, limit: Duration) -> Result<Option<(Succession, I
     }
 }
 
-/// Connects to the server, which a client of root's also asks if it is another user's: it has nothing to lose by
-/// asking. To take its sockets is another matter.
+/// Connects to the server. A client that runs as root may connect to the server of another user,
+/// because a request carries no risk; it must not take over its sockets.
 pub(super) async fn connect_as_client(path: &Path) -> Result<UnixStream, ControlError> {
     connect(path, |user| credentials::trusted(user) || geteuid().is_root()).await
 }
@@ -112,7 +115,7 @@ async fn connect(path: &Path, trusted: fn(u32) -> bool) -> Result<UnixStream, Co
     })
 }
 
-/// Blocks while the queue of the socket is full: the kernel tells nobody else when it has room again.
+/// Blocks while the queue of the socket is full: the kernel has no other notification for that.
 fn connect_blocking(path: PathBuf, trusted: fn(u32) -> bool) -> Result<UnixStream, ControlError> {
     let connecting = || -> io::Result<UnixStream> {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -126,7 +129,8 @@ fn connect_blocking(path: PathBuf, trusted: fn(u32) -> bool) -> Result<UnixStrea
         Ok(stream) => stream,
         Err(source) => {
             return Err(match source.kind() {
-                // What is no socket refuses as a socket does that nobody listens on; binding will tell them apart.
+                // connect(2) reports a file that is no socket like a socket without a listener;
+                // bind(2) distinguishes them.
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                     ControlError::NoServer { path, source }
                 }

@@ -31,7 +31,7 @@ pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetric
                 log!(
                     warn,
                     connections = shared.lifecycle.open(false).connections(),
-                    "connections do not end"
+                    "connections do not finish"
                 );
             }
             forced
@@ -58,7 +58,7 @@ pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetric
             generation = shared.number,
             ?took,
             forced,
-            "drained; connections were cut off at the deadline"
+            "drained; connections were closed at the deadline"
         );
     }
     forced
@@ -73,7 +73,7 @@ async fn earlier_ended(shared: &Shared, limit: Duration) {
             generation = shared.number,
             earlier = earlier.generation,
             pid = earlier.pid,
-            "waits for an older one"
+            "waiting for an older generation"
         );
         let left = limit.saturating_sub(begun.elapsed()).max(LAST_MOMENT);
         if !earlier.process.exited_within(left).await {

@@ -287,7 +287,8 @@ fn listener_entry(listener: RegisteredListener) -> (ListenerEntry, Arc<Acceptor>
 
 /// The accept loops of this generation have not stopped in time.
 pub(super) fn not_stopped() -> RestartError {
-    let reason = "this generation's listeners have not stopped in time: is `serve` polled?".to_owned();
+    let reason =
+        "the listeners of the predecessor did not stop in time; `serve` may not be polled".to_owned();
     RestartError::Rejected { step: Step::Commit, reason }
 }
 

@@ -1,4 +1,4 @@
-//! How a restart can fail, told to whoever asked for it.
+//! The errors of a restart and of a handoff.
 
 use std::{fmt, io, process::ExitStatus, sync::Arc, time::Duration};
 
@@ -8,15 +8,15 @@ use super::channel::ChannelError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
-    /// The successor starts and says hello.
+    /// The successor starts and sends `hello`.
     Hello,
-    /// The sockets are handed over.
+    /// The predecessor sends the manifest and the descriptors.
     Manifest,
-    /// The successor initialises until it can serve.
+    /// The successor initialises and becomes ready.
     Ready,
-    /// The successor takes over accepting.
+    /// The successor starts to accept.
     Commit,
-    /// The successor serves, and proves itself.
+    /// The successor serves on probation.
     Probation,
 }
 
@@ -32,23 +32,24 @@ impl fmt::Display for Step {
     }
 }
 
-/// Why a restart was not begun.
+/// Why a restart was refused.
 ///
-/// A restart that is requested during another one, or on probation, is not refused: it follows that
-/// one. A process that has connected to the control path to take over does not wait for its turn.
+/// A restart that is requested during another one, or on probation, is not refused: it starts
+/// afterwards. A takeover over the control path is refused in both cases. A refused request can be
+/// repeated later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// A process wants to take over while a restart is under way.
+    /// A takeover was requested while a restart is under way.
     AlreadyRestarting,
     /// This generation does not serve: it still starts, or already drains.
     NotServing,
-    /// A process wants to take over while this generation could still be replaced by its predecessor.
+    /// A takeover was requested while this generation is on probation.
     OnProbation,
-    /// So many older generations still drain as may.
+    /// The number of older generations that still drain has reached the limit.
     #[non_exhaustive]
     TooManyDraining {
-        /// How many may.
+        /// The limit.
         limit: usize,
     },
 }
@@ -56,94 +57,93 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AlreadyRestarting => f.write_str("a restart is already under way; ask again when it is over"),
+            Self::AlreadyRestarting => f.write_str("a restart is already under way"),
             Self::NotServing => {
-                f.write_str("this generation does not serve: it still starts, or already drains")
+                f.write_str("this generation does not serve: it still starts or already drains")
             }
-            Self::OnProbation => f.write_str(
-                "this generation is on probation, and its predecessor stands by; ask again when it has settled",
-            ),
+            Self::OnProbation => f.write_str("this generation is still on probation"),
             Self::TooManyDraining { limit: 0 } => {
                 f.write_str("no restart is allowed: the limit of generations that drain is 0")
             }
-            Self::TooManyDraining { limit } => write!(
-                f,
-                "{limit} older generations still drain, which is the limit; ask again when one of them is gone"
-            ),
+            Self::TooManyDraining { limit } => {
+                write!(f, "{limit} older generations still drain, which is the limit")
+            }
         }
     }
 }
 
-/// Why a restart did not happen. The generation that was asked serves as before, except after
-/// [`Cancelled`](RestartError::Cancelled), when it drains because it was told to.
+/// Why a restart failed. The generation serves as before, except after
+/// [`Cancelled`](RestartError::Cancelled), when it drains.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RestartError {
-    /// It was not begun.
+    /// The restart was not started.
     #[error("restart refused: {0}")]
     Refused(Refusal),
-    /// What is handed on to a successor by the application could not be had; the restart was not begun.
+    /// A state of the application could not be collected; the restart was not started.
     #[error("restart refused: the state {name:?} cannot be handed on: {reason}")]
     #[non_exhaustive]
     State {
         /// The name of the state.
         name: String,
-        /// What was wrong.
+        /// The reason.
         reason: String,
     },
     /// The successor could not be started.
-    #[error("cannot start the successor with `{command}`: check the start command")]
+    #[error("cannot start the successor with `{command}`")]
     #[non_exhaustive]
     Spawn {
         /// The start command.
         command: String,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: Arc<io::Error>,
     },
-    /// The successor ended, or closed the handoff socket, before it served.
-    #[error("the successor ended before step `{step}` was done ({}): its log says why", ended(.status))]
+    /// The successor exited, or closed the handoff socket, before it served. Its log contains the
+    /// reason.
+    #[error("the successor ended in step `{step}` ({})", ended(.status))]
     #[non_exhaustive]
     Crashed {
-        /// The step it did not get through.
+        /// The step that was not completed.
         step: Step,
-        /// How it ended, where it did so by itself.
+        /// Its exit status, if it exited by itself.
         status: Option<ExitStatus>,
     },
-    /// The successor took too long. It is killed, where this process can reach it.
-    #[error("the successor did not get through step `{step}` within {limit:?}")]
+    /// The successor took too long. It is killed, if this process can send it a signal.
+    #[error("the successor did not complete step `{step}` within {limit:?}")]
     #[non_exhaustive]
     TimedOut {
-        /// The step it did not get through.
+        /// The step that was not completed.
         step: Step,
-        /// The time it had.
+        /// The limit of the step.
         limit: Duration,
     },
-    /// The two did not understand each other. The successor is killed, where this process can reach it.
-    #[error("the successor was turned away in step `{step}`: {reason}")]
+    /// The successor violated the protocol, or speaks no common version of it. It is killed, if
+    /// this process can send it a signal.
+    #[error("the successor was rejected in step `{step}`: {reason}")]
     #[non_exhaustive]
     Rejected {
-        /// The step it did not get through.
+        /// The step that was not completed.
         step: Step,
-        /// What was wrong.
+        /// The reason.
         reason: String,
     },
-    /// The successor found itself unfit to serve, in its probation.
-    #[error("the successor is sick: {reason}")]
+    /// The successor reported on probation that it is unhealthy.
+    #[error("the successor is unhealthy: {reason}")]
     #[non_exhaustive]
     Sick {
-        /// What it said.
+        /// The reason that it sent.
         reason: String,
     },
-    /// The successor failed after it had been told to serve; this generation accepts again.
-    #[error("the successor failed after the commit and this generation accepts again")]
+    /// The successor failed after the commit; this generation accepts again.
+    #[error("the successor failed after the commit, and this generation accepts again")]
     RolledBack(#[source] Box<RestartError>),
-    /// This generation handed over to another successor meanwhile, and the request with it: that
-    /// generation restarts. The outcome is in its log and metrics, and is reported to the clients of
-    /// its control path.
+    /// This generation handed over to another successor before it could run the restart, and passed
+    /// the request on: the next generation restarts. That generation logs and counts the outcome,
+    /// and reports it to the clients of its control path.
     #[error("the restart was passed on to the next generation")]
     PassedOn,
-    /// This generation was told to drain while the restart was under way.
+    /// A drain of this generation was requested during the restart.
     #[error("the restart was cancelled: this generation drains")]
     Cancelled,
 }
@@ -152,13 +152,14 @@ fn ended(status: &Option<ExitStatus>) -> String {
     status.map_or_else(|| "it closed the handoff socket".to_owned(), |status| status.to_string())
 }
 
-/// How a restart ended: the label of the metric `restarts_total` and the word of the log.
+/// How a restart ended: the value of the label `result` of the metric `restarts_total`, and of the
+/// log field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RestartResult {
     /// The successor serves.
     Succeeded,
-    /// It was not begun.
+    /// The restart was not started.
     Refused,
     /// The successor could not be executed.
     SpawnFailed,
@@ -166,11 +167,11 @@ pub enum RestartResult {
     Crashed,
     /// The successor took too long.
     TimedOut,
-    /// The two processes did not understand each other.
+    /// The successor violated the protocol, or speaks no common version of it.
     Rejected,
     /// The successor failed in its probation.
     RolledBack,
-    /// The generation was told to drain meanwhile.
+    /// A drain was requested during the restart.
     Cancelled,
 }
 
@@ -187,7 +188,7 @@ impl RestartResult {
         Self::Cancelled,
     ];
 
-    /// The word for it.
+    /// The value of the label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -226,48 +227,48 @@ impl RestartError {
     }
 }
 
-/// Why a process that was started as a successor cannot be one, or not any more. It must exit; its predecessor, if it
-/// lives, serves on.
+/// Why a process that was started as a successor does not serve, or no longer serves. It must exit;
+/// its predecessor, if it is alive, continues to serve.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandoffError {
-    /// The predecessor said nothing for too long.
-    #[error("the predecessor did not get through step `{step}` within {limit:?}")]
+    /// The predecessor took too long.
+    #[error("the predecessor did not complete step `{step}` within {limit:?}")]
     #[non_exhaustive]
     TimedOut {
-        /// The step it did not get through.
+        /// The step that was not completed.
         step: Step,
-        /// The time it had.
+        /// The limit of the step.
         limit: Duration,
     },
-    /// The predecessor called the restart off.
-    #[error("the predecessor called the restart off: {reason}")]
+    /// The predecessor cancelled the restart.
+    #[error("the predecessor cancelled the restart: {reason}")]
     #[non_exhaustive]
     Aborted {
-        /// What it said.
+        /// The reason that it sent.
         reason: String,
     },
-    /// This process found itself unfit to serve, in its probation; its predecessor serves again.
-    #[error("this generation is not fit to serve, and its predecessor serves again: {reason}")]
+    /// This process was unhealthy on probation; its predecessor serves again.
+    #[error("this generation is unhealthy, and its predecessor serves again: {reason}")]
     #[non_exhaustive]
     Sick {
-        /// What its health check said.
+        /// The error of the health check, or another reason.
         reason: String,
     },
-    /// The predecessor ended before it had handed over its sockets.
-    #[error("the predecessor ended before it had handed over its sockets")]
+    /// The predecessor ended before it handed over its sockets.
+    #[error("the predecessor ended before it handed over its sockets")]
     PredecessorGone,
-    /// The two do not understand each other.
-    #[error("the predecessor was not understood in step `{step}`: {reason}")]
+    /// The predecessor violated the protocol, or speaks no common version of it.
+    #[error("protocol error of the predecessor in step `{step}`: {reason}")]
     #[non_exhaustive]
     Protocol {
         /// The step that failed.
         step: Step,
-        /// What was wrong.
+        /// The reason.
         reason: String,
     },
-    /// A descriptor that was handed down is not the listening socket that the manifest calls it.
-    #[error("a descriptor that was handed down is not what the predecessor says")]
+    /// An inherited descriptor is not the listening socket that the manifest describes.
+    #[error("an inherited descriptor does not match the manifest")]
     Descriptor(#[from] crate::bind::DescriptorError),
     /// The handoff socket failed.
     #[error("the handoff socket failed")]

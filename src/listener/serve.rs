@@ -1,4 +1,4 @@
-//! What a listener serves with, and how serving ends.
+//! Serving a listener: the stack, and the result.
 
 use std::{io, pin::pin, sync::Arc};
 
@@ -17,9 +17,11 @@ use crate::{
     lifecycle::{Exit, Phase},
 };
 
-/// A stack that can serve connections of type `C`: a tower service whose future is the whole life of the connection.
+/// A stack that can serve connections of type `C`: a tower service whose future lasts as long as
+/// the connection.
 ///
-/// It is implemented for every service that fits, and only names what [`serve`](crate::GracefulListener::serve) asks for.
+/// It is implemented for every matching service, as an alias of the bounds of
+/// [`serve`](crate::GracefulListener::serve).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot serve connections of type `{C}`",
     label = "this stack does not take `{C}`",
@@ -44,60 +46,61 @@ where
     type ConnectionFuture = S::Future;
 }
 
-/// How a generation that has drained ended.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Drained {
-    /// Connections that were cut off at the deadline of the drain, on all listeners of the generation.
+    /// Number of connections that were closed at the deadline of the drain, on all listeners of the
+    /// generation.
     pub forced: usize,
 }
 
-/// Why a listener is not served any more.
+/// Why a listener is no longer served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// accept(2) failed in a way that no waiting mends.
+    /// accept(2) failed with a permanent error.
     #[error("listener {listener:?} cannot accept any more")]
     #[non_exhaustive]
     Accept {
         /// The name of the listener.
         listener: String,
-        /// What the system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The stack failed in `poll_ready`: it takes no connection any more.
-    #[error("listener {listener:?}: the stack takes no more connections")]
+    /// `poll_ready` of the stack failed: the stack accepts no more connections.
+    #[error("listener {listener:?}: the stack accepts no more connections")]
     #[non_exhaustive]
     Service {
         /// The name of the listener.
         listener: String,
-        /// What the stack said.
+        /// The error of the stack.
         #[source]
         source: BoxError,
     },
-    /// The stack was made for another kind of socket.
-    #[error(
-        "listener {listener:?} is bound to {address}, but its stack was made for {wanted} streams: use `serve`, or bind it accordingly"
-    )]
+    /// The stack takes streams of another kind of socket than the listener's.
+    /// [`serve`](crate::GracefulListener::serve) takes both kinds.
+    #[error("listener {listener:?} is bound to {address}, but its stack takes {wanted} streams")]
     #[non_exhaustive]
     Transport {
         /// The name of the listener.
         listener: String,
-        /// What it is bound to.
+        /// The address that it is bound to.
         address: String,
         /// `tcp` or `unix`.
         wanted: &'static str,
     },
-    /// This generation may not serve. The process should exit with an error; its predecessor, if it lives, serves on.
+    /// This generation does not serve. The process should exit with an error; its predecessor, if
+    /// it is alive, continues to serve.
     #[error("this generation does not serve")]
     Handoff(#[source] Arc<HandoffError>),
-    /// The task that decides when this generation serves, restarts and drains has panicked, and nothing obeys any more. The process should exit
-    /// with an error.
+    /// The task that runs the lifecycle of this generation has panicked. The generation has stopped
+    /// accepting, and the process should exit with an error.
     ///
-    /// A `tracing` subscriber is where that can come from: `tracing_subscriber::fmt` panics where standard error is gone, unless it is told
-    /// `log_internal_errors(false)`.
-    #[error("what decides about this generation has panicked")]
+    /// One cause is a `tracing` subscriber: `tracing_subscriber::fmt` panics if standard error is
+    /// closed, unless `log_internal_errors(false)` is set.
+    #[error("the task of this generation has panicked")]
     Panicked,
 }
 

@@ -70,8 +70,8 @@ async fn a_client_of_another_protocol_is_rejected() {
     server.log().wait_from(0, "it was refused by its length, and not waited for", refused).await;
     // What a newer client may say is answered.
     for (unknown, says) in [
-        (r#"{"type":"weather"}"#, "does not know what was asked"),
-        (r#"{"type":"request","command":"dance","well":true}"#, "does not know the command `dance`"),
+        (r#"{"type":"weather"}"#, "does not support this type of message"),
+        (r#"{"type":"request","command":"dance","well":true}"#, "does not support the command `dance`"),
     ] {
         let answer = String::from_utf8_lossy(&said_to(&path, &frame(unknown)).await).into_owned();
         assert!(answer.contains(r#""type":"abort""#) && answer.contains(says), "{answer}");
@@ -167,7 +167,7 @@ async fn clients_that_do_not_wait_for_the_answer_delay_no_drain() {
         waiting.push(rogue);
     }
     until("all of them were heard", async || {
-        match server.log().count_from(0, |line| line.contains("asked over the control path")) {
+        match server.log().count_from(0, |line| line.contains("control request")) {
             16 => Ok(()),
             other => Err(other),
         }
@@ -205,7 +205,7 @@ async fn a_client_of_another_user_is_rejected() {
     for command in ["restart", "drain", "status", "connections"] {
         stranger.ask(&[command]).await.failed(&["refused", "only root and the user of this server"]);
     }
-    let told = |line: &str| line.contains("turned away") && line.contains("65534");
+    let told = |line: &str| line.contains("control connection rejected") && line.contains("65534");
     until("each is told of in the log", async || match server.log().count_from(0, told) {
         4 => Ok(()),
         other => Err(other),

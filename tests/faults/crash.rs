@@ -31,7 +31,7 @@ async fn a_garbled_message_changes_nothing() {
     }
     let start = line.server.log().len();
     line.fails(Point::Presenting, "garble", &["crashed"]).await;
-    let named = |line: &str| line.contains("the predecessor was not understood in step `manifest`");
+    let named = |line: &str| line.contains("protocol error of the predecessor in step `manifest`");
     assert_eq!(line.server.log().count_from(start, named), 1, "the successor says why it ends");
     line.restarts().await;
     load.more(10).await;

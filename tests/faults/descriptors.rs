@@ -132,5 +132,5 @@ async fn a_missing_descriptor_is_refused() {
 async fn garbage_instead_of_a_manifest_is_refused() {
     let mut predecessor = Predecessor::new();
     predecessor.socket.write_all(b"\0\0\0\x05hello").expect("it is open");
-    predecessor.must_be_refused(&["the predecessor was not understood in step `manifest`"]).await;
+    predecessor.must_be_refused(&["protocol error of the predecessor in step `manifest`"]).await;
 }

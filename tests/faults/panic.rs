@@ -23,7 +23,7 @@ const WITHOUT: [Point; 4] = [Point::Asked, Point::Presenting, Point::Presented, 
 
 /// `serve` has returned `ServeError::Panicked`, so many times, and the program has reported that.
 async fn panics_are_reported(server: &Server, panics: usize) {
-    let said = |line: &str| line.contains("what decides about this generation has panicked");
+    let said = |line: &str| line.contains("the task of this generation has panicked");
     until("the panics are reported", async || match server.log().count_from(0, said) {
         reported if reported == panics => Ok(()),
         reported => Err(reported),

@@ -108,7 +108,7 @@ async fn an_unhealthy_successor_finishes_its_connections() {
     client.finish().await.expect("an orderly end");
     successor.ended().await;
     line.comes_to_nothing(start, &["rolled_back"]).await;
-    let said = |line: &str| line.contains("not fit to serve, and its predecessor serves again");
+    let said = |line: &str| line.contains("this generation is unhealthy, and its predecessor serves again");
     assert_eq!(line.server.log().count_from(start, said), 1, "it says why it ends");
     line.restarts().await;
 }

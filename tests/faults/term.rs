@@ -175,8 +175,8 @@ async fn a_successor_exits_with_zero_on_the_first_term_at_every_wait() {
         let taking_over = taking_over.into_inner().expect("it was started");
         let Ended { exit, said } = taking_over.await.expect("no panic");
         // Once it has read that its predecessor accepts again, it has not done what it was started for.
-        let unhealthy =
-            matches!(point, Point::Sick | Point::SteppedBack) && said.contains("not fit to serve");
+        let unhealthy = matches!(point, Point::Sick | Point::SteppedBack)
+            && said.contains("this generation is unhealthy");
         let expected = exit == Exit::Code(0) || (unhealthy && exit == Exit::Code(1));
         assert!(expected, "at {point:?}: {exit:?}: {said}");
         if goes_on {

@@ -131,7 +131,7 @@ async fn a_newer_predecessor_that_still_speaks_it_is_succeeded() {
 async fn an_abort_of_protocol_1_is_obeyed() {
     for file in [GOLDEN, EXTENDED] {
         let server = after_a_scripted_predecessor(file, "aborted", None).await;
-        says(&server, "the predecessor called the restart off").await;
+        says(&server, "the predecessor cancelled the restart").await;
         says(&server, "scripted peer: the successor ended").await;
         assert_eq!(server.log().count_from(0, |line| line.contains("serving generation=4")), 0);
     }

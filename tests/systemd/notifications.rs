@@ -150,7 +150,7 @@ async fn the_last_generation_waits_for_older_ones_that_drain() {
     let predecessor = server.restart().await;
     let start = server.log().len();
     server.serving().signal(Signal::TERM);
-    server.log().wait_from(start, "it waits", |line| line.contains("waits for an older one")).await;
+    server.log().wait_from(start, "it waits", |line| line.contains("waiting for an older generation")).await;
     client.echo(100).await.expect("an echo");
     assert!(!predecessor.is_over() && !server.serving().is_over());
     client.finish().await.expect("an orderly end");

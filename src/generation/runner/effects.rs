@@ -55,7 +55,7 @@ impl Runner {
                 error,
                 generation = self.shared.number,
                 reason = self.unhealthy,
-                "not fit to serve; the predecessor is asked to go on"
+                "this generation is unhealthy; it asks its predecessor to accept again"
             ),
             State::Draining { last } => {
                 fault_point!(Draining);
@@ -143,7 +143,7 @@ impl Runner {
     pub(super) fn send(&mut self, send: impl FnOnce(&mut Succession) -> Result<(), HandoffError>) {
         if let Some(Err(error)) = self.predecessor.as_mut().map(send) {
             // What it means is found by reading.
-            log!(warn, error = %ErrorChain(&error), "the predecessor cannot be reached");
+            log!(warn, error = %ErrorChain(&error), "cannot send to the predecessor");
         }
     }
 
@@ -164,7 +164,7 @@ impl Runner {
             self.claim();
         }
         if self.predecessor.take().is_some() {
-            log!(debug, "the conversation with the predecessor is over");
+            log!(debug, "the channel to the predecessor is closed");
         }
         self.shared.metrics.settled();
         self.failure = None;
@@ -232,7 +232,7 @@ impl Runner {
             Some(error) => {
                 // One that has served has logged why it stopped.
                 if !self.drained {
-                    log!(error, error = %ErrorChain(&error), "this process may not serve; its predecessor does");
+                    log!(error, error = %ErrorChain(&error), "this process does not serve; its predecessor does");
                 }
                 Exit::Failed(Arc::new(error))
             }

@@ -46,7 +46,7 @@ impl Runner {
                 Event::Committed
             }
             Ok(Verdict::Commit(_)) => {
-                let reason = "it sent `commit` to a successor that was not ready for it".to_owned();
+                let reason = "it sent `commit` before this process was ready".to_owned();
                 self.failure = Some(HandoffError::Protocol { step: Step::Commit, reason });
                 Event::PredecessorFailed
             }
@@ -85,9 +85,9 @@ impl Runner {
             State::SteppingBack | State::SteppedBack => log!(
                 error,
                 generation,
-                "the predecessor is gone; better an unfit generation than none: this one serves"
+                "the predecessor has ended; this generation serves although it is unhealthy"
             ),
-            _ => log!(debug, predecessor, "the predecessor has let go"),
+            _ => log!(debug, predecessor, "the predecessor has closed the channel"),
         }
     }
 
@@ -171,7 +171,7 @@ impl Runner {
                 self.failure = Some(HandoffError::TimedOut { step: Step::Commit, limit });
             }
             State::TakingOver => {
-                "the listeners do not accept: is `serve` polled?".clone_into(&mut self.unhealthy);
+                "the listeners do not accept; `serve` may not be polled".clone_into(&mut self.unhealthy);
             }
             State::Stopping => {
                 if let Some(restart) = &mut self.restart {
