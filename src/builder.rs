@@ -49,14 +49,14 @@ pub enum StartError {
     /// The pid file cannot be written.
     #[error("cannot use the pid file")]
     PidFile(#[from] PidFileError),
-    /// The predecessor and this process did not come together.
+    /// This process cannot take over from its predecessor.
     #[error("cannot take over from the predecessor")]
     Handoff(#[from] HandoffError),
-    /// The control path is not available, and no server there hands over.
+    /// The control path cannot be bound, or the server that listens on it does not hand over.
     #[cfg(feature = "control")]
     #[error("cannot use the control path")]
     Takeover(#[from] TakeoverError),
-    /// The control path cannot be listened on.
+    /// The listener on the control path cannot be created.
     #[cfg(feature = "control")]
     #[error("cannot serve the control path")]
     Control(#[from] ListenError),
@@ -92,69 +92,74 @@ impl GenerationBuilder {
         }
     }
 
-    /// What a restart starts. Default: [`StartCommand::itself`].
+    /// The command that a restart starts. Default: [`StartCommand::itself`].
     pub fn start_command(mut self, command: StartCommand) -> Self {
         self.start_command = Some(command);
         self
     }
 
-    /// A file that names the process that serves. Default: none.
+    /// The path of the pid file, which names the process that serves. Default: none.
     ///
-    /// It is written when the generation begins to serve, replaced at once by the next one, and removed at the end of the
-    /// last. That it can be written is checked at the start.
+    /// It is written when the generation starts to serve, atomically replaced by the next
+    /// generation, and removed when the last one has drained. `start` checks that it can be
+    /// written. Each server needs a pid file of its own.
     pub fn pid_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.pid_file = Some(path.into());
         self
     }
 
     #[cfg(feature = "control")]
-    /// The control path: a Unix path over which an operator's [`Client`](crate::control::Client) restarts, drains and looks
-    /// at this generation, and a successor takes over that somebody else starts. Default: none.
+    /// The path of the Unix socket over which a [`Client`](crate::control::Client) restarts, drains
+    /// and inspects this generation, and over which a process that was started separately takes
+    /// over. Default: none.
     ///
-    /// If a server answers there when this generation starts, it is that server's successor, and takes its
-    /// sockets over as in a restart. If nobody does, it is the first of a line. A server that restarts or drains just then
-    /// refuses, and the start fails. A process that was started by its predecessor does not look.
+    /// If a server listens on the path when this generation starts, this generation becomes its
+    /// successor and takes over its sockets as in a restart. If none does, this is the first
+    /// generation. The start fails if that server is restarting or draining. A process that was
+    /// started by its predecessor does not connect to the path.
     ///
-    /// Only processes of this user and of root are heard; the path has the mode `0o600`. It is a listener called
-    /// `control`, owned and handed on as that of any Unix socket ([`ListenAddr`](crate::ListenAddr)).
+    /// The server accepts requests only from processes of its own user and of root; the path has
+    /// the mode `0o600`. The listener is called `control`, and is handed over like the listener on
+    /// any Unix socket ([`ListenAddr`](crate::ListenAddr)).
     pub fn control(mut self, path: impl Into<PathBuf>) -> Self {
         self.control = Some(path.into());
         self
     }
 
-    /// How long each step of a handoff may take, above all the one in which the successor initialises. A successor
-    /// that takes longer is killed, and the restart has failed. Default: 30 s. From the commit until the successor accepts,
-    /// nobody does: that step has 5 s at most.
+    /// The limit of each step of a handoff, including the initialisation of the successor. A
+    /// successor that exceeds it is killed, and the restart fails. Default: 30 s. The step from the
+    /// commit until the successor accepts, during which no process accepts, has a fixed limit of 5
+    /// s.
     pub fn ready_timeout(mut self, limit: Duration) -> Self {
         self.ready_timeout = limit;
         self
     }
 
-    /// How long connections may take to end by themselves in a drain; those that remain are then cut off.
-    /// Default: 30 s.
+    /// The limit of a drain: connections that are still open after it are closed. Default: 30 s.
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.drain_timeout = limit;
         self
     }
 
-    /// How long this generation is on probation after it has taken over. Default: 5 s.
+    /// The length of the probation of this generation after it has taken over. Default: 5 s.
     ///
-    /// During that time the predecessor stands by with the sockets, and accepts again if this process dies, hangs or
-    /// fails its [`health_check`](Self::health_check). It begins to drain when the probation is over. A restart that is
-    /// requested of a generation on probation is remembered, and runs when it has settled. Zero: it has settled as soon as
-    /// it accepts. At most 24 hours.
+    /// During the probation the predecessor keeps the sockets, and accepts again if this process
+    /// exits, hangs or fails its [`health_check`](Self::health_check). The predecessor starts to
+    /// drain when the probation has ended. A restart that is requested during the probation starts
+    /// after it. Zero ends the probation as soon as this generation accepts. At most 24 hours.
     pub fn probation(mut self, time: Duration) -> Self {
         self.trial.probation = time.min(LONGEST_PROBATION);
         self
     }
 
-    /// What must succeed before the probation is over, within `limit` from its beginning (24 hours at most). Default: nothing.
+    /// A check that must succeed before the probation ends. `limit` counts from the start of the
+    /// probation, and is at most 24 hours. Default: none.
     ///
-    /// It is called once, in a task of its own, when this generation has taken over from a predecessor and accepts; the probation
-    /// lasts at least until it is done. If it fails, panics or takes too long, this generation stops accepting, the
-    /// predecessor accepts again, the connections that this one has are drained, and
-    /// [`serve`](crate::GracefulListener::serve) returns [`HandoffError::Sick`]. Where there is no predecessor any
-    /// more, it serves nevertheless.
+    /// It is called once, in a task of its own, when this generation has taken over and accepts.
+    /// The probation ends no earlier than the check. If the check fails, panics or exceeds `limit`,
+    /// this generation stops accepting, the predecessor accepts again, the connections of this
+    /// generation are drained, and [`serve`](crate::GracefulListener::serve) returns
+    /// [`HandoffError::Sick`]. If the predecessor has exited, this generation continues to serve.
     ///
     /// ```
     /// use std::{io, time::Duration};
@@ -177,51 +182,55 @@ impl GenerationBuilder {
         self
     }
 
-    /// How many older generations may still drain when a restart is asked for; with more it is refused. Default: 8.
+    /// A restart is refused while this many older generations still drain. Default: 8.
     ///
-    /// Each is a process with all its memory.
-    /// Zero: there is no restart.
+    /// Each of them is a process with its own memory. Zero disables restarts.
     pub fn draining_limit(mut self, generations: usize) -> Self {
         self.draining_limit = generations;
         self
     }
 
-    /// How large a state may be that is handed on to the successor, or was by the predecessor, in bytes. Default: 16 MiB.
+    /// The maximum size in bytes of a state that this generation hands over or takes. Default: 16
+    /// MiB.
     pub fn state_limit(mut self, bytes: usize) -> Self {
         self.state_limit = bytes;
         self
     }
 
-    /// How long the states that are handed on may take to be had. Default: 5 s.
+    /// The limit for collecting all states that are handed over. Default: 5 s.
     pub fn state_timeout(mut self, limit: Duration) -> Self {
         self.state_timeout = limit;
         self
     }
 
-    /// Whether `USR1` restarts, `TERM` and `INT` drain, and a second one of these exits with 1. Default: true.
+    /// Whether signals are handled: `USR1` restarts, `TERM` and `INT` drain, and a second `TERM` or
+    /// `INT` exits with 1. Default: true.
     ///
-    /// Without them, use [`Generation::restart`] and [`Generation::drain`].
+    /// If not, use [`Generation::restart`] and [`Generation::drain`].
     pub fn signals(mut self, obey: bool) -> Self {
         self.signals = obey;
         self
     }
 
     #[cfg(feature = "systemd")]
-    /// Whether to take the sockets that the service manager passes, and to tell it what happens; of use under systemd, and
-    /// nothing where its variables are absent. Default: true.
+    /// Whether to use the service manager: to take the sockets that it passes, and to notify it.
+    /// Without the environment variables of systemd this has no effect. Default: true.
     ///
-    /// - The first generation takes **every** descriptor that is passed to this process (`LISTEN_FDS`, `sd_listen_fds(3)`).
-    ///   [`listen`](Generation::listen) takes those that are bound to its address, one with its name first
-    ///   (`FileDescriptorName=`); what no listener asked for is closed when all are served, and the log says so. A program that
-    ///   reads `LISTEN_FDS` itself must say `false` here.
-    /// - The manager is told (`NOTIFY_SOCKET`, `sd_notify(3)`) which process serves, of restarts and their outcome, and of the
-    ///   last drain. Every generation speaks for itself: the unit needs `NotifyAccess=all`.
-    /// - It is given the listening sockets to keep, under `portcullis.` and the listener's name, so that they outlive a crash
-    ///   and `systemctl restart` if it is willing to (`FileDescriptorStoreMax=`). The path of a Unix socket is then
-    ///   left in place at the end.
-    /// - Its watchdog is answered (`WatchdogSec=`, `sd_watchdog_enabled(3)`) by the generation that serves, from the tokio
-    ///   runtime: a runtime that does not turn is found out.
-    /// - The last generation waits for older ones that still drain, for the manager kills them when it has left.
+    /// - The first generation takes **every** descriptor that is passed to this process
+    ///   (`LISTEN_FDS`, `sd_listen_fds(3)`). [`listen`](Generation::listen) uses those that are
+    ///   bound to its address, preferably one with its name (`FileDescriptorName=`). When all
+    ///   listeners are served, the remaining descriptors are closed and logged. A program that
+    ///   reads `LISTEN_FDS` itself must set this to `false`.
+    /// - Notifications (`NOTIFY_SOCKET`, `sd_notify(3)`) report the process that serves, restarts
+    ///   and their outcome, and the last drain. Every generation sends its own, so the unit needs
+    ///   `NotifyAccess=all`.
+    /// - The manager stores the listening sockets under `portcullis.` and the name of the listener,
+    ///   if the unit allows that (`FileDescriptorStoreMax=`). They then survive a crash and
+    ///   `systemctl restart`, and the path of a Unix socket is not removed at the end.
+    /// - The generation that serves sends the watchdog notifications (`WatchdogSec=`,
+    ///   `sd_watchdog_enabled(3)`) from the tokio runtime, so a blocked runtime is detected.
+    /// - The last generation waits for older ones that still drain, because the manager kills them
+    ///   when it exits.
     ///
     /// Ready-made units are in `examples/systemd/`.
     pub fn systemd(mut self, heed: bool) -> Self {
@@ -229,26 +238,27 @@ impl GenerationBuilder {
         self
     }
 
-    /// What the names of the metrics of this generation begin with. Default: `portcullis`.
+    /// The prefix of the names of the metrics of this generation. Default: `portcullis`.
     pub fn metrics_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.metrics_prefix = prefix.into();
         self
     }
 
-    /// Starts: as the first of a line, or as the successor of the process that started this one or that serves the
-    /// [`control`](Self::control) path.
+    /// Starts as the first generation, or as the successor of the process that started this one or
+    /// that listens on the [`control`](Self::control) path.
     ///
-    /// Call it early and within a tokio runtime: until then a descriptor that the predecessor handed down would be inherited
-    /// by children of this process, and signals have their usual effect. Metrics go to the recorder that is
+    /// Call it early and within a tokio runtime. Until then, children of this process inherit the
+    /// handoff socket, and signals have their default action. Metrics go to the recorder that is
     /// installed when the listeners are served.
     ///
     /// # Errors
     ///
-    /// An error of a successor means that it must exit; its predecessor, if it lives, serves on.
+    /// If a successor gets an error, it must exit; its predecessor, if it is alive, continues to
+    /// serve.
     ///
     /// # Cancellation
     ///
-    /// A successor whose start was dropped is not a successor any more, and must exit.
+    /// If the future of a successor is dropped, the handoff fails and the process must exit.
     pub async fn start(self) -> Result<Generation, StartError> {
         #[cfg(feature = "control")]
         let control =
@@ -279,10 +289,7 @@ impl GenerationBuilder {
         let pid_file = self.pid_file.map(PidFile::prepare).transpose()?;
         let named = pid_file.as_ref().filter(|_| predecessor.is_none()).and_then(PidFile::names_another);
         if let Some(pid) = named {
-            tracing::warn!(
-                pid,
-                "the pid file names a process that lives, and will name this one: two servers need two files"
-            );
+            tracing::warn!(pid, "the pid file names another running process, and will be overwritten");
         }
         let (generation, runner) = Generation::new(Parts {
             predecessor,

@@ -1,4 +1,4 @@
-//! The side of those who ask.
+//! The client of the control path.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,10 +18,11 @@ use crate::{
     listener::Drained,
 };
 
-/// A connection to the control path of a server, good for one request.
+/// A connection to the control path of a server, for one request.
 ///
-/// The server must be run by root or by the user of this process, unless this process is root's; and it turns away
-/// whoever is neither root nor its own user.
+/// The client accepts only a server that runs as root or as the user of this process; a client that
+/// runs as root accepts every server. The server accepts only clients that run as root or as its
+/// own user.
 ///
 /// ```no_run
 /// use portcullis::control::Client;
@@ -38,19 +39,21 @@ pub struct Client {
     channel: Channel,
 }
 
-/// What a server can answer from what it knows, it answers within this time, also if others are heard first.
+/// The limit of answers that the server can give at once, also if other requests are handled first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// So many generations are asked for one restart. One that hands over has passed the request on, and
-/// the next one does not do so again; the others are for rollbacks in between.
+/// The number of generations that are tried for one restart. A generation that hands over has
+/// passed the request on, and the next one does not pass it on again; the others allow for
+/// rollbacks in between.
 const MOVES: usize = 8;
 
 impl Client {
-    /// Connects to the server whose control path this is. Waits while the queue of the socket is full, at most 5 s.
+    /// Connects to the server with this control path. Waits at most 5 s while the queue of the
+    /// socket is full.
     ///
     /// # Errors
     ///
-    /// When nobody is there, or the wrong one.
+    /// If no server listens there, or if it runs as another user.
     ///
     /// # Panics
     ///
@@ -64,26 +67,25 @@ impl Client {
         }
     }
 
-    /// Restarts the server and waits for the outcome, which comes: each step of a restart has a
-    /// deadline.
+    /// Restarts the server and waits for the outcome. Each step of a restart has a limit.
     ///
-    /// A request during another restart, or on probation, waits for the end of that one. The restart
-    /// that then runs begins after the request, so that it runs what is installed by then, and its
-    /// outcome is what this returns; requests that wait at the same time share one restart. If the
-    /// server hands over before it runs, its successor runs it, and this asks that one for the
-    /// outcome; it does not cause a second restart.
+    /// During another restart, or on probation, the request waits for its end. The restart that
+    /// then runs starts after the request, so it runs the program that is installed at that time.
+    /// Requests that wait at the same time share one restart. If the server hands over first, its
+    /// successor runs the restart; this method then connects to the successor, waits for the
+    /// outcome, and does not cause a second restart.
     ///
     /// # Errors
     ///
     /// - [`RestartFailed`](ControlError::RestartFailed) if the restart failed: the server serves as
     ///   before.
-    /// - [`NoAnswer`](ControlError::NoAnswer) if the process that was asked died.
+    /// - [`NoAnswer`](ControlError::NoAnswer) if the server exited before it answered.
     /// - [`MovedTooOften`](ControlError::MovedTooOften) if each of 8 generations in a row handed over
     ///   before it answered.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future does not call the restart off, once it was asked for.
+    /// Dropping the future does not cancel a restart that was requested.
     pub async fn restart(mut self) -> Result<Restarted, ControlError> {
         let mut passed_on_to = None;
         for _ in 0..MOVES {
@@ -111,15 +113,16 @@ impl Client {
         self.answer().await
     }
 
-    /// Tells the server to drain and to end, and waits until it has drained.
+    /// Requests a drain, after which the server exits, and waits until it has drained.
     ///
     /// # Errors
     ///
-    /// When the server hands over to a successor just then: then that one serves, and has to be asked.
+    /// If the server is handing over to a successor: the successor then serves, and has to be
+    /// drained instead.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future does not call the drain off, once it was asked for.
+    /// Dropping the future does not cancel a drain that was requested.
     pub async fn drain(mut self) -> Result<Drained, ControlError> {
         self.ask(command::DRAIN).await?;
         match self.answer().await? {
@@ -128,11 +131,11 @@ impl Client {
         }
     }
 
-    /// Where the server stands. It has 30 s to answer.
+    /// Returns the status of the server. It has 30 s to answer.
     ///
     /// # Errors
     ///
-    /// When there is no answer, which is so while the server starts.
+    /// If there is no answer, as while the server starts.
     pub async fn status(mut self) -> Result<Status, ControlError> {
         self.ask(command::STATUS).await?;
         match self.answer_in_time().await? {
@@ -141,11 +144,12 @@ impl Client {
         }
     }
 
-    /// The open connections that the server's tracking layers know of, the oldest first. It has 30 s to answer.
+    /// Returns the open connections that the tracking layers of the server list, the oldest first.
+    /// It has 30 s to answer.
     ///
     /// # Errors
     ///
-    /// When there is no answer, which is so while the server starts.
+    /// If there is no answer, as while the server starts.
     pub async fn connections(mut self) -> Result<Vec<OpenConnection>, ControlError> {
         self.ask(command::CONNECTIONS).await?;
         let mut all = Vec::new();
@@ -169,7 +173,8 @@ impl Client {
     async fn send(&mut self, request: Request) -> Result<(), ControlError> {
         let request = Opening::Request(request);
         match self.in_time(async |channel| channel.send(&request).await).await? {
-            // A server that turns us away does not wait for our request. What it said can still be read.
+            // A server that rejects this client does not wait for its request. Its answer can still
+            // be read.
             Ok(()) | Err(ChannelError::Closed) => Ok(()),
             Err(error) => Err(self.failed(error)),
         }
@@ -212,7 +217,7 @@ impl Client {
 
     fn not_understood(&self) -> ControlError {
         let path = self.path.clone();
-        ControlError::NotUnderstood { path, reason: "it gave the answer to another request".to_owned() }
+        ControlError::NotUnderstood { path, reason: "it sent the answer to another request".to_owned() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is at the other end of a Unix socket, as the kernel vouches for it.
+//! The credentials of the peer of a Unix socket, as reported by the kernel.
 
 use std::{io, os::fd::AsFd};
 

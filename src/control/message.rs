@@ -1,22 +1,23 @@
-//! What a client and a server say to each other. See the module above for how it looks on the wire.
+//! The messages between a client and a server. The module documentation of `control` shows them on
+//! the wire.
 
 use serde::{Deserialize, Serialize};
 
 use super::status::{OpenConnection, Status};
 use crate::handoff::{Hello, RestartResult};
 
-/// The first frame of whoever connected.
+/// The first frame of a connection.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Opening {
     Request(Request),
-    /// It wants to be the successor.
+    /// A takeover.
     Hello(Hello),
     #[serde(other)]
     Unknown,
 }
 
-/// What a client wants. The command is text, so that one that is not known can be named in the refusal.
+/// A request. The command is text, so that the answer can name an unknown one.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) command: String,
@@ -42,13 +43,13 @@ pub(super) enum Answer {
         generation: u64,
         took_seconds: f64,
     },
-    /// The restart did not happen.
+    /// The restart failed.
     Failed {
         #[serde(with = "super::word")]
         result: RestartResult,
         reason: String,
     },
-    /// Another generation serves, and is to be asked.
+    /// Another generation serves: the request has to be repeated there.
     Moved {
         /// The request was passed on to this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,12 +59,12 @@ pub(super) enum Answer {
         forced: usize,
     },
     Status(Status),
-    /// A frame has a longest length, so they may come in several.
+    /// They may be sent in several frames, because the length of a frame is limited.
     Connections {
         connections: Vec<OpenConnection>,
         more: bool,
     },
-    /// Turned away. The same message calls off a handoff, for it is sent to whoever connects.
+    /// The request was rejected. A handoff uses the same message.
     Abort {
         reason: String,
     },

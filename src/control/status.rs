@@ -1,4 +1,4 @@
-//! What a server tells of itself.
+//! The status of a server.
 
 use humantime::format_rfc3339_seconds;
 use portcullis_layers::track::{Activity, TrackedConnection};
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{generation::Generation, lifecycle::Phase, metrics::EarlierGeneration};
 
-/// Where a server stands, as [`Client::status`](super::Client::status) and `ctl PATH status --json` show it.
+/// The status of a server, as returned by [`Client::status`](super::Client::status) and `ctl PATH
+/// status --json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Status {
@@ -21,9 +22,10 @@ pub struct Status {
     pub uptime_seconds: f64,
     /// Its listeners, the control path among them.
     pub listeners: Vec<ListenerStatus>,
-    /// Open connections of this generation; those of the control path and of the admin do not count.
+    /// Open connections of this generation, without those of the control path and of the admin
+    /// listener.
     pub connections: usize,
-    /// Earlier generations that still finish their connections.
+    /// Older generations that still drain.
     #[serde(default)]
     pub draining: Vec<DrainingGeneration>,
     /// The version of the library.
@@ -59,17 +61,17 @@ impl Status {
 pub struct ListenerStatus {
     /// Its name.
     pub name: String,
-    /// What it is bound to, as a URI.
+    /// The address that it is bound to, as a URI.
     pub address: String,
 }
 
-/// An earlier generation of a [`Status`].
+/// An older generation of a [`Status`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DrainingGeneration {
     /// Its number.
     pub generation: u64,
-    /// Its process id, as it knows itself.
+    /// Its process id, in its own PID namespace.
     pub pid: u32,
 }
 
@@ -80,9 +82,9 @@ pub struct DrainingGeneration {
 pub struct OpenConnection {
     /// Its number, which no other connection of this generation has.
     pub id: u64,
-    /// The listener that accepted it, where the tracking layer was told.
+    /// The listener that accepted it, if the tracking layer has a name.
     pub listener: Option<String>,
-    /// Who is connected.
+    /// The peer.
     pub peer: String,
     /// When it was accepted (RFC 3339).
     pub since: String,
@@ -92,14 +94,15 @@ pub struct OpenConnection {
     pub bytes_read: u64,
     /// Bytes sent to the peer.
     pub bytes_written: u64,
-    /// What it does now.
+    /// What the connection is waiting for.
     #[serde(with = "super::word")]
     pub activity: Activity,
     /// The version of TLS, such as `TLSv1.3`; `None` without TLS, and before the handshake is complete.
     #[serde(default)]
     pub tls: Option<String>,
-    /// Whom the client's certificate names ([`ClientIdentity`](portcullis_layers::ClientIdentity)), with what is not printable
-    /// escaped; `None` where there is none.
+    /// The identity in the client's certificate
+    /// ([`ClientIdentity`](portcullis_layers::ClientIdentity)), with characters that are not
+    /// printable escaped. `None` without a client certificate.
     #[serde(default)]
     pub identity: Option<String>,
 }

@@ -1,9 +1,11 @@
-//! [`Generation`]: this process among those that serve the same sockets, one after the other.
+//! [`Generation`]: the handle of one process in a sequence of processes that serve the same
+//! sockets.
 //!
-//! `runner` is the task that waits for events and does what the state machine of
-//! [`crate::lifecycle`] decides, with `restart`, `probation` and `drain`. `shared` is what it and the
-//! handle have in common, `state` what the application hands on, `observer` what a service manager is
-//! notified of. How sockets change hands is in [`crate::handoff`].
+//! `runner` is the task that waits for events and performs the effects of the state machine in
+//! [`crate::lifecycle`], with `restart`, `probation` and `drain`. `shared` is the state that the
+//! task and the handle share, `state` is the application's state that is handed over, and
+//! `observer` is the trait that a service manager integration implements. The protocol is in
+//! [`crate::handoff`].
 
 mod callback;
 #[cfg(feature = "tls")]
@@ -48,10 +50,10 @@ use restart::{Candidate, RestartRequest};
 use shared::Shared;
 use state::State;
 
-/// This process among those that serve the same sockets: the first one, or the successor of the one
-/// before it.
+/// This process as one generation of a service: the first process that serves its sockets, or the
+/// successor of another one.
 ///
-/// A handle; clones are the same generation.
+/// It is a handle; clones refer to the same generation.
 #[derive(Clone, Debug)]
 pub struct Generation {
     shared: Arc<Shared>,
@@ -65,7 +67,7 @@ pub struct Restarted {
     pub pid: u32,
     /// The number of its generation.
     pub generation: u64,
-    /// From the request to the commit.
+    /// The time from the request to the commit.
     pub took: Duration,
 }
 
@@ -121,26 +123,26 @@ impl Generation {
         (Self { shared: shared.clone() }, Runner::new(shared, settings, requests, succession))
     }
 
-    /// Its number in the line; the first is 1.
+    /// The number of this generation; the first one is 1.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.shared.number
     }
 
     /// The registry of this generation's connections, for a [`TrackLayer`](portcullis_layers::track::TrackLayer).
-    /// Its drain signal is this generation's.
+    /// Its drain signal is fired when this generation drains.
     #[must_use]
     pub fn tracker(&self) -> Tracker {
         self.shared.lifecycle.tracker().clone()
     }
 
-    /// Its phase.
+    /// The current phase.
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.shared.lifecycle.phase()
     }
 
-    /// Its phase, to be watched.
+    /// Watches the phase.
     #[must_use]
     pub fn phases(&self) -> watch::Receiver<Phase> {
         self.shared.lifecycle.phases()
@@ -148,21 +150,23 @@ impl Generation {
 
     /// Delays readiness until the guard is dropped.
     ///
-    /// Without a guard, this generation is ready as soon as all its listeners are served. Hold one while
-    /// something else must be done first (a cache to warm, another listener to add): until then the
-    /// predecessor serves.
+    /// Without a guard, this generation is ready as soon as all its listeners are served. Hold a
+    /// guard while other work must be done first, such as warming a cache or adding another
+    /// listener. Until then, the predecessor serves.
     pub fn delay_readiness(&self) -> ReadinessGuard {
         self.shared.registry.delay();
         ReadinessGuard { registry: self.shared.registry.clone() }
     }
 
-    /// Hands state on to the next generation under `name`: at each restart `offer` returns the bytes,
-    /// before the successor is started. An offer of the same name replaces an earlier one.
+    /// Registers a state that is handed over to the next generation under `name`. At each restart,
+    /// `offer` is called before the successor is started, and returns the bytes. It replaces an
+    /// earlier offer of the same name.
     ///
-    /// Later changes of the state are not in the bytes. They travel in memory, never in the environment
-    /// or in a file. If `offer` fails, takes longer than
+    /// Changes after that call are not included. The bytes are passed in memory, never in the
+    /// environment or in a file. If `offer` fails, takes longer than
     /// [`state_timeout`](crate::GenerationBuilder::state_timeout) or returns more bytes than
-    /// [`state_limit`](crate::GenerationBuilder::state_limit), the restart fails and nothing has changed.
+    /// [`state_limit`](crate::GenerationBuilder::state_limit), the restart fails and this
+    /// generation continues to serve.
     ///
     /// ```
     /// # async fn example(generation: portcullis::Generation) -> Result<(), Box<dyn std::error::Error>> {
@@ -182,8 +186,8 @@ impl Generation {
         self.shared.state.offer(name.into(), offer);
     }
 
-    /// Takes the state that the predecessor has handed on under `name`; `None` if there is none, or if it
-    /// was taken already.
+    /// Takes the state that the predecessor has handed over under `name`. Returns `None` if there
+    /// is none, or if it was taken before.
     ///
     /// The predecessor may have been another version of the program.
     ///
@@ -194,11 +198,12 @@ impl Generation {
         self.shared.state.take(name)
     }
 
-    /// Starts a successor, hands it the sockets, and waits for the outcome. `USR1` does the same.
+    /// Starts a successor, hands the sockets over to it, and waits for the outcome. `USR1` does the
+    /// same.
     ///
-    /// On `Ok` the successor has passed its probation, or a drain was requested meanwhile; this
-    /// generation drains. A request during a restart, or during the probation of this generation, is
-    /// remembered: one restart for all such requests begins when the first has an outcome.
+    /// On `Ok` the successor has passed its probation, or a drain was requested meanwhile, and this
+    /// generation drains. A request during a restart, or during the probation of this generation,
+    /// is pending until that has ended. All pending requests are then served by one restart.
     ///
     /// # Errors
     ///
@@ -212,9 +217,9 @@ impl Generation {
         self.request_restart(None).await
     }
 
-    /// As [`restart`](Self::restart). A request that was asked of an earlier generation and passed
-    /// on gets the outcome of a restart that the generation it was passed on to has run, and starts
-    /// none if there was one.
+    /// As [`restart`](Self::restart). A request that an earlier generation received and passed on
+    /// gets the outcome of a restart that this generation has run since, and starts one only if
+    /// there was none.
     pub(crate) async fn request_restart(&self, passed_on_to: Option<u64>) -> Result<Restarted, RestartError> {
         let (outcome, answer) = oneshot::channel();
         let request = RestartRequest { candidate: Candidate::Start, outcome, passed_on_to };
@@ -251,7 +256,7 @@ impl fmt::Debug for ReadinessGuard {
     }
 }
 
-/// For what stands on a generation.
+/// The interface for the modules on higher floors.
 impl Generation {
     pub(crate) fn lifecycle(&self) -> &Arc<Lifecycle<HandoffError>> {
         &self.shared.lifecycle

@@ -1,4 +1,4 @@
-//! What a listener gives to the stack: a stream, and what was known of it at accept.
+//! The stream that a listener passes to the stack.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,8 @@ use tokio_util::either::Either;
 
 /// A connection as [`GracefulListener`](crate::GracefulListener) accepts it, over TCP or a Unix socket.
 ///
-/// It keeps the peer's address, which is free at accept, and knows when this generation drains.
+/// It stores the address of the peer, which accept(2) returns, and the drain signal of this
+/// generation.
 #[derive(Debug)]
 pub struct Accepted {
     stream: Either<TcpStream, UnixStream>,

@@ -1,10 +1,10 @@
-//! Where connections run.
+//! Executors that run connections.
 
-/// Runs the future of each connection: this is how the concurrency model is replaced.
+/// Runs the future of each connection. Implement it to replace the concurrency model.
 ///
 /// `F` is a [`ConnectionTask`](super::ConnectionTask). An executor that runs futures on one thread
-/// implements this without `F: Send`; the stack it serves may then be `!Send`, too. A future that is
-/// dropped closes its connection.
+/// implements this without `F: Send`; its stack may then be `!Send`. Dropping the future closes the
+/// connection.
 ///
 /// ```
 /// use portcullis::Executor;
@@ -19,7 +19,7 @@
 /// }
 /// ```
 pub trait Executor<F> {
-    /// Runs the future to its end, at once or later.
+    /// Runs the future to completion, immediately or later.
     fn execute(&self, connection: F);
 }
 

@@ -1,8 +1,8 @@
-//! [`GracefulListener`]: a listening socket that belongs to a line of processes.
+//! [`GracefulListener`]: a listening socket that is handed over from process to process.
 //!
-//! Here are accepting (`accept`), its errors (`errors`), the loop (`accept_loop`) that feeds a stack (`feed`) and the task
-//! of one connection (`task`); `serve` puts them together. Where the socket comes from and when it changes hands is the affair of
-//! [`generation`](crate::generation).
+//! `accept_loop` accepts, `errors` classifies the errors of accept(2), `dispatch` calls the stack,
+//! and `connection_task` is the future of one connection; `serve` combines them. [`crate::bind`]
+//! creates the socket, [`crate::generation`] hands it over.
 
 mod accept_loop;
 mod accepted;
@@ -24,10 +24,10 @@ pub use serve::{ConnectionService, Drained, ServeError};
 
 /// A listening socket that outlives its process.
 ///
-/// Made by [`Generation::listen`](crate::Generation::listen). Nothing is accepted until it is served, and then only
-/// while this generation serves: a successor waits until its predecessor has stopped. Dropping it closes this
-/// process' copy of the socket; a Unix path stays where it is. See [`close`](Self::close) for what that means before it
-/// was served.
+/// Created by [`Generation::listen`](crate::Generation::listen). It accepts only while it is served
+/// and while this generation serves: a successor waits until its predecessor has stopped accepting.
+/// Dropping it closes the socket of this process, but leaves a Unix path in place. See
+/// [`close`](Self::close) for the effect of dropping it before it was served.
 #[derive(Debug)]
 #[must_use = "nothing is accepted before it is served"]
 pub struct GracefulListener<E = TokioExecutor> {
@@ -42,38 +42,42 @@ impl GracefulListener {
 }
 
 impl<E> GracefulListener<E> {
-    /// Closes the listener without having served it; a Unix path stays where it is.
+    /// Closes a listener that was not served. A Unix path is left in place.
     ///
-    /// The generation can be ready without it. A listener that is dropped unserved keeps it from ever being
-    /// ready: what went wrong before it could be served must not lead to a successor that serves only a part.
+    /// The generation can then become ready without it. If a listener is dropped instead without
+    /// having been served, its generation never becomes ready. So an error before `serve` does not
+    /// result in a successor that serves only some of the listeners.
     pub fn close(self) {
         self.handle.close();
     }
 
-    /// The name it was given: the `listener` of metrics and logs.
+    /// The name of the listener: the label `listener` of metrics, and the log field.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.handle.name
     }
 
-    /// The address that the socket is bound to: with port 0 in the URI, it says which one it became.
+    /// The address that the socket is bound to. If the URI has port 0, it contains the port that
+    /// the kernel chose.
     #[must_use]
     pub fn local_address(&self) -> &LocalAddress {
         self.handle.acceptor.local_address()
     }
 
-    /// Goes on accepting while this generation is drained at the end of the line, until the connections of the
-    /// other listeners are over: for what tells about the drain itself, such as readiness and metrics.
+    /// Continues to accept while the last generation drains, until the connections of the other
+    /// listeners have finished. Use it for listeners that report on the drain itself, such as
+    /// readiness and metrics.
     ///
-    /// The drain does not wait for its connections, but for an answer on its way (at most 1 s). After a handoff it stops
-    /// as any other listener, for the successor accepts.
+    /// The drain does not wait for the connections of this listener, except at most 1 s for
+    /// responses in flight. After a handoff it stops like any other listener, because the successor
+    /// accepts.
     pub fn accept_while_draining(mut self) -> Self {
         self.handle.while_draining = true;
         self
     }
 
-    /// Runs connections on an executor of your own instead of [`TokioExecutor`]: this is how the concurrency model
-    /// is replaced.
+    /// Runs connections on another executor than [`TokioExecutor`], which replaces the concurrency
+    /// model.
     pub fn executor<F>(self, executor: F) -> GracefulListener<F> {
         GracefulListener { handle: self.handle, executor }
     }
@@ -82,21 +86,23 @@ impl<E> GracefulListener<E> {
 impl<E> GracefulListener<E> {
     /// Serves every connection with `stack`, and returns when this generation has drained.
     ///
-    /// The stack's `poll_ready` is asked before each accept: a limit in it leaves further connections in the
-    /// kernel's queue. What `call` returns is spawned; it is the whole life of the connection, and its error
-    /// concerns that connection alone. When accept(2) fails for want of descriptors or memory, the
-    /// listener waits 5 ms, twice as long each time, at most 1 s, and goes on.
+    /// `poll_ready` of the stack is called before each accept, so a limit in the stack leaves
+    /// further connections in the kernel's queue. The future that `call` returns is spawned and
+    /// lasts as long as the connection; its error concerns that connection only. If accept(2) fails
+    /// because descriptors or memory are exhausted, the listener retries after 5 ms and doubles the
+    /// delay each time, up to 1 s.
     ///
-    /// A generation is ready when all its listeners are being served (see [`Generation::delay_readiness`](crate::Generation::delay_readiness)).
+    /// A generation is ready when all its listeners are served (see
+    /// [`Generation::delay_readiness`](crate::Generation::delay_readiness)).
     ///
     /// # Errors
     ///
-    /// When the socket or the stack is of no use any more, and when this process was started as a successor and may
-    /// not serve. The connections that are open go on.
+    /// When the socket or the stack has failed permanently, and when this process was started as a
+    /// successor and does not serve. Open connections continue.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future closes the listener; the connections that are open go on.
+    /// Dropping the future closes the listener; open connections continue.
     pub async fn serve<S>(self, stack: S) -> Result<Drained, ServeError>
     where
         S: ConnectionService<Accepted>,
@@ -107,8 +113,8 @@ impl<E> GracefulListener<E> {
 
     /// As [`serve`](Self::serve), for a stack that takes plain [`TcpStream`]s.
     ///
-    /// A plain stream does not know when to drain: put a
-    /// [`TrackLayer`](portcullis_layers::track::TrackLayer) into the stack if the leaf is to know.
+    /// A plain stream has no drain signal. If the inner service needs one, add a
+    /// [`TrackLayer`](portcullis_layers::track::TrackLayer) to the stack.
     ///
     /// # Errors
     ///
