@@ -14,10 +14,10 @@ use crate::pid_file::PidFileError;
 #[cfg(feature = "supervisor")]
 use crate::supervisor::SupervisorError;
 
-/// What an operator can do about an error: the first hint that it or one of its sources has.
+/// Returns what an operator can do about an error: the first hint in its chain of sources.
 ///
-/// Messages say what is wrong and no more. A program that prints them to an operator prints this
-/// below.
+/// Error messages contain no advice. A program that prints an error to an operator can print the
+/// hint on a line of its own.
 ///
 /// ```
 /// use portcullis::layers::ErrorChain;

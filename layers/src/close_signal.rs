@@ -15,9 +15,9 @@ use crate::outcome::CloseReason;
 
 /// A signal that is fired once, with a reason, and wakes every task that waits for it.
 ///
-/// It serves one connection (whose future, reader and writer may be three tasks) or all connections of a process. Whether it
-/// was fired is one atomic load. A task that waits takes a lock when it begins to wait, when its waker changes, and when it
-/// stops, but not when it is polled.
+/// Use one signal for one connection (whose future, reader and writer may be three tasks), or for
+/// all connections of a process. Reading it is one atomic load. A waiting task takes a lock when it
+/// starts to wait, when its waker changes and when it stops, but not when it is polled.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -69,14 +69,15 @@ impl Waiter {
 }
 
 impl CloseSignal {
-    /// A signal that was not fired.
+    /// Creates a signal that is not fired.
     #[must_use]
     pub const fn new() -> Self {
         let waiting = Waiting { first: [const { None }; INLINE], more: Vec::new(), free: Vec::new() };
         Self { fired: AtomicU8::new(OPEN), waiting: Mutex::new(waiting) }
     }
 
-    /// Fires it, and wakes every task that waits for it. The first reason stands; `false` if there was one.
+    /// Fires the signal, and wakes every task that waits for it. Returns `false` if it was fired
+    /// before; the first reason is kept.
     pub fn fire(&self, reason: CloseReason) -> bool {
         let code = reason as u8 + 1;
         let first = self.fired.compare_exchange(OPEN, code, Ordering::AcqRel, Ordering::Relaxed).is_ok();
@@ -91,7 +92,7 @@ impl CloseSignal {
         first
     }
 
-    /// The reason, if it was fired.
+    /// The reason, if the signal was fired.
     #[must_use]
     pub fn fired(&self) -> Option<CloseReason> {
         match self.fired.load(Ordering::Acquire) {
@@ -100,7 +101,7 @@ impl CloseSignal {
         }
     }
 
-    /// Waits until it is fired. Cancel safe.
+    /// Waits until the signal is fired. Cancel safe.
     pub fn wait(self: &Arc<Self>) -> Closed {
         Closed { signal: self.clone(), waiter: Waiter::new() }
     }
@@ -194,14 +195,14 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// The reason, if the signal was fired. Does not wait.
+    /// Returns the reason, if the signal was fired. Does not wait.
     #[must_use]
     pub fn fired(&self) -> Option<CloseReason> {
         self.signal.fired()
     }
 }
 
-/// Waits for the same signal, by itself.
+/// The clone waits for the same signal independently.
 impl Clone for Closed {
     fn clone(&self) -> Self {
         self.signal.wait()

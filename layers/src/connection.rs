@@ -41,10 +41,12 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Our own end.
     fn local(&self) -> LocalAddress;
 
-    /// What the TLS handshake agreed, or `None` where the bytes read from here are not protected by TLS.
+    /// What the TLS handshake negotiated, or `None` if the bytes read from this stream are not
+    /// protected by TLS.
     fn tls(&self) -> Option<&TlsInfo>;
 
-    /// The signal to finish what is in flight and start nothing new. [`Drain::never`] for a bare socket.
+    /// The signal to complete requests in flight and start no new ones. [`Drain::never`] for a bare
+    /// socket.
     fn drain(&self) -> Drain;
 
     /// Called when an inner layer has learned something about this connection.
@@ -140,7 +142,7 @@ impl Connection for DuplexStream {
     fn on_event(&self, _: &ConnectionEvent<'_>) {}
 }
 
-/// For streams whose type is decided at run time: `Box<dyn Connection>`.
+/// For streams whose type is chosen at run time: `Box<dyn Connection>`.
 impl<C: Connection + ?Sized> Connection for Box<C> {
     fn peer(&self) -> Peer {
         (**self).peer()

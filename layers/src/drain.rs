@@ -9,14 +9,15 @@ use std::{
 
 use crate::close_signal::{CloseSignal, Closed};
 
-/// Signals that a connection should finish by itself: complete what is in flight, start nothing new.
+/// Signals that a connection should finish: complete requests in flight, start no new ones.
 ///
-/// A service that handles requests watches it and stops keep-alive; a service whose clients decide when they are done may
-/// ignore it, and is then closed at the deadline of the drain. Cloning is cheap, and every clone sees the same signal, also
-/// one that is made after the drain began. Polling takes no lock.
+/// A service that handles requests watches it and stops keep-alive. A service whose clients decide
+/// when to close may ignore it; its connections are closed at the deadline of the drain. Cloning is
+/// cheap. Every clone sees the same signal, even one that is created after the drain has started.
+/// Polling takes no lock.
 ///
-/// A connection may be drained by several: by a tracker of your own, say, and by the listener that accepted it. The first of
-/// their signals counts; see [`Drain::or`].
+/// A connection may have several signals, such as that of a tracker and that of the listener. The
+/// first one that is fired counts; see [`Drain::or`].
 #[derive(Clone, Debug, Default)]
 pub struct Drain {
     signal: Signal,
@@ -33,16 +34,17 @@ enum Signal {
 }
 
 impl Drain {
-    /// A signal that never comes: nothing drains the connection.
+    /// A signal that is never fired.
     #[must_use]
     pub const fn never() -> Self {
         Self { signal: Signal::Never }
     }
 
-    /// A signal that comes with this one or the other, whichever is first.
+    /// A signal that is fired when this one or the other one is fired.
     ///
-    /// This is what a wrapper with a signal of its own returns as [`Connection::drain`](crate::Connection::drain): its
-    /// own, or that of the stream it wraps. It costs nothing where one of the two never comes, or both are the same.
+    /// A wrapper with a signal of its own returns this from
+    /// [`Connection::drain`](crate::Connection::drain), to combine it with the signal of the inner
+    /// stream. It costs nothing if one of the two is never fired, or if both are the same.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -66,13 +68,13 @@ impl Drain {
         Self { signal: Signal::First(signals) }
     }
 
-    /// Whether the drain has begun.
+    /// Whether the drain has started.
     #[must_use]
     pub fn is_signaled(&self) -> bool {
         self.signals().iter().any(|signal| signal.fired().is_some())
     }
 
-    /// Waits until the drain begins; returns at once if it has. Cancel safe.
+    /// Waits until the drain starts; returns immediately if it has. Cancel safe.
     pub async fn signaled(&self) {
         // One needs no list.
         let (mut first, mut more): (Option<Closed>, Vec<Closed>) = match self.signals() {
@@ -99,7 +101,7 @@ impl Drain {
     }
 }
 
-/// A drain that begins when the signal is fired, whatever the reason.
+/// The drain starts when the signal is fired, for any reason.
 impl From<Arc<CloseSignal>> for Drain {
     fn from(signal: Arc<CloseSignal>) -> Self {
         Self { signal: Signal::One(signal) }

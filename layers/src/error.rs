@@ -1,4 +1,4 @@
-//! Errors without their type, and how they are written to a log.
+//! Boxed errors, and how they are displayed in a log.
 
 use std::{error::Error, fmt};
 
@@ -9,8 +9,8 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Displays an error and its sources on one line, separated by colons.
 ///
-/// A source that only repeats the message of the error that carries it is left out. So is a
-/// [`RejectReason`](crate::RejectReason): it is a label, and the error that carries it is the message.
+/// A source that only repeats the message of its parent is omitted. So is a
+/// [`RejectReason`](crate::RejectReason), which is a label: its parent has the message.
 ///
 /// ```
 /// use std::io;

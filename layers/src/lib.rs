@@ -52,7 +52,8 @@
 //! # }
 //! ```
 //!
-//! [`Outcome`] is the one word for why a connection ended: a label of the metrics, and a word of the log.
+//! [`Outcome`] classifies why a connection ended; it is a label of the metrics and a field of the
+//! log.
 //!
 //! Unix only, and tried on Linux.
 

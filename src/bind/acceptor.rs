@@ -15,7 +15,7 @@ use tokio_util::either::Either;
 
 use super::{ListeningSocket, SocketDescription, UnixPath};
 
-/// A stream that was accepted, and its peer.
+/// An accepted stream and its peer.
 pub(crate) type AcceptedStream = (Either<TcpStream, UnixStream>, Peer);
 
 /// A listening socket, registered with the runtime.
@@ -24,9 +24,9 @@ pub(crate) struct Acceptor {
     socket: Socket,
     description: SocketDescription,
     local: LocalAddress,
-    /// The service manager keeps the socket, and with it the path of a Unix socket.
+    /// The service manager stores the socket, so the path of a Unix socket is kept.
     kept: bool,
-    /// A successor serves, and does not go on with this one.
+    /// A successor serves, and does not use this socket.
     unclaimed: AtomicBool,
 }
 
@@ -37,7 +37,8 @@ enum Socket {
 }
 
 impl Acceptor {
-    /// Registers the socket with the current runtime. `kept`: the service manager keeps it when this process exits.
+    /// Registers the socket with the current runtime. `kept`: the service manager stores it when
+    /// this process exits.
     pub(crate) fn new(socket: ListeningSocket, kept: bool) -> io::Result<Self> {
         let description = socket.describe();
         let local = socket.local_address();
@@ -70,7 +71,7 @@ impl Acceptor {
         self.description.clone()
     }
 
-    /// Says that the successor does not go on with this socket: it ends with this generation.
+    /// Marks the socket as unused by the successor: it is closed with this generation.
     pub(crate) fn set_unclaimed(&self) {
         self.unclaimed.store(true, Ordering::Release);
     }
@@ -80,13 +81,14 @@ impl Acceptor {
         self.unclaimed.load(Ordering::Acquire)
     }
 
-    /// Whether the service manager keeps the socket; then the path of a Unix socket stays at the end.
+    /// Whether the service manager stores the socket; the path of a Unix socket is then kept at the
+    /// end.
     pub(crate) const fn is_kept(&self) -> bool {
         self.kept
     }
 
-    /// Removes the path of a Unix socket if it is still this socket's. Blocks while another process
-    /// holds a lock on its directory, at most 5 s.
+    /// Removes the path of a Unix socket if it still leads to this socket. Blocks for at most 5 s
+    /// while another process holds a lock on its directory.
     pub(crate) fn unlink(&self) {
         if let Socket::Unix(listener, path) = &self.socket
             && let Err(error) = path.unlink_if_ours(listener.as_fd())
@@ -104,9 +106,9 @@ impl Acceptor {
         })
     }
 
-    /// Accepts what waits in the queue, without waiting for more: `None` when it is empty.
+    /// Accepts a connection from the queue without waiting; `None` if the queue is empty.
     ///
-    /// It asks the kernel: the runtime may not have been notified yet.
+    /// It calls accept(2) directly, because the runtime may not have been notified yet.
     pub(crate) fn accept_queued(&self) -> io::Result<Option<AcceptedStream>> {
         let (socket, address) = match SockRef::from(self).accept() {
             Ok(accepted) => accepted,

@@ -4,19 +4,19 @@ use portcullis_layers::ErrorChain;
 
 use super::{DescriptorError, DescriptorProblem, ListenAddr, ListeningSocket, PassedBy};
 
-/// One descriptor that was passed.
+/// A descriptor that was passed.
 #[derive(Debug)]
 pub(crate) struct ActivatedSocket {
-    /// The listener's name, or what the `.socket` unit calls it.
+    /// The name of the listener, or the name in the `.socket` unit.
     pub(crate) name: String,
-    /// Whether it was in the descriptor store, where only this service puts anything.
+    /// Whether it comes from the descriptor store, to which only this service adds.
     pub(crate) stored: bool,
-    /// What can be listened on, or why it cannot.
+    /// The listening socket, or why the descriptor is unusable.
     pub(crate) socket: Result<ListeningSocket, DescriptorError>,
 }
 
 impl ActivatedSocket {
-    /// Why one that has the listener's name is not what the listener asks for.
+    /// Why a descriptor with the name of the listener does not match it.
     pub(super) fn mismatch(self, wanted: &ListenAddr) -> DescriptorError {
         let Self { name, socket, .. } = self;
         match socket {
@@ -29,7 +29,7 @@ impl ActivatedSocket {
         }
     }
 
-    /// Closes one that no listener asked for, and logs that.
+    /// Closes a descriptor that no listener uses, and logs that.
     pub(super) fn close(self) {
         let Self { name, stored, socket } = self;
         match socket {

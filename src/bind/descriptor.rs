@@ -1,18 +1,18 @@
-//! What can be wrong with a descriptor that another process passed.
+//! The errors of a descriptor that another process passed.
 
 use std::{error::Error, fmt, io};
 
 /// Why a descriptor that another process passed cannot be a listener.
 ///
-/// It is closed, and nothing about the socket was changed.
+/// The descriptor is closed; no option of the socket was changed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DescriptorError {
     /// The name of the listener, or of the descriptor.
     pub name: String,
-    /// The process that passed it.
+    /// The process that passed the descriptor.
     pub passed_by: PassedBy,
-    /// What is wrong.
+    /// The problem.
     pub problem: DescriptorProblem,
 }
 
@@ -23,23 +23,24 @@ pub enum PassedBy {
     /// The predecessor, in a handoff.
     #[non_exhaustive]
     Predecessor {
-        /// What it says that the descriptor is.
+        /// The kind and address in its manifest.
         announced: String,
     },
     /// The service manager (socket activation, `sd_listen_fds(3)`).
     ServiceManager,
 }
 
-/// What is wrong with a descriptor.
+/// The problem with a descriptor.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DescriptorProblem {
-    /// The kind that was announced is not known: the predecessor is newer.
+    /// The kind in the manifest is unknown: the predecessor is newer.
     UnknownKind,
-    /// It is no stream socket of TCP or on a Unix path, or not the one of these that was announced.
+    /// The descriptor is not a TCP socket or a stream socket on a Unix path, or not of the kind in
+    /// the manifest.
     #[non_exhaustive]
     WrongType {
-        /// What it is.
+        /// A description of the descriptor.
         found: String,
     },
     /// The socket does not listen.
@@ -55,7 +56,7 @@ pub enum DescriptorProblem {
     /// A system call failed.
     #[non_exhaustive]
     System {
-        /// The call.
+        /// The name of the call.
         call: &'static str,
         /// Its error.
         source: io::Error,
@@ -63,7 +64,7 @@ pub enum DescriptorProblem {
 }
 
 impl DescriptorError {
-    /// What the operator can do about it.
+    /// What the operator can do about the error.
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {
         Some(match (&self.passed_by, &self.problem) {

@@ -1,4 +1,4 @@
-//! The listeners of this process: which sockets it inherited, which it has, and whether all are served.
+//! The listeners of this process, the inherited sockets, and whether all listeners are served.
 
 use std::{
     os::fd::{AsFd, AsRawFd, RawFd},
@@ -10,33 +10,33 @@ use tokio::sync::watch;
 
 use super::{Acceptor, ActivatedSocket, DescriptorError, ListenAddr, ListeningSocket};
 
-/// The name of the listener on the control path. No other listener has it, whether there is a
-/// control path or not.
+/// The name of the listener on the control path. It is reserved, even if there is no control path.
 pub(crate) const CONTROL: &str = "control";
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct ListenerRegistry {
     listeners: Mutex<Listeners>,
-    /// Whether everything that is to be served is served.
+    /// Whether all listeners are served.
     ready: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
 struct Listeners {
     entries: Vec<Entry>,
-    /// Passed to this process, and not taken by a listener yet.
+    /// Sockets that were passed to this process and that no listener uses yet.
     inherited: Vec<Inherited>,
-    /// Names that the service manager may keep a socket under, and that no listener has any more.
+    /// Names that no listener uses any more, but under which the service manager may store a
+    /// socket.
     forgotten: Vec<String>,
-    /// Names of listeners that are being made.
+    /// Names of listeners that are being created.
     reserved: Vec<Arc<str>>,
     /// Guards that delay readiness.
     delays: usize,
-    /// A listener was dropped without having been served. A successor that serves only a part must
-    /// never be ready.
+    /// A listener was dropped without having been served. A successor that serves only some of its
+    /// listeners must never become ready.
     incomplete: bool,
-    /// What there is has been handed over.
+    /// The listeners have been handed over: none can be added.
     frozen: bool,
 }
 
@@ -75,12 +75,12 @@ impl Inherited {
         }
     }
 
-    /// What tells it apart from all others.
+    /// The descriptor, which is unique.
     fn descriptor(&self) -> Option<RawFd> {
         self.socket().map(|socket| socket.as_fd().as_raw_fd())
     }
 
-    /// Whether the service manager may keep it under this name.
+    /// Whether the service manager may store it under this name.
     const fn may_be_kept(&self) -> bool {
         match self {
             Self::Socket(..) => true,
@@ -116,40 +116,40 @@ impl Candidate {
 pub(crate) enum NameError {
     /// Another listener has it.
     Duplicate,
-    /// The listeners have been handed over, or end.
+    /// The listeners have been handed over, or this generation drains.
     TooLate,
 }
 
-/// A name that no other listener can have. While there is one, this generation is not ready.
-/// Dropping it gives the name back.
+/// A reserved name. This generation is not ready while a reservation exists. Dropping it releases
+/// the name.
 #[derive(Debug)]
 pub(crate) struct ReservedName {
     registry: Arc<ListenerRegistry>,
     name: Arc<str>,
 }
 
-/// What became of the sockets that this process inherited.
+/// How the inherited sockets are used.
 #[derive(Debug)]
 pub(crate) struct InheritedUse {
-    /// The names of those that a listener has.
+    /// The names of those that a listener uses.
     pub(crate) used: Vec<String>,
     /// The names of the listeners that were bound by this process.
     pub(crate) bound: Vec<String>,
-    /// The names of those that no listener asked for.
+    /// The names of those that no listener uses.
     pub(crate) unwanted: Vec<String>,
 }
 
-/// A listener, as the next generation gets it.
+/// A listener, as it is handed over to the next generation.
 #[derive(Debug)]
 pub(crate) struct RegisteredListener {
     pub(crate) name: Arc<str>,
-    /// The address that it was asked to listen on.
+    /// The address in the configuration.
     pub(crate) uri: String,
     pub(crate) acceptor: Arc<Acceptor>,
 }
 
 impl ListenerRegistry {
-    /// With the sockets that the predecessor, or the service manager, passed to this process.
+    /// Creates a registry with the sockets that the predecessor or the service manager passed.
     pub(crate) fn new(
         inherited: impl IntoIterator<Item = (String, ListeningSocket)>,
         activated: Vec<ActivatedSocket>,
@@ -188,7 +188,7 @@ impl ListenerRegistry {
         name: &str,
         address: &ListenAddr,
     ) -> Result<Option<(String, ListeningSocket)>, DescriptorError> {
-        // The one with this name first. The lock is not held while a name is resolved.
+        // Prefers the one with this name. The lock is not held while a host name is resolved.
         let mut candidates: Vec<_> = self.lock().inherited.iter().filter_map(Inherited::candidate).collect();
         candidates.sort_by(|a, b| (a.name != name, &a.name).cmp(&(b.name != name, &b.name)));
         let found = candidates.into_iter().find(|candidate| candidate.is(name, address));
@@ -204,9 +204,9 @@ impl ListenerRegistry {
         }
     }
 
-    /// The listener is not served any more. Returns whether it never was.
+    /// Removes a listener. Returns whether it was never served.
     ///
-    /// `deliberately`: it was not meant to be served.
+    /// `deliberately`: the application closed it without serving it.
     pub(crate) fn remove(&self, name: &str, deliberately: bool) -> bool {
         self.change(|listeners| {
             let removed = listeners.entries.extract_if(.., |entry| &*entry.name == name);
@@ -216,7 +216,7 @@ impl ListenerRegistry {
         })
     }
 
-    /// The listener is served from now on.
+    /// Marks the listener as served.
     pub(crate) fn set_served(&self, name: &str) {
         self.change(|listeners| {
             for entry in listeners.entries.iter_mut().filter(|entry| &*entry.name == name) {
@@ -225,7 +225,7 @@ impl ListenerRegistry {
         });
     }
 
-    /// From now on there are no new listeners, or (`false`) there may be again.
+    /// Rejects new listeners, or (`false`) allows them again.
     pub(crate) fn freeze(&self, frozen: bool) {
         self.lock().frozen = frozen;
     }
@@ -252,17 +252,17 @@ impl ListenerRegistry {
         unserved.map(|entry| entry.name.to_string()).collect()
     }
 
-    /// How many listeners are served.
+    /// The number of listeners that are served.
     pub(crate) fn served(&self) -> usize {
         self.lock().entries.iter().filter(|entry| entry.serving).count()
     }
 
-    /// Reports what became of the inherited sockets, and closes those that no listener asked for.
+    /// Returns how the inherited sockets are used, and closes those that no listener uses.
     pub(crate) fn resolve_inherited(&self) -> InheritedUse {
         self.lock().resolve_inherited()
     }
 
-    /// Names under which the service manager shall not keep a socket any more.
+    /// Names whose sockets the service manager should remove from its store.
     pub(crate) fn forgotten(&self) -> Vec<String> {
         self.lock().forgotten.clone()
     }
@@ -272,7 +272,7 @@ impl ListenerRegistry {
         self.lock().entries.iter().map(Entry::registered).collect()
     }
 
-    /// The listeners that a successor that uses these names does not go on with.
+    /// The listeners that a successor with these names does not continue.
     pub(crate) fn unclaimed(&self, used: &[String]) -> Vec<Arc<Acceptor>> {
         let listeners = self.lock();
         let unclaimed =
@@ -280,7 +280,7 @@ impl ListenerRegistry {
         unclaimed.map(|entry| entry.acceptor.clone()).collect()
     }
 
-    /// Changes the listeners, and notifies what waits for readiness.
+    /// Changes the listeners, and wakes the tasks that wait for readiness.
     fn change<T>(&self, change: impl FnOnce(&mut Listeners) -> T) -> T {
         let mut listeners = self.lock();
         let result = change(&mut listeners);
@@ -290,7 +290,7 @@ impl ListenerRegistry {
     }
 
     fn lock(&self) -> MutexGuard<'_, Listeners> {
-        // Nothing panics while it is held; and were it so, the listeners would still be whole.
+        // No code panics while the lock is held, and each change leaves the listeners valid.
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -304,7 +304,8 @@ impl Entry {
 
 impl Listeners {
     fn is_ready(&self) -> bool {
-        // The control path is served from the start, and is nothing to serve by itself.
+        // The control path is served from the start, and does not make a generation ready on its
+        // own.
         let something = self.entries.iter().any(|entry| &*entry.name != CONTROL);
         let all_served = self.entries.iter().all(|entry| entry.serving);
         self.delays == 0 && self.reserved.is_empty() && !self.incomplete && something && all_served
@@ -318,7 +319,7 @@ impl Listeners {
         }
     }
 
-    /// What the service manager passed under this name from a `.socket` unit.
+    /// The descriptor with this name that the service manager passed from a `.socket` unit.
     fn mismatched(&mut self, name: &str) -> Option<ActivatedSocket> {
         let place = self.inherited.iter().position(|inherited| match inherited {
             Inherited::Activated(activated) => activated.name == name && !activated.stored,
@@ -356,7 +357,7 @@ impl ReservedName {
         &self.name
     }
 
-    /// The listener is there. `uri`: the address it was asked to listen on. `inherited`: the name under
+    /// Adds the listener. `uri`: the address in the configuration. `inherited`: the name under
     /// which its socket was passed to this process.
     pub(crate) fn enter(self, uri: String, acceptor: Arc<Acceptor>, inherited: Option<String>) -> Arc<str> {
         let name = self.name.clone();

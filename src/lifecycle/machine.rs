@@ -1,9 +1,9 @@
 //! The lifecycle of a generation: one state, one transition function.
 //!
-//! The function decides and does nothing else. What happens is an [`Event`], what is to be done is
-//! an [`Effect`]; the phase that the accept loops follow is derived from the state. The task of a
-//! generation ([`crate::generation`]) waits for events and performs effects. The model in the
-//! tests runs two of these machines against each other, through every order of events.
+//! The function has no side effects. Its input is an [`Event`], its output a list of [`Effect`]s;
+//! the phase that the accept loops follow is derived from the state. The task of a generation
+//! ([`crate::generation`]) waits for events and performs the effects. The model in the tests runs
+//! two of these machines against each other, in every order of events.
 //!
 //! ```text
 //! first generation   Starting ─────────────────────────────▶ Serving
@@ -13,20 +13,20 @@
 
 use super::Phase;
 
-/// Where a generation stands.
+/// The state of a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum State {
     /// A first generation that is not ready.
     Starting,
     /// A successor that is not ready; its predecessor serves.
     Initializing,
-    /// A successor that is not ready, and whose predecessor is gone: nobody accepts.
+    /// A successor that is not ready, and whose predecessor has ended: no process accepts.
     InitializingAlone,
     /// A successor that is ready and waits for the commit.
     AwaitingCommit,
     /// The commit was received: the accept loops start.
     TakingOver,
-    /// It serves on probation; the predecessor stands by.
+    /// It serves on probation; the predecessor is in `Standby`.
     Probation,
     /// It is unhealthy: the accept loops stop.
     SteppingBack,
@@ -34,9 +34,9 @@ pub(crate) enum State {
     SteppedBack,
     /// It serves and has sent `settled`; the predecessor has not confirmed it.
     Settled,
-    /// It serves, and no other generation could.
+    /// It serves, and no other generation can take over.
     Serving,
-    /// It serves, and collects what a successor is given.
+    /// It serves, and collects the states for a successor.
     Preparing,
     /// It serves; a successor starts and initializes.
     AwaitingReady,
@@ -46,14 +46,14 @@ pub(crate) enum State {
     AwaitingServing,
     /// It keeps the sockets during the successor's probation.
     Standby,
-    /// The restart has failed: the successor is told, killed and waited for.
+    /// The restart has failed: `abort` is sent to the successor, which is killed and waited for.
     CallingOff {
         /// This generation has not stopped accepting.
         accepts: bool,
-        /// The successor had been told to serve.
+        /// `commit` had been sent to the successor.
         committed: bool,
     },
-    /// The predecessor has called it off after the commit: the accept loops stop.
+    /// The predecessor has sent `abort` after `commit`: the accept loops stop.
     Withdrawing,
     /// It accepts no more and finishes its connections.
     Draining {
@@ -73,43 +73,43 @@ pub(crate) enum Event {
     LoopsAccept,
     /// No accept loop accepts.
     LoopsStopped,
-    /// The operator, or the program, asks this generation to finish.
+    /// A drain was requested, by a signal or by the program.
     DrainRequested,
     /// A restart was requested.
     RestartRequested,
-    /// The state's limit is over.
+    /// The limit of the state has expired.
     TimedOut,
 
-    /// The predecessor has stopped accepting: serve.
+    /// `commit`: the predecessor has stopped accepting.
     Committed,
-    /// The predecessor has called the restart off: do not serve.
+    /// `abort`: the predecessor has cancelled the restart.
     Aborted,
-    /// The predecessor has closed the channel: it is dead, or has let go.
+    /// The predecessor has closed the channel: it has ended, or has confirmed `settled`.
     PredecessorGone,
-    /// The predecessor is not understood.
+    /// The predecessor has violated the protocol.
     PredecessorFailed,
-    /// The predecessor has confirmed `settled`, with a restart that was requested of it.
+    /// `restart`: the predecessor has confirmed `settled`, and has passed a restart on.
     RestartPassedOn,
-    /// The probation and the health check are over.
+    /// The probation has ended, and the health check has succeeded.
     Healthy,
     /// The health check has failed.
     Unhealthy,
 
-    /// What a successor is given is collected.
+    /// The states for a successor are collected.
     Prepared,
-    /// It cannot be had.
+    /// Collecting the states has failed.
     PrepareFailed,
-    /// The successor could serve.
+    /// `ready`: the successor can serve.
     SuccessorReady,
-    /// The successor accepts; its probation begins.
+    /// `serving`: the successor accepts, and its probation starts.
     SuccessorServing,
-    /// The successor needs no predecessor any more.
+    /// `settled`: the successor has passed its probation.
     SuccessorSettled,
-    /// The successor is unhealthy and has stopped accepting.
+    /// `sick`: the successor is unhealthy and has stopped accepting.
     SuccessorSick,
-    /// The successor is dead, hangs, or is not understood.
+    /// The successor has ended, hangs, or has violated the protocol.
     SuccessorFailed,
-    /// A successor that was called off is gone, or has been waited for as long as it is worth.
+    /// A successor that was sent `abort` has ended, or the limit for that has expired.
     SuccessorGone,
 
     /// The connections are finished, or were closed at the deadline.
@@ -130,7 +130,7 @@ impl Event {
     }
 }
 
-/// What is to be done, in the order given.
+/// What the task has to do, in the given order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Effect {
     /// Send `claim` and `ready` to the predecessor.
@@ -143,39 +143,39 @@ pub(crate) enum Effect {
     SendSick,
     /// Close the channel to the predecessor.
     ClosePredecessor,
-    /// The predecessor is not needed, or not there, any more.
+    /// The handoff has ended: the predecessor is not needed or has ended.
     Confirmed,
 
-    /// Collect what a successor is given.
+    /// Collect the states for a successor.
     Prepare,
     /// Start the successor and give it the sockets.
     StartSuccessor,
     /// Send `commit` to the successor.
     SendCommit,
-    /// Tell the successor that it must not serve, kill it, wait for its end.
+    /// Send `abort` to the successor, kill it, wait until it has exited.
     CallOff,
-    /// Confirm to a successor that has stopped accepting that this generation accepts.
+    /// Confirm by `abort`, to a successor that has stopped accepting, that this generation accepts.
     Dismiss,
     /// Close the channel to the successor, which serves.
     Release {
-        /// A restart was requested meanwhile: the successor shall run it.
+        /// Send `restart` first: a restart was requested meanwhile.
         pass_on: bool,
     },
-    /// The restart has succeeded: tell those who wait for it.
+    /// The restart has succeeded: report it to its callers.
     ReportSuccess,
-    /// The restart has failed: tell those who wait for it.
+    /// The restart has failed: report it to its callers.
     ReportFailure,
-    /// A restart that was just requested does not happen.
+    /// Refuse the restart that was just requested.
     Refuse,
-    /// A restart that was just requested is remembered.
+    /// Keep the restart that was just requested pending.
     Remember,
-    /// The pid file shall name this process, once it accepts.
+    /// Write the pid file as soon as this process accepts.
     PublishPidFile,
-    /// End: nothing happens any more.
+    /// Exit: the machine has reached its final state.
     Exit,
 }
 
-/// A generation's state, and what was asked of it and has not happened yet.
+/// The state of a generation, and its pending requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Machine {
     state: State,
@@ -188,7 +188,7 @@ impl Machine {
         Self::new(State::Starting)
     }
 
-    /// The machine of a process that was given sockets.
+    /// Creates the machine of a successor.
     pub(crate) const fn successor() -> Self {
         Self::new(State::Initializing)
     }
@@ -209,7 +209,7 @@ impl Machine {
         self.restart_remembered
     }
 
-    /// What the accept loops follow.
+    /// The phase that the accept loops follow.
     pub(crate) const fn phase(&self) -> Phase {
         use State::{
             AwaitingCommit, AwaitingReady, AwaitingServing, CallingOff, Draining, Exited, Initializing,
@@ -236,8 +236,8 @@ impl Machine {
         }
     }
 
-    /// The transition: from the state and an event to the next state and what is to be done. An
-    /// event that means nothing in a state changes nothing.
+    /// The transition function: sets the next state and returns the effects. An event without a
+    /// meaning in the current state changes nothing.
     pub(crate) fn on(&mut self, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
@@ -256,7 +256,7 @@ impl Machine {
         effects
     }
 
-    /// What concerns this process and its predecessor.
+    /// Transitions that concern this process and its predecessor.
     fn on_own(&mut self, event: Event, effects: &mut Vec<Effect>) {
         use State::{
             AwaitingCommit, AwaitingReady, AwaitingServing, Draining, Exited, Initializing,
@@ -358,7 +358,7 @@ impl Machine {
         debug_assert!(self.state != Serving || !self.restart_remembered, "a request is lost");
     }
 
-    /// What concerns a successor of this one.
+    /// Transitions that concern a successor of this process.
     fn on_successor(&mut self, event: Event, effects: &mut Vec<Effect>) {
         use State::{AwaitingReady, AwaitingServing, CallingOff, Preparing, Standby, Stopping};
         match (self.state, event) {

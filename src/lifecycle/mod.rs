@@ -1,7 +1,8 @@
-//! What decides when this process accepts, and what a listener needs to know of it.
+//! The lifecycle of a generation: the state machine, and the part that its listeners observe.
 //!
-//! [`Machine`] is the state machine; [`Lifecycle`] is what listeners see of it: the [`Phase`], the
-//! signals to drain and to close, and the counts of what is still open. The generation sets it.
+//! [`Machine`] is the state machine. [`Lifecycle`] is what listeners observe: the [`Phase`], the
+//! signals to drain and to close, and the counts of open listeners and connections. The task of the
+//! generation updates it.
 
 mod machine;
 #[cfg(test)]
@@ -22,7 +23,8 @@ pub(crate) use machine::{Effect, Event, Machine, State};
 pub(crate) use open::{Counted, Open};
 pub use phase::Phase;
 
-/// The lifecycle of this process, as its listeners see it. `E`: why it may not serve.
+/// The lifecycle of this process, as its listeners observe it. `E` is the error if it does not
+/// serve.
 #[derive(Debug)]
 pub(crate) struct Lifecycle<E> {
     tracker: Tracker,
@@ -34,7 +36,7 @@ pub(crate) struct Lifecycle<E> {
     open: Open,
     /// The listeners that accept during a drain, and their connections.
     open_while_draining: Open,
-    /// The connections of `open` have finished; so many were closed at the deadline.
+    /// Set when the connections of `open` have finished: how many were closed at the deadline.
     drained: watch::Sender<Option<usize>>,
     /// No other process goes on with the sockets.
     last: AtomicBool,
@@ -44,11 +46,11 @@ pub(crate) struct Lifecycle<E> {
 /// How the lifecycle ended.
 #[derive(Debug)]
 pub(crate) enum Exit<E> {
-    /// It drained; so many connections were closed at the deadline.
+    /// It drained; `forced` connections were closed at the deadline.
     Drained { forced: usize },
-    /// This process may not serve.
+    /// This process does not serve.
     Failed(Arc<E>),
-    /// The task that decides has panicked.
+    /// The task of the generation has panicked.
     Panicked,
 }
 
@@ -123,12 +125,13 @@ impl<E> Lifecycle<E> {
         self.accepting.send_modify(|_| {});
     }
 
-    /// What is open on the listeners that a drain stops, or on those that accept during a drain.
+    /// The listeners that a drain stops and their connections, or those that accept during a drain.
     pub(crate) const fn open(&self, while_draining: bool) -> &Open {
         if while_draining { &self.open_while_draining } else { &self.open }
     }
 
-    /// Waits until every connection that is drained has finished, also one whose stream was moved elsewhere.
+    /// Waits until every connection that is drained has finished, also if its stream was moved
+    /// elsewhere.
     pub(crate) async fn connections_finished(&self) {
         self.open.finished().await;
         self.tracker.wait_idle().await;
@@ -136,14 +139,15 @@ impl<E> Lifecycle<E> {
 
     /// Closes every connection that is drained, and returns how many there were.
     pub(crate) fn force_connections(&self) -> usize {
-        // A stream that its service moved elsewhere is tracked and has no task; one that is not tracked has only that.
+        // A stream that its service moved elsewhere is tracked but has no task; an untracked
+        // connection has only a task.
         let open = self.open.connections().max(self.tracker.len());
         self.tracker.close_all(CloseReason::DrainForced);
         self.open.force();
         open
     }
 
-    /// The connections have finished; so many were closed at the deadline.
+    /// Sets that the connections have finished, and how many were closed at the deadline.
     pub(crate) fn set_drained(&self, forced: usize) {
         self.drained.send_replace(Some(forced));
     }
@@ -151,7 +155,7 @@ impl<E> Lifecycle<E> {
     /// Waits until the connections that are drained have finished. Returns how many were closed at
     /// the deadline.
     pub(crate) async fn drained(&self) -> usize {
-        // An error would mean that the sender is gone, and it is ours.
+        // An error would mean that the sender was dropped, but `self` holds it.
         let mut drained = self.drained.subscribe();
         drained.wait_for(Option::is_some).await.ok().and_then(|forced| *forced).unwrap_or_default()
     }
@@ -167,8 +171,8 @@ impl<E> Lifecycle<E> {
         self.last.store(true, Ordering::Release);
     }
 
-    /// Whether the sockets end with this process: what waits in their queues is served, and Unix
-    /// paths are removed.
+    /// Whether the sockets are closed with this process. The connections in their queues are then
+    /// served, and Unix paths are removed.
     pub(crate) fn is_last(&self) -> bool {
         self.last.load(Ordering::Acquire)
     }
@@ -188,7 +192,7 @@ impl<E> Lifecycle<E> {
             if let Some(exit) = &*changes.borrow_and_update() {
                 return exit.clone();
             }
-            // An error would mean that the sender is gone, and it is ours.
+            // An error would mean that the sender was dropped, but `self` holds it.
             _ = changes.changed().await;
         }
     }

@@ -1,4 +1,4 @@
-//! What is open: listeners that are served, and their connections.
+//! The open listeners and connections.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use portcullis_layers::{CloseReason, CloseSignal, Closed};
 use tokio::sync::watch;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-/// Listeners that end together, and what they have accepted.
+/// Listeners that stop at the same time, and the connections that they have accepted.
 #[derive(Debug)]
 pub(crate) struct Open {
     /// Listeners that are served and have not closed their socket.
@@ -55,7 +55,7 @@ impl Open {
     }
 }
 
-/// One more, until it is dropped.
+/// Increments a count until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Counted(watch::Sender<usize>);
 

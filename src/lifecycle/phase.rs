@@ -1,8 +1,8 @@
-//! Where a generation stands in its life.
+//! The phases of a generation.
 
 use std::fmt;
 
-/// Where this generation stands. It only moves forward, but for a rollback, which leads from
+/// The phase of a generation. Phases only advance, except in a rollback, which leads from
 /// [`Standby`](Phase::Standby) back to [`Serving`](Phase::Serving).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -11,9 +11,10 @@ pub enum Phase {
     Starting,
     /// It accepts connections.
     Serving,
-    /// It does not accept, but could: it has committed to a successor, or finds itself unfit and waits for its predecessor to go on.
+    /// It does not accept, but still has the sockets: it has sent `commit` to a successor, or it is
+    /// unhealthy and waits for its predecessor to accept.
     Standby,
-    /// It accepts no more and waits for its connections to end.
+    /// It no longer accepts, and waits for its connections to finish.
     Draining,
 }
 
@@ -21,7 +22,7 @@ impl Phase {
     /// Every phase.
     pub const ALL: [Self; 4] = [Self::Starting, Self::Serving, Self::Standby, Self::Draining];
 
-    /// The word for it in logs and in the admin's answers.
+    /// The name of the phase in logs and in the answers of the admin listener.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -24,7 +24,7 @@ impl Error for AllowlistError {
     }
 }
 
-/// Says why this kind of peer was denied, so that the reader knows what to change.
+/// Describes why this kind of peer was denied, so that an operator knows what to change.
 impl fmt::Display for AllowlistError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Denied { peer } = self;

@@ -9,9 +9,9 @@ use crate::{address::Peer, connection::Connection, error::BoxError};
 
 /// Hands the connections of allowed peers to the service above, untouched, and closes all others.
 ///
-/// Made by [`AllowlistLayer`](super::AllowlistLayer), which says who is allowed. The future of a
-/// denied connection resolves to [`AllowlistError::Denied`](super::AllowlistError::Denied); the
-/// service above does not hear of it. Judging allocates nothing and waits for nothing.
+/// Created by [`AllowlistLayer`](super::AllowlistLayer), which defines who is allowed. The future
+/// of a denied connection resolves to [`AllowlistError::Denied`](super::AllowlistError::Denied);
+/// the inner service is not called. The decision does not allocate and does not wait.
 #[derive(Clone, Debug)]
 pub struct Allowlist<S> {
     inner: S,
@@ -20,7 +20,7 @@ pub struct Allowlist<S> {
 }
 
 impl<S> Allowlist<S> {
-    /// Serves the peers in these networks, and those of Unix sockets if `unix_peers` is set.
+    /// Allows the peers in these networks, and the peers of Unix sockets if `unix_peers` is set.
     #[must_use]
     pub const fn new(inner: S, networks: Networks, unix_peers: bool) -> Self {
         Self { inner, networks, unix_peers }
@@ -37,7 +37,7 @@ impl<S> Allowlist<S> {
         &mut self.inner
     }
 
-    /// Gives back the inner service.
+    /// Consumes the service, and returns the inner one.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner

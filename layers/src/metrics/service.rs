@@ -22,8 +22,8 @@ pub struct Metrics<S> {
 }
 
 impl<S> Metrics<S> {
-    /// Counts the connections of this service under the name of this listener; registers the series, as
-    /// [`MetricsLayer::new`](super::MetricsLayer::new) does.
+    /// Counts the connections of this service, with `listener` as the label; registers the series
+    /// like [`MetricsLayer::new`](super::MetricsLayer::new).
     #[must_use]
     pub fn new(inner: S, listener: impl Into<Arc<str>>) -> Self {
         super::MetricsLayer::new(listener).layer(inner)
@@ -44,7 +44,7 @@ impl<S> Metrics<S> {
         &mut self.inner
     }
 
-    /// Gives back the inner service.
+    /// Consumes the service, and returns the inner one.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner

@@ -20,9 +20,9 @@ use crate::{
 /// A stream whose bytes are counted, and whose connection counts as active for as long as the
 /// stream exists.
 ///
-/// Bytes are added up here and published to `connection_bytes_total` when the stream has to wait,
-/// when 64 KiB are unpublished, and when it is dropped: the totals are live, and a busy stream does
-/// not touch them at every read.
+/// Byte counts are added to `connection_bytes_total` when the stream has to wait, when 64 KiB have
+/// accumulated, and when the stream is dropped. So the totals are current, and a busy stream does
+/// not update them at every read.
 pub struct Metered<C> {
     // Declared before the meter: the socket is closed before the connection counts as closed.
     inner: C,
@@ -57,8 +57,8 @@ impl<C> Metered<C> {
         &mut self.inner
     }
 
-    /// Gives back the stream below. It is no longer counted, and when the future of `call` is over
-    /// the connection counts as closed.
+    /// Consumes the wrapper, and returns the inner stream. Its bytes are no longer counted, and the
+    /// connection counts as closed when the future of `call` has finished.
     #[must_use]
     pub fn into_inner(self) -> C {
         self.meter.life.given();

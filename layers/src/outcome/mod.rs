@@ -1,8 +1,9 @@
 //! Why a connection ended: the one place that classifies errors.
 //!
-//! It knows no layer. The error of a layer carries its reason ([`RejectReason`], [`HandshakeFailure`], [`CloseReason`])
-//! among its sources. The reasons are the labels of the metrics and the words of the log. They are closed sets: what
-//! concerns one connection only (an address, an error's text) goes to the log only.
+//! It does not depend on the layers. The error of a layer has its reason ([`RejectReason`],
+//! [`HandshakeFailure`], [`CloseReason`]) among its sources. The reasons are labels of the metrics
+//! and fields of the log. They are closed sets: data of a single connection (an address, the text
+//! of an error) is only logged.
 
 #[cfg(feature = "tls")]
 mod explained;
@@ -18,7 +19,7 @@ pub use reason::{CloseReason, HandshakeFailure, RejectReason};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It was rejected before anything was served.
+    /// It was rejected before it was served.
     Rejected(RejectReason),
     /// Its TLS handshake failed.
     HandshakeFailed(HandshakeFailure),

@@ -1,33 +1,33 @@
-//! The reasons for which a connection ends: plain data, known by no layer in particular.
+//! The reasons for which a connection ends: plain enums that do not depend on the layers.
 
 use std::error::Error;
 
 use crate::label_enum::label_enum;
 
-/// Why a connection was turned away.
+/// Why a connection was rejected.
 ///
-/// It is an [`Error`] as well, so that a layer of your own can end a connection with the reason that metrics
-/// and logs shall give: as the error itself, or as the source of a richer one.
+/// It implements [`Error`]. A layer of your own can return it, or an error that has it as a source, to
+/// set the reason in metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectReason {
-    /// The peer's address is not allowed. Also a peer whose address nobody can say: a bare socket that was reset
-    /// before it was asked for it, for one.
+    /// The peer's address is not allowed, or unknown: a bare socket that was reset early has no
+    /// peer address.
     Address,
-    /// There are as many connections as there may be.
+    /// The limit of all connections is reached.
     LimitTotal,
-    /// The peer has as many connections as it may have.
+    /// The limit of connections of this peer is reached.
     LimitPeer,
-    /// Connections come faster than they may.
+    /// The rate limit is exceeded.
     Rate,
     /// The service has no capacity (`tower::load_shed`).
     Overload,
 }
 
-/// Why a connection that was served is over.
+/// Why a connection that was served has ended.
 ///
-/// It is an [`Error`] as well, so that a service or layer of your own can end a connection with the reason
-/// that metrics and logs shall give: as the error itself, or as the source of a richer one.
+/// It implements [`Error`]. A service or layer of your own can return it, or an error that has it as a
+/// source, to set the reason in metrics and logs.
 ///
 /// ```
 /// use portcullis_layers::{CloseReason, Outcome};
@@ -39,85 +39,90 @@ pub enum RejectReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The service ended it, and all was well.
+    /// The service finished without an error.
     Completed,
-    /// The peer said that it was done. All may have been well, or it left in the middle of something and the service
-    /// wanted more ([`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof)): the stream does not know the difference.
+    /// The peer closed its side. This includes a peer that closed it while the service expected
+    /// more ([`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof)): the stream cannot distinguish
+    /// the two.
     ClientEof,
-    /// The peer broke it off (`ECONNRESET`, `EPIPE`, `ECONNABORTED`, `ENOTCONN`). In metrics, only where the
-    /// connection's own stream failed or ended; of a stream of the service's own the same error is
-    /// [`Service`](Self::Service).
+    /// The peer reset the connection (`ECONNRESET`, `EPIPE`, `ECONNABORTED`, `ENOTCONN`). In
+    /// metrics, this reason requires that the stream of the connection failed or ended; the same
+    /// error of another stream of the service is [`Service`](Self::Service).
     Reset,
-    /// The peer closed the TCP connection without TLS's close_notify: what came may not be all (RFC 8446, 6.1).
+    /// The peer closed the TCP connection without a close_notify alert: data may be truncated (RFC
+    /// 8446, 6.1).
     TlsTruncated,
-    /// Nothing was sent in either direction for too long.
+    /// The idle timeout expired.
     Idle,
-    /// It lasted as long as a connection may (`tower::timeout`).
+    /// The maximum lifetime of a connection expired (`tower::timeout`).
     Lifetime,
-    /// The peer took no bytes for too long.
+    /// The peer received no bytes for too long.
     WriteStall,
-    /// The deadline of a drain ended it.
+    /// It was closed at the deadline of a drain.
     DrainForced,
-    /// An operator ended it.
+    /// An operator closed it.
     Killed,
-    /// What admitted the peer was taken back.
+    /// The peer is no longer allowed.
     Revoked,
-    /// The service failed, or panicked; also by an error of input or output that was not the connection's, such as
-    /// that of a file, or of an upstream that refused.
+    /// The service failed or panicked. This includes I/O errors that are not errors of the
+    /// connection, such as those of a file or an upstream.
     Service,
-    /// Another error of input or output: an error number of the socket, a stream that takes nothing any more
-    /// ([`WriteZero`](std::io::ErrorKind::WriteZero)), or a TLS record that was refused after the handshake. As for
-    /// [`Reset`](Self::Reset), the connection's own in metrics.
+    /// Another I/O error: another error number of the socket, a stream that accepts no bytes
+    /// ([`WriteZero`](std::io::ErrorKind::WriteZero)), or an invalid TLS record after the
+    /// handshake. In metrics, it must be an error of the connection's own stream, as for
+    /// [`Reset`](Self::Reset).
     Io,
 }
 
 /// Why a TLS handshake failed.
 ///
-/// It is an [`Error`] as well, so that a TLS layer of your own can end a connection with it, as [`CloseReason`] does.
+/// It implements [`Error`], so a TLS layer of your own can return it, as with [`CloseReason`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HandshakeFailure {
-    /// Not complete in time.
+    /// The handshake timeout expired.
     Timeout,
     /// The client closed or reset the connection before its first byte.
     EofEmpty,
-    /// The client went away in the middle: it closed, or said close_notify or user_canceled.
+    /// The client closed the connection during the handshake, or sent close_notify or
+    /// user_canceled.
     Eof,
-    /// What came first is no TLS record: plain HTTP, SSH, a PROXY header, SSL 2.
+    /// The first bytes are not a TLS record: plain HTTP, SSH, a PROXY header, SSL 2.
     NotTls,
-    /// No version, cipher, group or signature in common; also where it is the client that says so, by the
-    /// alert protocol_version, handshake_failure or insufficient_security.
+    /// No version, cipher suite, group or signature scheme in common. This includes the client's
+    /// alerts protocol_version, handshake_failure and insufficient_security.
     Incompatible,
     /// No application protocol in common (RFC 7301, 3.2).
     Alpn,
     /// The server name is invalid, or there is no certificate for it.
     Sni,
-    /// The client gave no certificate where one is required.
+    /// The client sent no certificate, but one is required.
     CertMissing,
-    /// The client's certificate, or one of its issuers, is past its end.
+    /// The client's certificate, or one of its issuers, has expired.
     CertExpired,
-    /// The client's certificate, or one of its issuers, has not begun yet.
+    /// The client's certificate, or one of its issuers, is not yet valid.
     CertNotYetValid,
-    /// No CA of ours vouches for the client's certificate.
+    /// The issuer of the client's certificate is unknown: it is not a configured CA.
     CertUnknownCa,
-    /// The client's certificate is not meant for client authentication.
+    /// The client's certificate is not valid for client authentication.
     CertUsage,
-    /// The client's certificate was revoked. Found by a verifier with revocation lists.
+    /// The client's certificate was revoked, according to a CRL.
     CertRevoked,
-    /// The client's certificate is refused for another reason: unreadable, a critical extension nobody
-    /// understands, an algorithm that is not supported, or the client does not hold its key.
+    /// The client's certificate is invalid for another reason: it cannot be parsed, has an unknown
+    /// critical extension, uses an unsupported algorithm, or the client does not hold its private
+    /// key.
     CertOther,
-    /// No revocation list says anything about the client's certificate, where one must.
+    /// No CRL covers the client's certificate, but one is required.
     CrlUnknown,
-    /// The revocation list for the client's certificate is out of date.
+    /// The CRL for the client's certificate has expired.
     CrlExpired,
-    /// The certificate is good, and whom it names is not allowed: a verifier said
+    /// The certificate is valid, but its identity is not allowed: a verifier returned
     /// `ApplicationVerificationFailure`.
     IdentityDenied,
-    /// One side broke the rules of TLS, or the client sent a fatal alert that is not named above, as it does
-    /// when it does not trust our certificate. Which of the two it was is in the error's source.
+    /// One side violated the TLS protocol, or the client sent another fatal alert, for example
+    /// because it does not trust the server certificate. The source of the error shows which.
     Protocol,
-    /// The stream below failed; a reset after the first byte is found here too.
+    /// The inner stream failed, for example by a reset after the first byte.
     Io,
 }
 

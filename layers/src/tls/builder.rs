@@ -46,7 +46,7 @@ impl TlsLayer {
     ///
     /// # Errors
     ///
-    /// [`TlsConfigError`] says which file is wrong, and what to do.
+    /// [`TlsConfigError`] names the file that is invalid; its hint describes what to do.
     pub fn from_pem_files(
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
@@ -86,10 +86,11 @@ impl TlsBuilder {
 
     /// The server's certificate and its private key, from PEM files.
     ///
-    /// The first file has the server's own certificate first, then those of its issuers as far as
-    /// clients need them. The second has the key, as PKCS#8, PKCS#1 or SEC1, without a password.
-    /// Both may be one file. Replaces a certificate given before. It is shown to every client that
-    /// asks for no server name, or for one that has no certificate of its own.
+    /// The first file contains the server's own certificate, then those of its issuers as far as
+    /// clients need them. The second one contains the private key as PKCS#8, PKCS#1 or SEC1,
+    /// without a password. Both may be the same file. Replaces a certificate that was set before.
+    /// It is sent to every client that requests no server name, or one without a certificate of its
+    /// own.
     pub fn certificate_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         let (chain, key) = (Pem::File(certificate.into()), Pem::File(key.into()));
         self.settings.certificate = Some(CertificatePem { chain, key });
@@ -103,14 +104,14 @@ impl TlsBuilder {
         self
     }
 
-    /// A certificate for clients that ask for this server name (SNI, RFC 6066, 3): `example.org`,
-    /// or `*.example.org` for all names with exactly one label more. Upper and lower case are the
-    /// same. An exact name goes before a wildcard. May be called for many names.
+    /// A certificate for clients that request this server name (SNI, RFC 6066, 3): `example.org`,
+    /// or `*.example.org` for all names with exactly one more label. Names are case-insensitive. An
+    /// exact name takes precedence over a wildcard. May be called for many names.
     ///
-    /// Who asks for no name, for an IP address or for another name is shown the certificate of
-    /// [`certificate_files`](Self::certificate_files); where there is none, it is refused as by
-    /// [`strict_sni`](Self::strict_sni). Whether the certificate holds the name is for the client
-    /// to judge. A session is resumed only under the name that it was begun under.
+    /// A client that requests no name, an IP address or another name gets the certificate of
+    /// [`certificate_files`](Self::certificate_files). If there is none, it is rejected as by
+    /// [`strict_sni`](Self::strict_sni). The client verifies whether the certificate is valid for
+    /// the name. A session is resumed only with the name that it was created with.
     pub fn sni_certificate_files(
         mut self,
         name: impl Into<String>,
@@ -134,25 +135,24 @@ impl TlsBuilder {
         self
     }
 
-    /// Whether clients are refused that ask for no server name, or for one that has no certificate
-    /// of its own: their handshake fails (`sni`) with the alert unrecognized_name. By default they
-    /// are shown the certificate of [`certificate_files`](Self::certificate_files), where there is
-    /// one.
+    /// Whether to reject clients that request no server name, or one without a certificate of its
+    /// own: their handshake fails (`sni`) with the alert unrecognized_name. By default they get the
+    /// certificate of [`certificate_files`](Self::certificate_files), if there is one.
     pub fn strict_sni(mut self, strict: bool) -> Self {
         self.settings.strict_sni = strict;
         self
     }
 
-    /// Whether clients are asked for a certificate. Off by default.
+    /// Whether client certificates are requested. Off by default.
     pub fn client_auth(mut self, client_auth: ClientAuth) -> Self {
         self.settings.client_auth = client_auth;
         self
     }
 
-    /// Whom of those that a CA vouches for to let in. By default everybody.
+    /// Which clients with a valid certificate are allowed. By default all.
     ///
-    /// A client that does not satisfy the rules is refused in the handshake (`identity_denied`),
-    /// also where a certificate is optional. One that gives none is not judged by them.
+    /// The handshake of a client that does not satisfy the rules fails (`identity_denied`), even if
+    /// certificates are optional. The rules do not apply to a client without a certificate.
     ///
     /// ```
     /// use portcullis_layers::tls::{ClientAuth, ClientRoots, IdentityRules, TlsLayer};
@@ -171,55 +171,54 @@ impl TlsBuilder {
         self
     }
 
-    /// Whether open connections are ended (`revoked`) whose client would not be let in any more
-    /// after a reload that changed CAs or revocation lists. By default they go on. Without a
+    /// Whether a reload that changes CAs or CRLs closes the open connections (`revoked`) of clients
+    /// that are no longer allowed. By default they stay open. Without a
     /// [reloader](Self::build_reloadable) it has no effect.
     ///
-    /// Every connection with a client certificate is then judged again after such a reload, in its
-    /// own task; also one whose stream was moved out of its service, when it is read from or
-    /// written to next, or at once if somebody waits in it.
+    /// After such a reload, the client certificate of every open connection is verified again, in
+    /// the task of the connection. If the stream was moved out of its service, this happens at the
+    /// next read or write, or immediately if a task waits in one.
     pub fn end_revoked(mut self, end: bool) -> Self {
         self.end_revoked = end;
         self
     }
 
-    /// The cipher suites, by their IANA names or as
-    /// [`TlsInfo::cipher_suite`](crate::TlsInfo::cipher_suite) has them, the preferred one first:
-    /// the client's order does not count. By default all that rustls finds safe, in its order.
+    /// The cipher suites, by their IANA names or as in
+    /// [`TlsInfo::cipher_suite`](crate::TlsInfo::cipher_suite), the preferred one first; the order
+    /// of the client is ignored. By default the suites of rustls in its order.
     ///
-    /// Each version that is spoken needs one: see [`min_version`](Self::min_version).
+    /// Each enabled version needs at least one: see [`min_version`](Self::min_version).
     pub fn cipher_suites<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.settings.ciphers = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// The groups of the key exchange, by name, such as `X25519MLKEM768` (post-quantum, with
-    /// aws-lc-rs) and `X25519`. By default rustls's choice: `X25519`, `secp256r1`, `secp384r1`, and
-    /// with aws-lc-rs `X25519MLKEM768`.
+    /// The key exchange groups, by name, such as `X25519MLKEM768` (post-quantum, with aws-lc-rs)
+    /// and `X25519`. By default those of rustls: `X25519`, `secp256r1`, `secp384r1`, and with
+    /// aws-lc-rs `X25519MLKEM768`.
     ///
-    /// Of those that a client offers, the first one of its own order is used: one that has
-    /// `X25519MLKEM768` and prefers it gets it.
+    /// The order of the client decides: a client that prefers `X25519MLKEM768` uses it.
     pub fn key_exchange_groups<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.settings.groups = Some(names.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Seals session tickets with these keys, for processes that share them. By default with keys
-    /// of the layer's own.
+    /// Encrypts session tickets with these keys, which other processes can share. By default the
+    /// layer creates its own keys.
     pub fn ticket_keys(mut self, keys: TicketKeys) -> Self {
         self.settings.resumption = Resumption::With(keys);
         self
     }
 
-    /// Resumes no sessions: every client makes a full handshake. By default sessions are resumed,
-    /// for 6 hours.
+    /// Disables session resumption: every client makes a full handshake. By default sessions can be
+    /// resumed for 6 hours.
     pub fn no_resumption(mut self) -> Self {
         self.settings.resumption = Resumption::Off;
         self
     }
 
-    /// Tells the secrets of every session to this log, which lets its readers decrypt all traffic:
-    /// for debugging, and never by default, whatever the environment says.
+    /// Writes the secrets of every session to this key log, with which all traffic can be
+    /// decrypted. For debugging. Never enabled by default or by the environment.
     /// [`rustls::KeyLogFile`](super::rustls::KeyLogFile) writes them to the file that
     /// `SSLKEYLOGFILE` names.
     pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
@@ -227,14 +226,14 @@ impl TlsBuilder {
         self
     }
 
-    /// What tells the time to those who judge certificates and the age of session tickets. By
-    /// default the system's clock; another one is for tests.
+    /// The clock that is used to verify certificates and the age of session tickets. By default the
+    /// system clock; another one is for tests.
     pub fn time_provider(mut self, clock: Arc<dyn TimeProvider>) -> Self {
         self.settings.clock = Some(clock);
         self
     }
 
-    /// The oldest version that is spoken. TLS 1.2 by default.
+    /// The minimum TLS version. TLS 1.2 by default.
     pub fn min_version(mut self, version: TlsVersion) -> Self {
         self.settings.min_version = version;
         self
@@ -242,43 +241,43 @@ impl TlsBuilder {
 
     /// The application protocols (ALPN, RFC 7301), the preferred one first. None by default.
     ///
-    /// A client that names only others is refused; one that names none is served, and
-    /// [`TlsInfo::alpn`](crate::TlsInfo::alpn) is `None`.
+    /// The handshake of a client that offers only other protocols fails. A client that offers none
+    /// is served, with `None` as [`TlsInfo::alpn`](crate::TlsInfo::alpn).
     pub fn alpn<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
         self.settings.alpn = protocols.into_iter().map(|protocol| protocol.as_ref().to_vec()).collect();
         self
     }
 
-    /// Whether a client must agree on an application protocol. By default one that names none is
-    /// served. If it must, its handshake fails (`alpn`) with the alert no_application_protocol.
+    /// Whether a client must negotiate an application protocol. By default a client that offers
+    /// none is served. Otherwise its handshake fails (`alpn`) with the alert
+    /// no_application_protocol.
     pub fn require_alpn(mut self, required: bool) -> Self {
         self.settings.alpn_required = required;
         self
     }
 
-    /// How many handshakes may be in progress. By default 4096, and 256 of one peer.
+    /// The limits on handshakes in progress. By default 4096 in total, and 256 of one peer.
     pub fn handshake_limits(mut self, limits: HandshakeLimits) -> Self {
         self.handshake_limits = Some(limits);
         self
     }
 
-    /// How long a handshake may take in all, from the call of the service to its last byte. 10
-    /// seconds by default.
+    /// The timeout of the whole handshake, from `call` to its last byte. 10 seconds by default.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
         self
     }
 
-    /// Reads the files and builds the layer, which serves them as long as it lives.
+    /// Reads the files and builds the layer. They are not read again.
     ///
     /// # Errors
     ///
-    /// [`TlsConfigError`] names the file or setting that cannot be used.
+    /// [`TlsConfigError`] names the file or setting that is invalid.
     pub fn build(self) -> Result<TlsLayer, TlsConfigError> {
         self.build_reloadable().map(|(layer, _)| layer)
     }
 
-    /// As [`build`](Self::build), and returns the handle that reads the files again.
+    /// As [`build`](Self::build), and also returns the handle that reloads the files.
     ///
     /// # Errors
     ///

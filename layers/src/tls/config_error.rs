@@ -226,7 +226,7 @@ pub enum TlsConfigError {
 }
 
 impl TlsConfigError {
-    /// What to do about it, for an operator: to be shown beside the message and its sources.
+    /// What an operator can do about the error. Print it next to the message and its sources.
     #[must_use]
     pub fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
@@ -281,8 +281,8 @@ impl TlsConfigError {
         Some(Cow::Borrowed(hint))
     }
 
-    /// The files that it is about, but for those of a [server name](Self::ForName): one, a
-    /// certificate and a key that do not belong together, or none.
+    /// The files that the error concerns, except those of a [server name](Self::ForName): one file,
+    /// a certificate and a key that do not belong together, or none.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let [one, other] = match self {
             Self::Read { path, .. } => [Some(path.as_path()), None],

@@ -102,20 +102,20 @@ impl HandshakeError {
         self.cause().failure()
     }
 
-    /// The server name that the client asked for (SNI, RFC 6066, 3), if it had come so far and
-    /// asked for a valid one: a DNS name, in lower case. For a log; a client may write what it
-    /// likes, so it is no label of a metric.
+    /// The server name that the client requested (SNI, RFC 6066, 3), in lower case. `None` if it
+    /// requested none or an invalid one, or if the handshake failed before. The client can send any
+    /// name, so use it in logs, but not as a label of a metric.
     #[must_use]
     pub fn server_name(&self) -> Option<&str> {
         self.seen.server_name.as_deref()
     }
 
-    /// Whom the client's certificate names, where that is what was refused, by this layer; `None`
-    /// for a verifier of your own, and for a client that does not hold the key of its certificate.
-    /// Reads the certificate.
+    /// The identity in the client's certificate, if this layer rejected the certificate. `None`
+    /// with a verifier of your own, and if the client does not hold the private key. Parses the
+    /// certificate.
     ///
-    /// For a log, where it is displayed. **It may be a lie:** whether a CA of yours vouches for it
-    /// depends on the [`failure`](Self::failure), and that the client holds its key was not proved.
+    /// For logs. **It is not authenticated:** whether a configured CA has signed it depends on the
+    /// [`failure`](Self::failure), and the client has not proved that it holds the private key.
     #[must_use]
     pub fn client(&self) -> Option<ClientIdentity> {
         self.seen.refused.as_ref().and_then(ClientIdentity::of)

@@ -8,17 +8,17 @@ use std::{
 
 use crate::{address::Peer, outcome::RejectReason};
 
-/// How many handshakes may be in progress at a time; connections beyond that are closed at once,
-/// before anything is read.
+/// The limits on handshakes in progress. Connections beyond them are closed immediately, before
+/// anything is read.
 ///
-/// A client that does not finish its handshake holds one until the deadline; so the limit of a peer
-/// is what keeps a single one from taking all. A peer is an IPv4 address, or an IPv6 network of 64
-/// bits, which is what one customer is given. Peers without an address (Unix sockets) are counted
-/// in the total alone.
+/// A client that does not finish its handshake occupies a slot until the deadline; the limit of a
+/// peer prevents that one client occupies all slots. A peer is an IPv4 address or an IPv6 /64
+/// network, which is the usual allocation for one customer. Peers without an address (Unix sockets)
+/// count only towards the total.
 ///
-/// A handshake is in progress from the call of the service until it is complete, or has failed and
-/// the client was told so (which takes a second at most), or was dropped. Connections that are
-/// served do not count. Those that are turned away end with [`RejectReason::LimitTotal`] or
+/// A handshake is in progress from `call` until it has completed, has failed and the alert has been
+/// sent (at most one second later), or was dropped. Established connections do not count.
+/// Connections that are rejected end with [`RejectReason::LimitTotal`] or
 /// [`RejectReason::LimitPeer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandshakeLimits {
@@ -27,7 +27,7 @@ pub struct HandshakeLimits {
 }
 
 impl HandshakeLimits {
-    /// So many in all, and so many of one peer.
+    /// At most `total` handshakes, and `per_peer` of one peer.
     #[must_use]
     pub const fn new(total: usize, per_peer: usize) -> Self {
         Self { total, per_peer }

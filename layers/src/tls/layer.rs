@@ -6,13 +6,13 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::{HandshakeLimits, active_config::ActiveConfig, handshake_limits::Handshakes};
 
-/// How long a handshake may take, unless told otherwise.
+/// The default handshake timeout.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves TLS: turns a service for [`TlsStream<C>`](super::TlsStream) into one for `C`.
 ///
-/// See the [module](super) for what is checked and what is not. Cloning is cheap; every clone
-/// shares the configuration, its reloads and, with it, the sessions that can be resumed.
+/// See the [module](super) for what is verified and what is not. Cloning is cheap; clones share the
+/// configuration, its reloads and the sessions that can be resumed.
 #[derive(Clone)]
 pub struct TlsLayer {
     active: Arc<ActiveConfig>,
@@ -22,12 +22,12 @@ pub struct TlsLayer {
 }
 
 impl TlsLayer {
-    /// Uses a configuration of your own, exactly as it is; 10 seconds for a handshake. It has no
-    /// reloader.
+    /// Uses a rustls configuration of your own without changes. The handshake timeout is 10
+    /// seconds. There is no reloader.
     ///
-    /// Two things are then yours to see to. **Resumption:** rustls does not run the client verifier
-    /// again when a session is resumed, so a configuration that asks for client certificates should
-    /// keep no sessions
+    /// You are responsible for two properties. **Resumption:** rustls does not run the client
+    /// verifier again when a session is resumed. So a configuration that requests client
+    /// certificates should store no sessions
     /// ([`NoServerSessionStorage`](tokio_rustls::rustls::server::NoServerSessionStorage),
     /// `send_tls13_tickets = 0`, no `ticketer`), and must never share its storage or ticket keys
     /// with another one. **0-RTT:** early data is not delivered to the service; leave
@@ -46,7 +46,7 @@ impl TlsLayer {
         }
     }
 
-    /// How long a handshake may take in all, from the call of the service to its last byte.
+    /// Sets the timeout of the whole handshake, from `call` to its last byte.
     #[must_use]
     pub const fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
@@ -58,11 +58,10 @@ impl TlsLayer {
         self
     }
 
-    /// The configuration that is served now.
+    /// The current configuration.
     ///
-    /// Where it asks for client certificates, handshakes that are made with it by anybody but a
-    /// `TlsLayer` give no session tickets, and resume no session: returning clients are judged by
-    /// the layer.
+    /// If it requests client certificates, handshakes that use it without a `TlsLayer` issue no
+    /// session tickets and resume no session, because the layer verifies returning clients.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         self.active.current().config.clone()

@@ -1,68 +1,66 @@
-//! TLS: the handshake, in the connection's own task and under a deadline, before the service above
+//! TLS: the handshake runs in the task of the connection and has a timeout; then the inner service
 //! is called.
 //!
 //! [`TlsLayer`] turns a service for [`TlsStream<C>`] into a service for `C`; [`MaybeTlsLayer`] does
-//! so or not, by configuration, as one type. The protocol is rustls's, its cryptography aws-lc-rs's
-//! (or ring's, by a feature), given to rustls in words: no process-wide default provider is read or
-//! set.
+//! so only if TLS is configured, with one type for both cases. The protocol implementation is
+//! rustls, with aws-lc-rs (or ring, by a feature) as its cryptography provider. The provider is
+//! passed explicitly: the process-wide default is neither read nor set.
 //!
-//! What lives here: configuration from PEM files ([`TlsBuilder`]) and its replacement while it is
-//! served ([`TlsReloader`]), the handshake and why it failed ([`HandshakeError`],
-//! [`HandshakeFailure`]), who may come in ([`ClientAuth`], [`IdentityRules`]), tickets
-//! ([`TicketKeys`]), the stream, and what was agreed ([`TlsInfo`](crate::TlsInfo)). What does not:
-//! when to reload. A program does that, on a signal or when [`TlsReloader::files`] have changed.
+//! This module contains the configuration from PEM files ([`TlsBuilder`]) and its reload
+//! ([`TlsReloader`]), the handshake and its errors ([`HandshakeError`], [`HandshakeFailure`]), the
+//! verification of clients ([`ClientAuth`], [`IdentityRules`]), session tickets ([`TicketKeys`]),
+//! the stream, and the negotiated parameters ([`TlsInfo`](crate::TlsInfo)). It does not decide when
+//! to reload: the program does, on a signal or when [`TlsReloader::files`] have changed.
 //!
-//! # What is checked, and by whom
+//! # What is verified, and by which component
 //!
-//! - **The version, the cipher, the client's signature**: by rustls. TLS 1.2 and 1.3 only; no
-//!   renegotiation, no compression, no 0-RTT. A client that asks for another handshake is declined
-//!   once and then cut off (on TLS 1.3 at once), and so is one that changes its keys more than 32
-//!   times with no data in between.
-//! - **A client certificate** ([`ClientAuth`]): by webpki, as rustls uses it, against the CA
-//!   certificates you name and nothing else: the chain, the dates of all but the root, that it may
-//!   be used for client authentication. A check that cannot be made fails.
-//! - **That it was not revoked**: by webpki, where you give revocation lists
-//!   ([`ClientRoots::crl_file`]); without one, by nobody. The certificate and its intermediates are
-//!   looked up. Where no list says anything, and where the list is out of date, the client is
-//!   refused; [`UnknownRevocation`] and [`ExpiredCrl`] choose otherwise. No list is fetched, and
-//!   OCSP is not asked.
-//! - **Who it is** ([`IdentityRules`]): by this layer, after all of that, by the names of the
-//!   certificate as they stand or its public key; without rules, by nobody: every certificate of
-//!   your CA is let in. The service is told in either case
-//!   ([`TlsInfo::client_identity`](crate::TlsInfo::client_identity)). A name is worth what your CA
-//!   did before it signed it.
-//! - **A client that resumes a session** shows no certificate, and rustls judges it no more. This
-//!   layer does, before the session is resumed: the certificate that was shown before is judged
-//!   again, as of now, by all of the above. Where it is no good any more (it has expired, for one),
-//!   and where CAs, revocation lists or rules have changed since, the session is not resumed, by
-//!   whichever process that shares the [`TicketKeys`]. Its holder makes a full handshake with the
-//!   certificate that it has by now, or is told by an alert what is wrong with it.
-//! - **That the client goes on being allowed**: where you ask for it ([`TlsBuilder::end_revoked`]),
-//!   by this layer, after each reload that changed CAs or lists (rules are settings of the program;
-//!   they change with the next one); otherwise by nobody, and a connection lasts as long as it
-//!   lasts. Nobody ends one whose certificate expires meanwhile.
+//! - **The version, the cipher suite, the client's signature**: by rustls. TLS 1.2 and 1.3 only; no
+//!   renegotiation, no compression, no 0-RTT. A request for renegotiation is declined once, then
+//!   the connection is closed (on TLS 1.3 immediately). More than 32 key updates without data in
+//!   between also close it.
+//! - **A client certificate** ([`ClientAuth`]): by webpki, as used by rustls, against the
+//!   configured CA certificates only: the chain, the validity period of every certificate but the
+//!   root, and the key usage for client authentication. A check that cannot be performed fails.
+//! - **Revocation**: by webpki, if CRLs are configured ([`ClientRoots::crl_file`]); otherwise it is
+//!   not checked. The certificate and its intermediates are looked up. If there is no CRL of an
+//!   issuer, or if it has expired, the client is denied, unless [`UnknownRevocation`] or
+//!   [`ExpiredCrl`] allow it. CRLs are not downloaded, and OCSP is not supported.
+//! - **The client's identity** ([`IdentityRules`]): by this layer, after the checks above, by the
+//!   exact names in the certificate or its public key. Without rules, every certificate of the
+//!   configured CAs is allowed. The service can read the identity in both cases
+//!   ([`TlsInfo::client_identity`](crate::TlsInfo::client_identity)). It is as reliable as the
+//!   checks of the CA before it signed the certificate.
+//! - **A client that resumes a session** sends no certificate, and rustls does not verify it again.
+//!   This layer does: before the session is resumed, it verifies the certificate of the original
+//!   handshake again, by all of the above. If that fails (for example because it has expired), or
+//!   if CAs, CRLs or rules have changed since, the session is not resumed, in any process that
+//!   shares the [`TicketKeys`]. The client then makes a full handshake with its current
+//!   certificate, which may fail with an alert.
+//! - **That a connected client is still allowed**: by this layer, if [`TlsBuilder::end_revoked`] is
+//!   set, after each reload that changed CAs or CRLs (rules are settings of the program and change
+//!   only with a restart). Otherwise it is not checked, and connections stay open. A connection is
+//!   not closed because its certificate expires.
 //! - **The server name** ([`TlsBuilder::sni_certificate_files`]): by this layer, to choose a
-//!   certificate. A client that asks for none of the names gets the default certificate and judges
-//!   for itself, or is refused ([`TlsBuilder::strict_sni`]). A session is resumed under its own
-//!   name only (rustls).
-//! - **The application protocol** ([`TlsBuilder::alpn`]): by rustls, that a client which names some
-//!   has one in common; by this layer, that it names one at all, where that is asked for
+//!   certificate. A client that requests none of the names gets the default certificate and
+//!   verifies it itself, or is rejected ([`TlsBuilder::strict_sni`]). A session is resumed only
+//!   with its own name (by rustls).
+//! - **The application protocol** ([`TlsBuilder::alpn`]): by rustls, that a client that offers
+//!   protocols has one in common; by this layer, that it offers any, if that is required
 //!   ([`TlsBuilder::require_alpn`]).
-//! - **How many handshakes are in progress** ([`HandshakeLimits`]), in all and of one peer: by this
-//!   layer. A client beyond that is closed before anything is read of it, and is *rejected*; it has
-//!   not failed. All have one absolute deadline.
-//! - **How old a session is** that is resumed ([`TicketKeys`]): by this layer, at most 6 hours.
-//! - **What a reload has read**: all of it, by this layer, rustls and webpki, before any of it is
-//!   served: that every file can be read, each key belongs to its certificate, each CA and list can
-//!   be used. What cannot be used is named, and everything stays as it was. Not whether a server
-//!   certificate is in its dates ([`TlsReloader::expiries`] tells) or fits its name.
+//! - **The number of handshakes in progress** ([`HandshakeLimits`]), in total and of one peer: by
+//!   this layer. A connection beyond the limit is closed before anything is read, and counts as
+//!   *rejected*, not as failed. Every handshake has an absolute deadline.
+//! - **The age of a session** that is resumed ([`TicketKeys`]): by this layer, at most 6 hours.
+//! - **The files of a reload**: by this layer, rustls and webpki, before any of them is used: every
+//!   file can be read, each key belongs to its certificate, each CA and CRL is valid. If one is
+//!   invalid, the error names it, and the old configuration stays in use. It is not verified
+//!   whether a server certificate has expired ([`TlsReloader::expiries`]) or is valid for its name.
 //!
-//! Where client certificates are asked for, sessions are sealed and resumed by a `TlsLayer` alone:
-//! whoever takes the configuration ([`TlsLayer::config`]) and makes handshakes without the layer
-//! gives no tickets, and resumes by none.
+//! If client certificates are requested, only a `TlsLayer` issues tickets and resumes sessions. A
+//! handshake that uses the configuration ([`TlsLayer::config`]) without the layer does neither.
 //!
-//! With a configuration of your own ([`TlsLayer::from_config`]) it is as that says: of all this the
-//! layer then does nothing, and resumption must be seen to.
+//! With [`TlsLayer::from_config`], rustls does what your configuration defines. The layer performs
+//! none of its own checks, and you are responsible for safe session resumption.
 //!
 //! # Example
 //!
@@ -150,6 +148,6 @@ pub use stream::TlsStream;
 pub use ticket_keys_error::TicketKeysError;
 pub use tickets::TicketKeys;
 
-/// The rustls that this layer is built on: for a [`rustls::ServerConfig`] of your own, and for the
-/// certificates of [`TlsStream::client_certificates`].
+/// The version of rustls that this layer uses: for a [`rustls::ServerConfig`] of your own, and for
+/// the certificates of [`TlsStream::client_certificates`].
 pub use tokio_rustls::rustls;

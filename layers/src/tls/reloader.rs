@@ -1,4 +1,4 @@
-//! Replaces what a layer serves by what its files contain now.
+//! Reloads the configuration of a layer from its files.
 
 use std::{
     fmt,
@@ -66,7 +66,7 @@ impl TlsReloader {
         Self { shared: Arc::new(Shared { active, settings, keys, reloading: Mutex::new(()) }) }
     }
 
-    /// Reads all files again, checks them as a whole, and serves them from the next handshake on.
+    /// Reads all files again, verifies them together, and uses them from the next handshake on.
     /// Open connections continue; see [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked)
     /// for those whose client is no longer allowed.
     ///
@@ -74,8 +74,8 @@ impl TlsReloader {
     ///
     /// # Errors
     ///
-    /// [`TlsConfigError`] names the file that cannot be used. The layer then serves what it served
-    /// before, all of it.
+    /// [`TlsConfigError`] names the file that is invalid. The layer then keeps its whole
+    /// configuration.
     pub fn reload(&self) -> Result<Reloaded, TlsConfigError> {
         let Shared { active, settings, keys, reloading } = &*self.shared;
         let _guard = reloading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,8 +101,8 @@ impl TlsReloader {
         self.shared.active.current().read.clone()
     }
 
-    /// When the certificates that are served expire, and when the revocation lists should be
-    /// replaced. Only what was read from files is in it.
+    /// When the current certificates expire, and when the CRLs should be replaced. Covers only
+    /// those that were read from files.
     #[must_use]
     pub fn expiries(&self) -> Vec<Expiry> {
         self.shared.active.current().expiries.clone()

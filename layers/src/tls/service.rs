@@ -17,9 +17,9 @@ use crate::{connection::Connection, error::BoxError};
 ///
 /// `poll_ready` is the inner service's, and what it promised is held during the handshake: a
 /// [`concurrency_limit`](https://docs.rs/tower/latest/tower/limit/) under TLS counts a connection
-/// from the start of its handshake. A limit in either place bounds connections, of which those in
-/// their handshake are a part: silent clients can hold every slot of it, each until the deadline of
-/// its handshake.
+/// from the start of its handshake. A limit in either place bounds connections, including those in
+/// their handshake: silent clients can occupy every slot of it until the deadline of their
+/// handshake.
 ///
 /// The inner service is cloned for each connection. tower's `rate_limit` cannot be: it goes around
 /// TLS, or behind a [`buffer`](https://docs.rs/tower/latest/tower/buffer/).
@@ -30,9 +30,9 @@ use crate::{connection::Connection, error::BoxError};
 /// progress ([`HandshakeLimits`](super::HandshakeLimits)),
 /// [`HandshakeError`](super::HandshakeError) if the handshake fails; the inner service is then not
 /// called. [`Revoked`](super::Revoked), whose source is
-/// [`CloseReason::Revoked`](crate::CloseReason), if the client is let in no more. An `io::Error`
-/// that carries a [`CloseReason`](crate::CloseReason) (a layer below has ended the connection for a
-/// reason of its own) is passed on as it is. After the handshake, what the inner service says.
+/// [`CloseReason::Revoked`](crate::CloseReason), if the client is no longer allowed. An `io::Error`
+/// that carries a [`CloseReason`](crate::CloseReason) (an outer layer has closed the connection) is
+/// returned unchanged. After the handshake, the error of the inner service.
 ///
 /// # Cancellation
 ///
@@ -48,7 +48,7 @@ pub struct Tls<S> {
 }
 
 impl<S> Tls<S> {
-    /// Makes the handshakes that `layer` describes.
+    /// Wraps `inner`, with the configuration of `layer`.
     #[must_use]
     pub const fn new(inner: S, layer: TlsLayer) -> Self {
         Self { inner, layer }
@@ -65,7 +65,7 @@ impl<S> Tls<S> {
         &mut self.inner
     }
 
-    /// Gives back the inner service.
+    /// Consumes the service, and returns the inner one.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner

@@ -30,23 +30,23 @@ use crate::{
 /// # How it ends
 ///
 /// - The client's close_notify is the end of what can be read (`Ok(0)`); writing goes on.
-/// - [`AsyncWrite::poll_shutdown`] sends close_notify and closes the stream below for writing;
-///   reading goes on.
-/// - A client that closes the TCP connection without close_notify may have been cut off by somebody
-///   in between (RFC 8446, 6.1). What came before is delivered, then reading fails with
-///   [`io::ErrorKind::UnexpectedEof`] that carries [`CloseReason::TlsTruncated`]. Many clients
-///   close like that; a service whose protocol says itself where a message ends may treat it as the
-///   end.
-/// - Where the client is let in no more and
+/// - [`AsyncWrite::poll_shutdown`] sends close_notify and shuts the inner stream down for writing;
+///   reading continues.
+/// - If a client closes the TCP connection without close_notify, an attacker may have truncated the
+///   data (RFC 8446, 6.1). The data before that is delivered, then reading fails with
+///   [`io::ErrorKind::UnexpectedEof`] that carries [`CloseReason::TlsTruncated`]. Many clients omit
+///   close_notify; a service whose protocol delimits its messages may treat this as the end of the
+///   stream.
+/// - If the client is no longer allowed and
 ///   [`TlsBuilder::end_revoked`](super::TlsBuilder::end_revoked) is set, reading and writing fail
 ///   with an [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that
-///   carries [`CloseReason::Revoked`], and whoever waits in one is woken.
-/// - Dropping it sends close_notify, if that was not done before, after all that was written and
-///   not flushed yet: as far as the stream below takes it at once, and nothing is waited for. So a
-///   client can tell an end that the server has chosen (also by the deadline of a drain, by an
-///   operator, or by [`CloseReason::Revoked`]) from one that somebody in between has. It does *not*
-///   say that the service was done with what it was saying: a protocol must say itself where a
-///   message ends. A service that panics sends none.
+///   carries [`CloseReason::Revoked`], and tasks that wait in one are woken.
+/// - Dropping it sends close_notify if that was not done before, after all data that was written
+///   but not flushed, as far as the inner stream accepts it without waiting. So a client can
+///   distinguish a close by the server (including one at the deadline of a drain, by an operator,
+///   or for [`CloseReason::Revoked`]) from a truncation by an attacker. It does *not* mean that the
+///   service has sent all its data: the protocol must delimit its messages. A service that panics
+///   sends no close_notify.
 pub struct TlsStream<C> {
     inner: Box<Inner<C>>,
 }
@@ -71,7 +71,7 @@ enum Task {
 }
 
 impl<C> TlsStream<C> {
-    /// What the handshake agreed.
+    /// The negotiated parameters.
     #[must_use]
     pub fn info(&self) -> &TlsInfo {
         &self.inner.info
@@ -80,9 +80,10 @@ impl<C> TlsStream<C> {
     /// The client's certificates as it sent them, its own first. `None` if it sent none, or was not
     /// asked for one.
     ///
-    /// They are here only if they were **verified**: the configuration's verifier accepted them
-    /// (for a [`ClientAuth`](super::ClientAuth): see there), and the client proved that it holds
-    /// the key. A certificate that is rejected ends the handshake, also where it is optional.
+    /// They are present only if they were **verified**: the verifier of the configuration has
+    /// accepted them (see [`ClientAuth`](super::ClientAuth)), and the client has proved that it
+    /// holds the private key. An invalid certificate fails the handshake, even if certificates are
+    /// optional.
     #[must_use]
     pub fn client_certificates(&self) -> Option<&[CertificateDer<'static>]> {
         self.inner.tls.get_ref().1.peer_certificates()

@@ -64,7 +64,7 @@ pub enum TicketKeysError {
 }
 
 impl TicketKeysError {
-    /// What to do about it, for an operator: to be shown beside the message and its source.
+    /// What an operator can do about the error. Print it next to the message and its source.
     #[must_use]
     pub const fn hint(&self) -> Option<&'static str> {
         match self {

@@ -5,11 +5,12 @@ use std::{fmt, net::IpAddr};
 /// How many characters of a name are displayed: it may come from a certificate that no CA has signed.
 const LONGEST_SHOWN: usize = 128;
 
-/// What a client's certificate says about its holder.
+/// The identity in a client's certificate.
 ///
-/// Names that are no UTF-8 (or ASCII, which is a part of it) are left out; so is whatever is not named here. Nothing of it
-/// is unescaped or normalised, but for DNS names, which are in lower case: a name may have a NUL in it, or a line break, or
-/// begin with `*.`, as the CA has let it. Displayed, it is one name, with what is not printable escaped.
+/// Names that are not UTF-8 and fields that are not listed here are omitted. Names are not
+/// unescaped or normalised, except that DNS names are in lower case: a name may contain a NUL or a
+/// line break, or start with `*.`, if the CA has signed that. `Display` prints one name, with
+/// characters that are not printable escaped.
 ///
 /// ```
 /// use portcullis_layers::{BoxError, Connection};
@@ -42,8 +43,8 @@ pub struct ClientIdentity {
     pub serial: String,
 }
 
-/// The name by which an operator knows it: the first URI, DNS name, common name or address there is, or the serial number.
-/// For a log; what is not printable is escaped, and what is longer than 128 characters is cut off there.
+/// Prints the first URI, DNS name, common name or IP address, or else the serial number. For logs:
+/// characters that are not printable are escaped, and at most 128 characters are printed.
 impl fmt::Display for ClientIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut names = self.uris.iter().chain(&self.dns_names).chain(&self.common_names);

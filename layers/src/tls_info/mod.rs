@@ -1,4 +1,4 @@
-//! What a TLS handshake has agreed, as plain data: no TLS library is needed to read it.
+//! The negotiated parameters of a TLS connection, as plain data that needs no TLS library.
 
 mod client_identity;
 mod version;
@@ -8,10 +8,11 @@ use std::fmt;
 pub use client_identity::ClientIdentity;
 pub use version::{ParseTlsVersionError, TlsVersion};
 
-/// What a completed TLS handshake has agreed; see [`Connection::tls`](crate::Connection::tls).
+/// The negotiated parameters of a completed TLS handshake; see
+/// [`Connection::tls`](crate::Connection::tls).
 ///
-/// The handshake has authenticated all of it. That does not mean that the server has checked it: a client may ask for
-/// any server name.
+/// The handshake has authenticated them. That does not mean that the server has checked them: a
+/// client may request any server name.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsInfo {
@@ -23,24 +24,27 @@ pub struct TlsInfo {
     /// The name of the key exchange group, such as `X25519MLKEM768`. `None` where a session was resumed without a key
     /// exchange (always so in TLS 1.2).
     pub key_exchange_group: Option<&'static str>,
-    /// The name that the client asked for (SNI), in lower case. `None` if it asked for none, or for an IP address.
+    /// The server name that the client requested (SNI), in lower case. `None` if it requested none,
+    /// or an IP address.
     ///
-    /// The client chooses it. It is not checked whether the server has such a name.
+    /// The client chooses it; the server may not have a certificate for this name.
     pub server_name: Option<String>,
-    /// The application protocol, such as `b"h2"`. `None` if the client or the configuration named none.
+    /// The application protocol (ALPN), such as `b"h2"`. `None` if the client or the configuration
+    /// has none.
     pub alpn: Option<Vec<u8>>,
     /// Whether an earlier session was resumed. Where client certificates are requested, the certificate of that session
     /// was verified again by the layer's `ClientAuth` (not by a rustls configuration of your own).
     pub resumed: bool,
     /// The holder of the client's certificate. `None` if the client sent no certificate, or was not asked for one.
     ///
-    /// It is here only if the certificate was **verified** and the client proved that it holds the key. A certificate
-    /// that is rejected ends the handshake, also where it is optional.
+    /// It is present only if the certificate was **verified** and the client has proved that it
+    /// holds the private key. An invalid certificate fails the handshake, even if certificates are
+    /// optional.
     pub client_identity: Option<Box<ClientIdentity>>,
 }
 
 impl TlsInfo {
-    /// A full handshake without anything that is optional. For a TLS layer of your own, and for tests.
+    /// A full handshake without optional values. For a TLS layer of your own, and for tests.
     ///
     /// ```
     /// use portcullis_layers::{TlsInfo, TlsVersion};

@@ -22,7 +22,7 @@ pub struct Track<S> {
 }
 
 impl<S> Track<S> {
-    /// Tracks the connections of this service; `listener` names where they come from.
+    /// Tracks the connections of this service; `listener` is the name of their listener.
     #[must_use]
     pub const fn new(inner: S, tracker: Tracker, listener: Option<Arc<str>>) -> Self {
         Self { inner, tracker, listener }
@@ -39,7 +39,7 @@ impl<S> Track<S> {
         &mut self.inner
     }
 
-    /// Gives back the inner service.
+    /// Consumes the service, and returns the inner one.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner

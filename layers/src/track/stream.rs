@@ -26,10 +26,10 @@ use crate::{
 /// A stream whose connection is in the list of a [`Tracker`](super::Tracker) for as long as the
 /// stream exists.
 ///
-/// Once the connection was closed from outside, every read, write, flush and shutdown fails with an
+/// When the connection was closed from outside, every read, write, flush and shutdown fails with an
 /// [`io::Error`] of the kind [`ConnectionAborted`](io::ErrorKind::ConnectionAborted) that carries
-/// the [`CloseReason`](crate::CloseReason), and a task that waits in one is woken. All that is left
-/// to do is to drop it; a TLS session above it still says close_notify then.
+/// the [`CloseReason`](crate::CloseReason), and a task that waits in one is woken. The stream
+/// should then be dropped; an inner TLS session still sends close_notify.
 pub struct Tracked<C> {
     // Declared before the entry: the socket is closed before the connection counts as closed.
     inner: C,
@@ -97,15 +97,15 @@ impl<C> Tracked<C> {
         &self.inner
     }
 
-    /// The stream below. What is read and written through it is not counted, and ending the
-    /// connection does not stop it.
+    /// The inner stream. Bytes that are read and written through it are not counted, and closing
+    /// the connection does not stop it.
     pub const fn get_mut(&mut self) -> &mut C {
         &mut self.inner
     }
 
-    /// Gives back the stream below and **gives up the guard**: when the future of `call` is over,
-    /// the connection is no longer in the list, nobody waits for the stream, and nobody can end
-    /// it.
+    /// Consumes the wrapper and its **guard**, and returns the inner stream. When the future of
+    /// `call` has finished, the connection is no longer in the list: [`Tracker`](super::Tracker)
+    /// does not wait for the stream and cannot close it.
     #[must_use]
     pub fn into_inner(self) -> C {
         self.inner

@@ -87,7 +87,8 @@ impl Tracker {
         entry.is_some_and(|entry| entry.close.fire(CloseReason::Killed))
     }
 
-    /// Closes the connections that are open now, and returns how many that were. Those that were closed before keep their reason.
+    /// Closes all open connections, and returns their number. Those that were closed before keep
+    /// their reason.
     ///
     /// Returns at once. Of each connection, the future of `call` is woken, drops what it
     /// holds and resolves to [`TrackError::Closed`](super::TrackError::Closed); if the stream was moved to another
@@ -100,13 +101,14 @@ impl Tracker {
     }
 
     /// The signal that [`start_drain`](Self::start_drain) fires. Every [`Tracked`](super::Tracked) stream
-    /// has it in its [`Connection::drain`](crate::Connection::drain), beside the signal of the stream below.
+    /// combines it with the signal of the inner stream in its
+    /// [`Connection::drain`](crate::Connection::drain).
     #[must_use]
     pub fn drain(&self) -> Drain {
         Drain::from(self.shared.drain.clone())
     }
 
-    /// Asks every connection to finish by itself, those that are open and those still to come. It cannot be taken back.
+    /// Signals every open and future connection to finish. This cannot be undone.
     pub fn start_drain(&self) {
         self.shared.drain.fire(CloseReason::Completed);
     }

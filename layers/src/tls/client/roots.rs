@@ -21,14 +21,14 @@ use super::{
 
 /// The CA certificates that vouch for clients, and their revocation lists.
 ///
-/// They are read when the layer is built, and at each reload. Each CA is trusted as it stands: its
-/// own dates are not looked at, and who is listed may issue others. Only one that says of itself
-/// that it is no CA (`CA:FALSE`) is refused.
+/// They are read when the layer is built, and at each reload. Each CA is a trust anchor: its own
+/// validity period is not checked, and it may issue certificates. Only a certificate with
+/// `CA:FALSE` is rejected.
 ///
-/// Without a revocation list nothing is known to be revoked. With one, every certificate of a chain
-/// but the root is looked up, in the list that its issuer has signed; see [`UnknownRevocation`] and
-/// [`ExpiredCrl`] for what happens where the lists do not say. Both deny by default. Where there
-/// are several lists of one CA, the one of the latest update is asked.
+/// Without a CRL, revocation is not checked. With one, every certificate of a chain except the root
+/// is looked up in the CRL of its issuer. [`UnknownRevocation`] and [`ExpiredCrl`] define what
+/// happens if there is no CRL of the issuer, or if it has expired; both deny by default. If there
+/// are several CRLs of one CA, the most recent one is used.
 ///
 /// ```
 /// use portcullis_layers::tls::{ClientAuth, ClientRoots, ExpiredCrl, TlsLayer};
@@ -83,8 +83,7 @@ impl ClientRoots {
         Self { sources, crls: Vec::new(), unknown: UnknownRevocation::Deny, expired: ExpiredCrl::Deny }
     }
 
-    /// All revocation lists of a PEM file (`-----BEGIN X509 CRL-----`), beside those that were
-    /// given before.
+    /// Adds all CRLs of a PEM file (`-----BEGIN X509 CRL-----`).
     #[must_use]
     pub fn crl_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.crls.push(Pem::File(path.into()));
@@ -98,16 +97,14 @@ impl ClientRoots {
         self
     }
 
-    /// What happens to a client about whom the revocation lists say nothing. By default it is
-    /// denied.
+    /// What happens to a client whose certificate is covered by no CRL. By default it is denied.
     #[must_use]
     pub const fn unknown_revocation(mut self, choice: UnknownRevocation) -> Self {
         self.unknown = choice;
         self
     }
 
-    /// What happens where a revocation list is out of date. By default the clients of its CA are
-    /// denied.
+    /// What happens if a CRL has expired. By default the clients of its CA are denied.
     #[must_use]
     pub const fn expired_crl(mut self, choice: ExpiredCrl) -> Self {
         self.expired = choice;

@@ -1,7 +1,7 @@
 //! TLS or plain by configuration, as one type.
 //!
-//! A stack whose TLS is a matter of configuration has one type this way.
-//! `tower::util::option_layer` does not do it: its two services take streams of two types.
+//! With it, a stack has the same type whether TLS is configured or not. `tower::util::option_layer`
+//! cannot be used: its two services take different types of streams.
 
 mod above;
 mod future;
@@ -16,6 +16,6 @@ use tokio_util::either::Either;
 
 use super::TlsStream;
 
-/// What the inner service of [`MaybeTls`] gets: a connection with TLS (left) or a plain one
-/// (right). [`Connection::tls`](crate::Connection::tls) tells one from the other.
+/// The stream of the inner service of [`MaybeTls`]: a TLS connection (left) or a plain one (right).
+/// [`Connection::tls`](crate::Connection::tls) distinguishes them.
 pub type MaybeTlsStream<C> = Either<TlsStream<C>, C>;

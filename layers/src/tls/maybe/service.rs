@@ -26,7 +26,7 @@ pub struct MaybeTls<S> {
 }
 
 impl<S> MaybeTls<S> {
-    /// Makes the handshakes that `tls` describes; without one, connections are plain.
+    /// Wraps `inner`, with the configuration of `tls`; without one, connections are plain.
     #[must_use]
     pub const fn new(inner: S, tls: Option<TlsLayer>) -> Self {
         Self { inner, tls }
@@ -43,7 +43,7 @@ impl<S> MaybeTls<S> {
         &mut self.inner
     }
 
-    /// Gives back the inner service.
+    /// Consumes the service, and returns the inner one.
     #[must_use]
     pub fn into_inner(self) -> S {
         self.inner

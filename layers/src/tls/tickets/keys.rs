@@ -21,35 +21,34 @@ const FORMAT: u8 = 1;
 
 /// The keys that session tickets are sealed with.
 ///
-/// A key seals tickets for 6 hours; then a new one is made, and the old one opens what it has
-/// sealed for 6 hours more. After that it is forgotten. A ticket is good for 6 hours, whichever key
-/// has sealed it.
+/// A key encrypts tickets for 6 hours. Then it is replaced by a new key, decrypts its tickets for
+/// another 6 hours, and is deleted. A ticket is valid for 6 hours, whichever key has encrypted it.
 ///
 /// # What is guaranteed
 ///
-/// - **A ticket opens** for 6 hours, under the same server name, and under the same CAs, revocation
-///   lists and identity rules: where client certificates are asked for, a ticket from before a
-///   change of these does not open, nor does that of a client whose certificate is no good any
-///   more: it is judged again, as of now.
-/// - **TLS 1.3:** every resumption has a key exchange of its own. Who finds a key later cannot read
-///   what was sent.
-/// - **TLS 1.2:** a session that is resumed goes on with the secret of the first handshake, and the
-///   new ticket that comes with each resumption has that secret in it as well. Who finds a key can
-///   read all that was sent in sessions that it has sealed a ticket of, also in those before it was
-///   made that these go back to. Where that is too much, ask for [TLS
-///   1.3](super::super::TlsBuilder::min_version), or [resume
-///   nothing](super::super::TlsBuilder::no_resumption).
-/// - A client that returns in time gets a new ticket: it can go on resuming without end, and never
-///   prove again that it holds the key of its certificate.
+/// - **A ticket is accepted** for 6 hours, with the same server name and the same CAs, CRLs and
+///   identity rules. If client certificates are requested, a ticket from before a change of these
+///   is rejected. So is one of a client whose certificate is no longer valid: it is verified again
+///   at each resumption.
+/// - **TLS 1.3:** every resumption has a key exchange of its own. An attacker who obtains a ticket
+///   key later cannot decrypt recorded traffic.
+/// - **TLS 1.2:** a resumed session uses the master secret of the first handshake, and the new
+///   ticket of each resumption contains it too. An attacker who obtains a key can decrypt all
+///   recorded traffic of the sessions for which it has encrypted a ticket, including earlier
+///   traffic of the same sessions. To prevent this, require [TLS
+///   1.3](super::super::TlsBuilder::min_version) or [disable
+///   resumption](super::super::TlsBuilder::no_resumption).
+/// - A client that resumes in time gets a new ticket. It can resume indefinitely without proving
+///   again that it holds the private key of its certificate.
 ///
-/// A ticket is as long as the client's certificate chain, which is in it, and 100 to 200 bytes. One
-/// that would be longer than 16 KiB is not given: such a client makes a full handshake each time.
+/// A ticket contains the client's certificate chain, and is 100 to 200 bytes longer. If it would
+/// exceed 16 KiB, none is issued, and the client makes a full handshake each time.
 ///
 /// # Sharing them
 ///
 /// Clones share the keys. To let another process resume the sessions of this one,
-/// [`export`](Self::export) them to it over a channel that nobody else can read. They are never in
-/// `Debug`. Servers that share keys should be of the same names, and equally trusted: a session
+/// [`export`](Self::export) them to it over a confidential channel. `Debug` does not print them.
+/// Servers that share keys should serve the same names and be equally trusted, because a session
 /// with one of them can be resumed with the other.
 #[derive(Clone)]
 pub struct TicketKeys {
@@ -81,14 +80,14 @@ impl TicketKeys {
         Ok(Self::of(vec![Arc::new(key)], None))
     }
 
-    /// The keys of a file that several processes share: a line of 64 hexadecimal digits for each,
-    /// at most 8. The first seals, all of them open.
+    /// Reads keys from a file that several processes share: one line of 64 hexadecimal digits for
+    /// each key, at most 8. The first key encrypts, all of them decrypt.
     ///
-    /// They do not rotate by themselves: put a new line on top at least once a day, delete those
-    /// that are older than 6 hours beyond that, and reload
-    /// ([`TlsReloader::reload`](super::super::TlsReloader::reload)). Where a process may reload
-    /// later than another one, add the new line below the first at first, and move it up when all
-    /// have read it. The file must be readable by nobody else.
+    /// They do not rotate automatically: add a new first line at least once a day, delete keys that
+    /// have not been first for more than 6 hours, and reload
+    /// ([`TlsReloader::reload`](super::super::TlsReloader::reload)). If processes reload at
+    /// different times, add the new key as the second line, and move it to the top when all
+    /// processes have read it. No other user may be able to read the file.
     ///
     /// # Errors
     ///
@@ -102,8 +101,8 @@ impl TicketKeys {
         Self { shared: Arc::new(RwLock::new(Keys { keys, file })) }
     }
 
-    /// The keys as bytes, to be handed to another process. **They are secret**: overwrite them when
-    /// that is done.
+    /// Exports the keys as bytes for another process. **They are secret**: overwrite them
+    /// afterwards.
     #[must_use]
     pub fn export(&self) -> Vec<u8> {
         let shared = self.read();
@@ -115,8 +114,8 @@ impl TicketKeys {
         bytes
     }
 
-    /// Goes on with the keys that another process has exported: they seal and open from now on, for
-    /// what is left of their lives. Keys of a file stay as they are.
+    /// Replaces the keys with those that another process has exported; they keep their age. Keys
+    /// from a file are not replaced.
     ///
     /// # Errors
     ///
@@ -143,9 +142,9 @@ impl TicketKeys {
         Ok(())
     }
 
-    /// Forgets the keys that open nothing any more by the system's clock, as is done with each new
-    /// one. A server that is idle makes none, and may call this now and then, so that what has no
-    /// use is not in its memory; `portcullis::Generation::attach_tls` does.
+    /// Deletes the keys that no longer decrypt any ticket, by the system clock. This also happens
+    /// whenever a key is created. An idle server creates none, so call this now and then, to remove
+    /// old secrets from memory; `portcullis::Generation::manage_tls` does.
     pub fn retire(&self) {
         self.retire_at(now());
     }
