@@ -36,7 +36,7 @@ impl<T: Send + 'static> Callback<T> {
 
     /// Runs it. The task ends when the future is dropped, and at the limit.
     pub(super) async fn run(self, limit: Duration) -> Result<T, CallbackError> {
-        // Called within the task, so that a panic in it is the task's.
+        // Called within the task, which catches a panic.
         let mut running = AbortOnDropHandle::new(tokio::spawn(async move { (self.0)().await }));
         match within(limit, &mut running).await {
             Some(Ok(Ok(value))) => Ok(value),

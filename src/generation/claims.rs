@@ -1,4 +1,4 @@
-//! Names that may be in use once at a time.
+//! Names that can be claimed by one owner at a time.
 
 use std::{
     collections::BTreeSet,

@@ -1,4 +1,4 @@
-//! The end of a generation.
+//! The drain of a generation.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use tokio::time::{Instant, timeout};
 
 use super::{metrics::LineMetrics, shared::Shared};
 
-/// Connections that are told to end at the deadline get this long to be dropped by their executor.
+/// The time for the executor to drop connections that were closed at the deadline.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// Reports that a drain begins.
+/// Logs and counts the start of a drain.
 pub(super) fn report_begin(shared: &Shared, limit: Duration, last: bool) {
     if last {
         shared.observer.stopping(shared.number, limit);
@@ -18,8 +18,8 @@ pub(super) fn report_begin(shared: &Shared, limit: Duration, last: bool) {
     log!(info, generation = shared.number, connections, deadline = ?limit, "draining");
 }
 
-/// From the end of accepting to the end of the last connection, or to the deadline. Returns how many
-/// connections were closed then. `last`: no other generation has the sockets.
+/// Waits until the last connection has finished, or closes the rest at the deadline. Returns how
+/// many connections were closed. `last`: no other generation has the sockets.
 pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetrics, last: bool) -> usize {
     let begun = Instant::now();
     let lifecycle = &shared.lifecycle;
@@ -38,10 +38,11 @@ pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetric
         }
     };
     if last && shared.observer.ends_with_last() {
-        // A service manager kills what is left when the one that served is gone.
+        // A service manager kills the remaining processes when the main process exits.
         earlier_ended(shared, limit.saturating_sub(begun.elapsed())).await;
     }
-    // Whoever asks how the drain goes is answered up to here; an answer on its way may still finish.
+    // Listeners that accept while draining serve up to this point; responses in flight may still
+    // finish.
     lifecycle.set_drained(forced);
     let open_while_draining = lifecycle.open(true);
     if timeout(LAST_MOMENT, open_while_draining.finished()).await.is_err() {
@@ -64,7 +65,8 @@ pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetric
     forced
 }
 
-/// Waits for the older generations that still drain: each has a deadline of its own, which comes before ours.
+/// Waits for the older generations that still drain. Each has a deadline of its own, which expires
+/// before that of this generation.
 async fn earlier_ended(shared: &Shared, limit: Duration) {
     let begun = Instant::now();
     for earlier in shared.metrics.earlier_generations() {

@@ -4,9 +4,9 @@ use std::{fmt, time::Duration};
 
 use crate::{bind::RegisteredListener, handoff::RestartError};
 
-/// Notified of what a service manager wants to know. Implemented outside of the core.
+/// Receives the events that a service manager is notified of. Implemented outside of the core.
 ///
-/// No method waits, and none can fail: nothing in a restart depends on it.
+/// The methods neither wait nor fail, so a restart does not depend on them.
 pub(crate) trait Observer: fmt::Debug + Send + Sync {
     /// Whether the exit of the last generation ends the older ones that still drain.
     fn ends_with_last(&self) -> bool {
@@ -22,8 +22,8 @@ pub(crate) trait Observer: fmt::Debug + Send + Sync {
     /// This generation accepts, but may still be rolled back.
     fn on_probation(&self, _generation: u64) {}
 
-    /// This generation serves for good, with these listeners. No listener has the `forgotten` names
-    /// any more.
+    /// This generation serves for good, with these listeners. The names in `forgotten` have no
+    /// listener any more.
     fn serves(&self, _generation: u64, _listeners: &[RegisteredListener], _forgotten: &[String]) {}
 
     /// A restart begins.
@@ -42,5 +42,5 @@ pub(crate) trait Observer: fmt::Debug + Send + Sync {
     fn stopping(&self, _generation: u64, _limit: Duration) {}
 }
 
-/// No service manager.
+/// Without a service manager: ignores all events.
 impl Observer for () {}

@@ -1,4 +1,4 @@
-//! The probation of a successor: it serves, and its predecessor still could.
+//! The probation of a successor: it serves, and its predecessor can still take over again.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::callback::{Callback, CallbackError};
 
-/// What the application itself wants to see before it has settled.
+/// The application's own check during the probation.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthCheck {
     pub(crate) limit: Duration,
@@ -14,7 +14,7 @@ pub(crate) struct HealthCheck {
 }
 
 impl HealthCheck {
-    /// Says what is wrong, if something is.
+    /// Runs the check; the error is the reason.
     async fn verdict(self) -> Result<(), String> {
         let Self { limit, check } = self;
         check.run(limit).await.map_err(|error| match error {
@@ -25,7 +25,7 @@ impl HealthCheck {
     }
 }
 
-/// How a successor proves itself.
+/// The probation and the health check.
 #[derive(Clone, Debug)]
 pub(crate) struct Trial {
     pub(crate) probation: Duration,
@@ -33,7 +33,7 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// The longest that it may take.
+    /// The maximum duration.
     pub(super) fn lasts(&self) -> Duration {
         self.health_check.as_ref().map_or(self.probation, |check| self.probation.max(check.limit))
     }
@@ -48,10 +48,10 @@ impl Trial {
                 None => Ok(()),
             }
         };
-        // Sick is sick at once; healthy is healthy at the end.
+        // A failure ends the probation immediately, success only at its end.
         tokio::try_join!(healthy, async {
-            // Also the time in which the process was stopped: nothing waits for the other side here,
-            // and the predecessor shall not stand by for longer than it was told.
+            // Counts time in which the process was stopped, too: this is no limit for the other
+            // side, and the predecessor must not stand by for longer than announced.
             sleep(self.probation).await;
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! One restart, as the predecessor goes through it: the waits between its steps.
+//! One restart in the predecessor: the waits between its steps.
 //!
 //! Which step follows which is decided by the [`Machine`](crate::lifecycle::Machine). Each wait is a
 //! future of its own, so that a drain can end any of them.
@@ -26,25 +26,25 @@ use crate::{
 pub(crate) struct RestartRequest {
     pub(crate) candidate: Candidate,
     pub(crate) outcome: Outcome,
-    /// The generation that the request was passed on to, if it was asked of an earlier one first.
+    /// The generation that the request was passed on to, if an earlier one received it first.
     pub(crate) passed_on_to: Option<u64>,
 }
 
-/// Where the outcome of a restart is awaited. An error means that nothing waits any more.
+/// Sends the outcome of a restart to its caller. An error means that the caller no longer waits.
 pub(super) type Outcome = oneshot::Sender<Result<Restarted, RestartError>>;
 
-/// Which process shall be the successor.
+/// The process that becomes the successor.
 #[derive(Debug)]
 pub(crate) enum Candidate {
-    /// One that is still to be started.
+    /// A process that is still to be started.
     Start,
-    /// One that was started otherwise, and has connected.
+    /// A process that was started separately, and has connected to the control path.
     #[cfg_attr(not(feature = "control"), allow(dead_code))]
     Arrived(Box<Arrival>),
 }
 
 impl Candidate {
-    /// Tells it, if it is there, that it must not serve.
+    /// Sends `abort`, if the process has connected.
     pub(super) async fn turn_away(self, reason: String) {
         if let Self::Arrived(arrival) = self {
             arrival.turn_away(reason).await;
@@ -55,10 +55,10 @@ impl Candidate {
 /// The pid file of this process has this long to be written before a restart goes on.
 const PUBLISH_LIMIT: Duration = Duration::from_secs(1);
 
-/// What is handed over beside the sockets: the application's state, by name.
+/// The states of the application that are handed over, by name.
 type States = Vec<(String, SealedState)>;
 
-/// A wait of this restart, and what came of it.
+/// A wait of this restart; resolves to its result.
 type Wait = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 pub(super) enum Done {
@@ -75,21 +75,21 @@ pub(super) struct Restart {
     candidate: Option<Candidate>,
     requested: Instant,
     states: States,
-    /// Locked by the wait that talks to it.
+    /// Locked by the wait that communicates with it.
     successor: Option<Arc<Mutex<Successor>>>,
     wait: Option<Wait>,
     metrics: Option<HandoffMetrics>,
     claim: Claim,
-    /// Once it is committed.
+    /// Set after the commit.
     pub(super) restarted: Option<Restarted>,
-    /// How long the successor is on probation, as it has said.
+    /// The length of the probation, from `serving`.
     probation: Duration,
-    /// Why it fails, if it does.
+    /// The error, if the restart fails.
     pub(super) error: Option<RestartError>,
 }
 
 impl Restart {
-    /// Collects what a successor is given.
+    /// Collects the states for a successor.
     pub(super) fn prepare(
         shared: &Arc<Shared>,
         settings: &Settings,
@@ -124,7 +124,7 @@ impl Restart {
         }
     }
 
-    /// One more caller waits for the outcome.
+    /// Adds a caller that waits for the outcome.
     pub(super) fn join(&mut self, outcome: Outcome) {
         self.outcomes.push(outcome);
     }
@@ -141,7 +141,7 @@ impl Restart {
         }
     }
 
-    /// What is to be handed over is there.
+    /// Stores the collected states.
     pub(super) fn prepared(&mut self, states: States) {
         self.states = states;
     }
@@ -151,7 +151,7 @@ impl Restart {
         let metrics = shared.metrics.begin_handoff(shared.number);
         let (generations, page) = (metrics.generations().to_vec(), metrics.page().cloned());
         self.metrics = Some(metrics);
-        // A listener that is made now would be in no manifest.
+        // A listener that is created now would be missing in the manifest.
         shared.registry.freeze(true);
         let listeners = shared.registry.listeners().into_iter().map(listener_entry).collect();
         let (generation, state) = (shared.number, std::mem::take(&mut self.states));
@@ -182,16 +182,16 @@ impl Restart {
             ));
     }
 
-    /// The successor could serve, and goes on with these listeners.
+    /// The successor is ready, and uses these listeners.
     pub(super) fn claimed(&mut self, claim: Claim) {
         self.claim = claim;
     }
 
-    /// Tells the successor to serve.
+    /// Sends `commit` to the successor.
     pub(super) fn commit(&mut self, number: u64) {
         let took = self.requested.elapsed();
         let Some(successor) = self.successor.clone() else { return };
-        // Nothing else talks to it now.
+        // No other task communicates with it now.
         if let Ok(mut successor) = successor.try_lock() {
             successor.commit(took);
             let (pid, generation) = (successor.pid(), number + 1);
@@ -204,7 +204,7 @@ impl Restart {
             Some(Box::pin(async move { Done::Committed(successor.lock_owned().await.serving().await) }));
     }
 
-    /// The successor accepts, and its probation takes this long.
+    /// The successor accepts; its probation has this length.
     pub(super) fn serves(&mut self, probation: Duration) {
         self.probation = probation;
         let Some(successor) = self.successor.clone() else { return };
@@ -217,13 +217,13 @@ impl Restart {
         }));
     }
 
-    /// The successor must not serve. `cancelled`: a drain was requested.
+    /// Sends `abort` to the successor. `cancelled`: a drain was requested.
     pub(super) fn call_off(&mut self, cancelled: bool) {
         if cancelled && self.error.is_none() {
             self.error = Some(RestartError::Cancelled);
         }
         let reason = self.error.as_ref().map_or_else(String::new, ToString::to_string);
-        // Ends a wait that talks to it.
+        // Ends a wait that communicates with it.
         self.wait = None;
         let successor = self.take_successor();
         self.wait = Some(Box::pin(async move {
@@ -241,7 +241,7 @@ impl Restart {
         }
     }
 
-    /// Leaves the successor to itself. `pass_on`: it shall restart.
+    /// Closes the channel to the successor. `pass_on`: sends `restart` first.
     pub(super) fn release(&mut self, pass_on: bool) {
         self.wait = None;
         if let Some(metrics) = self.metrics.take() {
@@ -256,13 +256,13 @@ impl Restart {
         }
     }
 
-    /// Listeners that the successor does not go on with.
+    /// The listeners that the successor does not use.
     pub(super) fn unclaimed(&self, shared: &Shared) -> Vec<Arc<Acceptor>> {
         shared.registry.unclaimed(&self.claim.used)
     }
 
-    /// Reports the outcome. What the successor has counted is this generation's, if it has not
-    /// settled.
+    /// Reports the outcome. If the successor has not settled, its metrics are added to those of
+    /// this generation.
     pub(super) fn end(self) -> (Vec<Outcome>, Option<Candidate>, Option<RestartError>) {
         let Self { outcomes, candidate, restarted, error, .. } = self;
         let error = error.map(|error| match (&error, restarted) {
@@ -275,7 +275,7 @@ impl Restart {
 
     fn take_successor(&mut self) -> Option<Successor> {
         self.wait = None;
-        // The wait that held the other reference is gone.
+        // The wait that held the other reference has been dropped.
         self.successor.take().and_then(Arc::into_inner).map(Mutex::into_inner)
     }
 }
@@ -285,7 +285,7 @@ fn listener_entry(listener: RegisteredListener) -> (ListenerEntry, Arc<Acceptor>
     (ListenerEntry { name: name.to_string(), socket: acceptor.describe(), uri }, acceptor)
 }
 
-/// The accept loops of this generation have not stopped in time.
+/// The error if the accept loops of this generation have not stopped in time.
 pub(super) fn not_stopped() -> RestartError {
     let reason =
         "the listeners of the predecessor did not stop in time; `serve` may not be polled".to_owned();

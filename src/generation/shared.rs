@@ -62,7 +62,7 @@ impl Shared {
         self.lifecycle.accept_loops(|accepting| accepting >= self.registry.served()).await;
     }
 
-    /// From now on the pid file is this generation's to write and to remove.
+    /// Marks that this generation writes and removes the pid file from now on.
     pub(super) fn own_pid_file(&self) {
         self.owns_pid_file.store(true, Ordering::Release);
     }
@@ -72,10 +72,10 @@ impl Shared {
         self.published_pid_file.store(false, Ordering::Release);
     }
 
-    /// Makes the pid file name this process, and returns whether that is done. Blocks.
+    /// Writes the pid file, and returns whether that succeeded. Blocks.
     pub(super) fn publish_pid_file(&self) -> bool {
         let mut file = self.pid_file.lock().unwrap_or_else(PoisonError::into_inner);
-        // A generation that has stopped accepting meanwhile, or has not begun, leaves it to others.
+        // Only a generation that accepts writes it.
         if !matches!(self.lifecycle.phase(), Phase::Serving | Phase::Starting) {
             return true;
         }
@@ -86,14 +86,14 @@ impl Shared {
                 true
             }
             Some(Err(error)) => {
-                // It could be written at the start. What serves must go on serving.
+                // `start` checked that it can be written. The generation continues to serve.
                 log!(error, error = %ErrorChain(&error), "cannot write the pid file");
                 false
             }
         }
     }
 
-    /// Removes the pid file if it names this process and no other process goes on with the sockets.
+    /// Removes the pid file if it names this process and no other process uses the sockets.
     pub(super) fn remove_pid_file(&self) {
         if !self.lifecycle.is_last() {
             return;
@@ -119,10 +119,11 @@ impl Shared {
         }
     }
 
-    /// For an exit without waiting: removes now what a drain would have removed.
+    /// For an immediate exit: removes what a drain would have removed.
     ///
-    /// A restart that is under way must be cancelled first: its successor would take the exit for a
-    /// death and go on alone. That is done when the drain begins, and does not take long.
+    /// A restart that is under way must be cancelled first: its successor would otherwise take the
+    /// exit for a crash and serve alone. This happens when the drain starts, and does not take
+    /// long.
     pub(super) async fn remove_paths(self: &Arc<Self>) {
         const LIMIT: Duration = Duration::from_millis(500);
 

@@ -1,4 +1,5 @@
-//! What the application hands on to the next generation, by name: bytes that are asked for at each restart.
+//! State that the application hands over to the next generation, by name: bytes that are collected
+//! at each restart.
 
 use std::{
     collections::HashMap,
@@ -14,17 +15,17 @@ use zeroize::Zeroizing;
 use super::callback::{Callback, CallbackError};
 use crate::handoff::{RestartError, SealedState};
 
-/// How large one state may be, in bytes, unless set otherwise.
+/// The default maximum size of one state, in bytes.
 pub(crate) const STATE_LIMIT: usize = 16 * 1024 * 1024;
 
-/// How long all of it may take to be had, unless set otherwise.
+/// The default limit for collecting all states.
 pub(crate) const STATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is offered to the next generation, and what the previous one has left.
+/// The states for the next generation, and those of the previous one.
 pub(super) struct State {
     limit: usize,
     timeout: Duration,
-    /// Asked at each restart.
+    /// Called at each restart.
     offers: Mutex<HashMap<String, Callback<Vec<u8>>>>,
     inherited: Mutex<HashMap<String, SealedState>>,
 }
@@ -59,8 +60,8 @@ impl State {
         read.map_err(|source| StateError { name: name.to_owned(), source })
     }
 
-    /// Asks for all that is offered, at the same time. One that cannot be had fails the restart: a successor that
-    /// does not know what it should is worse than none.
+    /// Collects all states concurrently. If one fails, the restart fails: a successor must not
+    /// start with a part of the state.
     pub(super) async fn collect(&self) -> Result<Vec<(String, SealedState)>, RestartError> {
         let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let limit = self.timeout;
@@ -68,11 +69,11 @@ impl State {
             offers.into_iter().map(|(name, offer)| async move { (name, offer.run(limit).await) }).collect();
         let mut state = Vec::with_capacity(asked.len());
         while let Some(answer) = asked.join_next().await {
-            // Asking does not panic, and nobody aborts it.
+            // The task does not panic, and is not aborted.
             let (name, answer) = answer
                 .map_err(|error| RestartError::State { name: String::new(), reason: error.to_string() })?;
             let sealed = match answer {
-                // It may be secret, and is in the memfd from now on.
+                // The bytes may be secret, and are in the memfd from now on.
                 Ok(bytes) => self.seal(&Zeroizing::new(bytes)),
                 Err(CallbackError::Failed(reason)) => Err(reason),
                 Err(CallbackError::Panicked) => Err("what offers it panicked".to_owned()),
@@ -94,7 +95,7 @@ impl State {
     }
 }
 
-/// Names only: what they stand for may be secret.
+/// Prints names only: the bytes may be secret.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |names: Vec<&String>| format!("{names:?}");

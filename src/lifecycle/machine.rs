@@ -281,7 +281,7 @@ impl Machine {
                 effects.push(Effect::PublishPidFile);
                 self.state = TakingOver;
             }
-            // It has never accepted, and closes the channel by its end.
+            // It has never accepted. Its exit closes the channel.
             (
                 Initializing | AwaitingCommit,
                 Event::Committed | Event::Aborted | Event::PredecessorFailed | Event::TimedOut,
@@ -315,7 +315,8 @@ impl Machine {
                 self.restart_remembered = true;
                 self.confirm(effects);
             }
-            // A predecessor that hangs had its time to take `settled` back; a restart waits for it.
+            // The predecessor did not confirm `settled` in time; the pending restart starts without
+            // it.
             (Settled, Event::TimedOut) if self.restart_remembered => self.confirm(effects),
 
             (SteppingBack, Event::LoopsStopped | Event::TimedOut) => {
@@ -326,7 +327,7 @@ impl Machine {
                     self.state = SteppedBack;
                 }
             }
-            // Better an unhealthy generation than none.
+            // An unhealthy generation serves rather than none.
             (SteppingBack | SteppedBack, Event::PredecessorGone) => {
                 if self.drain_requested {
                     self.drain(true);
@@ -372,7 +373,7 @@ impl Machine {
             }
             (AwaitingReady, Event::SuccessorReady) => self.state = Stopping,
             (AwaitingServing, Event::SuccessorServing) => self.state = Standby,
-            // Also before it has sent `serving`: it was told to finish.
+            // Also before it has sent `serving`: a drain was requested.
             (AwaitingServing | Standby, Event::SuccessorSettled) => self.hand_over(effects),
             (AwaitingServing | Standby, Event::SuccessorSick) => {
                 effects.extend([Effect::Dismiss, Effect::PublishPidFile, Effect::ReportFailure]);
@@ -399,9 +400,9 @@ impl Machine {
         self.drain_requested = true;
         match self.state {
             Starting | InitializingAlone | Serving | Settled => self.drain(true),
-            // The predecessor serves on.
+            // The predecessor continues to serve.
             Initializing | AwaitingCommit | SteppedBack => self.drain(false),
-            // The operator means the service: the predecessor must not go on with it.
+            // The drain concerns the service: the predecessor must not accept again.
             TakingOver | Probation => {
                 effects.push(Effect::SendSettled);
                 self.drain(true);
@@ -413,7 +414,7 @@ impl Machine {
             AwaitingReady | Stopping => self.call_off(effects),
             // The successor serves, so this generation is not needed.
             AwaitingServing | Standby => self.hand_over(effects),
-            // It drains when the loops have stopped, or the successor is gone; or does so already.
+            // It drains when the loops have stopped or the successor has exited, or drains already.
             SteppingBack | Withdrawing | CallingOff { .. } | Draining { .. } | Exited => {}
         }
     }
@@ -442,7 +443,7 @@ impl Machine {
         }
     }
 
-    /// The successor must not serve.
+    /// Cancels the restart: the successor must not serve.
     fn call_off(&mut self, effects: &mut Vec<Effect>) {
         effects.push(Effect::CallOff);
         let accepts = self.state == State::AwaitingReady;
@@ -450,20 +451,20 @@ impl Machine {
         self.state = State::CallingOff { accepts, committed };
     }
 
-    /// The sockets are the successor's.
+    /// The successor keeps the sockets.
     fn hand_over(&mut self, effects: &mut Vec<Effect>) {
         let pass_on = std::mem::take(&mut self.restart_remembered);
         effects.extend([Effect::Release { pass_on }, Effect::ReportSuccess]);
         self.drain(false);
     }
 
-    /// This generation serves, and no other one could.
+    /// This generation serves, and no other one can take over.
     fn confirm(&mut self, effects: &mut Vec<Effect>) {
         effects.push(Effect::Confirmed);
         self.serve_again(effects);
     }
 
-    /// Serves, unless something else was asked for meanwhile.
+    /// Serves, unless a drain or a restart was requested meanwhile.
     fn serve_again(&mut self, effects: &mut Vec<Effect>) {
         if self.drain_requested {
             self.drain(true);

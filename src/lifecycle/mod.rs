@@ -38,7 +38,7 @@ pub(crate) struct Lifecycle<E> {
     open_while_draining: Open,
     /// Set when the connections of `open` have finished: how many were closed at the deadline.
     drained: watch::Sender<Option<usize>>,
-    /// No other process goes on with the sockets.
+    /// No other process uses the sockets.
     last: AtomicBool,
     exit: watch::Sender<Option<Exit<E>>>,
 }
@@ -84,7 +84,7 @@ impl<E> Lifecycle<E> {
         &self.tracker
     }
 
-    /// The signal that tells connections to finish.
+    /// The signal that asks connections to finish.
     pub(crate) fn drain(&self) -> Drain {
         self.tracker.drain()
     }
@@ -166,7 +166,7 @@ impl<E> Lifecycle<E> {
         self.drained.borrow().is_some()
     }
 
-    /// No other process goes on with the sockets. Set before [`Phase::Draining`] is entered.
+    /// No other process uses the sockets. Set before [`Phase::Draining`] is entered.
     pub(crate) fn set_last(&self) {
         self.last.store(true, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! What is done: the [`Effect`]s of the machine, and what follows from being in a state.
+//! Performs the [`Effect`]s of the machine, and the actions on entering a state.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,33 +17,34 @@ use crate::{
     lifecycle::{Effect, Exit, Phase, State},
 };
 
-/// A pid file that cannot be written is tried again after this time.
+/// The delay before writing the pid file is retried.
 const PUBLISH_AGAIN: Duration = Duration::from_secs(5);
 
 impl Runner {
-    /// Before the phase says so: a listener that sees the phase must find the rest.
+    /// Runs before the phase is published: a listener that observes the phase relies on the rest.
     pub(super) fn enter_draining(&mut self, last: bool, effects: &[Effect]) {
         self.metrics().drain_begun();
         if last {
             self.shared.lifecycle.set_last();
-            // It was told to finish in its probation.
+            // A drain was requested on probation.
             self.count_success();
             self.report_own();
         }
         let handed_over = effects.iter().any(|effect| matches!(effect, Effect::Release { .. }));
         if let Some(restart) = self.restart.as_ref().filter(|_| handed_over) {
             let unclaimed = restart.unclaimed(&self.shared);
-            // Nothing has accepted there since the commit, and nothing else will.
+            // These sockets were not accepted from since the commit, and no other process uses
+            // them.
             unclaimed.iter().for_each(|listener| listener.set_unclaimed());
-            // It may wait for a lock. What could not be removed is in the log.
+            // It may wait for a lock. Failures are logged.
             tokio::task::spawn_blocking(move || unlink(&unclaimed));
         }
         self.shared.registry.freeze(true);
-        // Before the listeners stop, so that no connection starts something new in between.
+        // Before the listeners stop, so that no connection starts new work in between.
         self.shared.lifecycle.tracker().start_drain();
     }
 
-    /// What follows from being in a state, after its effects.
+    /// The actions on entering a state, after its effects.
     pub(super) async fn entered(&mut self, state: State) {
         match state {
             State::TakingOver => self.shared.observer.on_probation(self.shared.number),
@@ -142,23 +143,23 @@ impl Runner {
 
     pub(super) fn send(&mut self, send: impl FnOnce(&mut Succession) -> Result<(), HandoffError>) {
         if let Some(Err(error)) = self.predecessor.as_mut().map(send) {
-            // What it means is found by reading.
+            // The next read finds out what that means.
             log!(warn, error = %ErrorChain(&error), "cannot send to the predecessor");
         }
     }
 
-    /// What has become of the inherited sockets. Those that no listener asked for are closed.
+    /// Returns how the inherited sockets are used, and closes those that no listener uses.
     pub(super) fn claim(&mut self) -> Claim {
         self.claimed = true;
         let InheritedUse { used, bound, unwanted } = self.shared.registry.resolve_inherited();
         let claim = Claim { used, bound, unwanted };
-        // Metrics before the switch, and not within it.
+        // Register the metrics before the switch, not during it.
         self.metrics();
         log!(debug, ?claim, "ready");
         claim
     }
 
-    /// This generation serves, and no other one could.
+    /// This generation serves, and no other one can take over.
     pub(super) fn confirmed(&mut self) {
         if !self.claimed {
             self.claim();
@@ -174,7 +175,7 @@ impl Runner {
         }
     }
 
-    /// This generation stays. Told once.
+    /// This generation serves for good. Notifies the observer once.
     pub(super) fn settled(&mut self) {
         self.count_success();
         if !std::mem::replace(&mut self.has_settled, true) {
@@ -183,7 +184,7 @@ impl Runner {
         }
     }
 
-    /// Counts the restart that made this generation serve.
+    /// Counts the restart that started this generation.
     pub(super) fn count_success(&mut self) {
         if let Some(took) = self.took.filter(|_| !self.counted) {
             self.counted = true;
@@ -193,8 +194,8 @@ impl Runner {
         }
     }
 
-    /// Makes the pid file name this process as soon as it accepts, and logs that it does. A blocked
-    /// file system holds up nothing else.
+    /// Writes the pid file as soon as this process accepts, and logs that. A blocked file system
+    /// delays nothing else.
     pub(super) fn publish_pid_file(&mut self) {
         self.shared.own_pid_file();
         let shared = self.shared.clone();
@@ -230,7 +231,7 @@ impl Runner {
         self.refuse_remembered();
         self.shared.lifecycle.set_exit(match self.failure.take() {
             Some(error) => {
-                // One that has served has logged why it stopped.
+                // A generation that has served has logged why it stopped.
                 if !self.drained {
                     log!(error, error = %ErrorChain(&error), "this process does not serve; its predecessor does");
                 }
@@ -241,14 +242,14 @@ impl Runner {
     }
 }
 
-/// Makes the pid file name this process, and does not wait for long. Returns whether that is done, or
-/// may still be.
+/// Writes the pid file, and waits for a limited time. Returns whether it was written, or may still
+/// be.
 pub(super) async fn publish_pid_file(shared: Arc<Shared>) -> bool {
     let published = tokio::task::spawn_blocking(move || shared.publish_pid_file());
     !matches!(timeout(LAST_MOMENT, published).await, Ok(Ok(false)))
 }
 
-/// Tries again while this generation serves: the file names a process that has exited, or will.
+/// Retries while this generation serves: the file names a process that has exited or will exit.
 async fn publish_pid_file_later(shared: Arc<Shared>) {
     let mut phase = shared.lifecycle.phases();
     loop {

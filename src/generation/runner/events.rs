@@ -1,4 +1,4 @@
-//! What happens: the waits of a generation, and the [`Event`] that follows from each.
+//! The waits of a generation, and the [`Event`] of each.
 
 use std::{future::pending, time::Duration};
 
@@ -15,17 +15,17 @@ use crate::{
     sys::Deadline,
 };
 
-/// A generation that takes so long to be ready logs what it waits for.
+/// A generation that is not ready after this time logs what it waits for.
 const READY_REPORT: Duration = Duration::from_secs(5);
 
 impl Runner {
-    /// What the predecessor has sent, if that lies in the socket.
+    /// Reads a message of the predecessor, if one is in the socket.
     pub(super) fn unread(&mut self) -> Option<Event> {
         let verdict = self.listens().then(|| self.predecessor.as_mut()?.try_verdict()).flatten()?;
         Some(self.heard(verdict))
     }
 
-    /// Whether the predecessor can say anything that matters.
+    /// Whether messages of the predecessor matter in this state.
     pub(super) const fn listens(&self) -> bool {
         matches!(
             self.machine.state(),
@@ -62,7 +62,8 @@ impl Runner {
             Ok(Verdict::Gone) => {
                 self.report_gone();
                 self.predecessor = None;
-                // Also if this generation never serves: the file names a process that has exited.
+                // Even if this generation never serves: the pid file names a process that has
+                // exited.
                 self.shared.own_pid_file();
                 Event::PredecessorGone
             }
@@ -186,7 +187,7 @@ impl Runner {
 async fn verdict(predecessor: &mut Option<Succession>, listens: bool) -> Result<Verdict, HandoffError> {
     match predecessor {
         Some(predecessor) if listens => predecessor.verdict().await,
-        // What it is sent still leaves this process.
+        // Queued messages are still sent.
         Some(predecessor) => {
             predecessor.flush().await;
             pending().await
@@ -216,7 +217,7 @@ async fn expired(deadline: &mut Option<Deadline>) {
     }
 }
 
-/// Waits until all listeners are served, and logs which are not if that takes long.
+/// Waits until all listeners are served; logs those that are not, if that takes long.
 async fn ready(shared: &Shared, state: State) {
     if !matches!(state, State::Starting | State::Initializing | State::InitializingAlone) {
         return pending().await;
@@ -228,7 +229,7 @@ async fn ready(shared: &Shared, state: State) {
     }
 }
 
-/// Waits until the accept loops do what the state waits for.
+/// Waits until the accept loops are in the condition that the state waits for.
 async fn loops(shared: &Shared, state: State, publishing: &mut Option<JoinHandle<()>>) {
     match state {
         State::TakingOver => shared.all_accept().await,

@@ -1,14 +1,15 @@
-//! The task of a generation: it waits for events, asks the [`Machine`] what follows, and does that.
+//! The task of a generation: it waits for events, passes them to the [`Machine`], and performs its
+//! effects.
 //!
-//! The waits are in `events`, what is done in `effects`, and what a request for a restart is answered
-//! in `requests`. Nothing is decided here. Three rules hold for every wait:
+//! The waits are in `events`, the effects in `effects`, and the answers to requests for a restart
+//! in `requests`. The task makes no decision. It follows three rules:
 //!
-//! - What lies in the socket of the predecessor is read before anything else counts: a message that
-//!   was sent must not lose against a timer or a signal.
-//! - Effects are performed without waiting. What takes time is a future that is polled with all
-//!   other events, or a task of its own.
-//! - The phase is published before effects are performed, and log lines come last. A log line that
-//!   panics does not end the task ([`crate::log`]).
+//! - It reads the socket of the predecessor before it handles any other event: a message that was
+//!   sent takes precedence over a timer and a signal.
+//! - Performing an effect never waits. An operation that takes time is a future, which is polled
+//!   together with all other events, or a task of its own.
+//! - It publishes the phase first, performs the effects second, and writes log lines last. A log
+//!   line that panics does not end the task ([`crate::log`]).
 
 mod effects;
 mod events;
@@ -49,14 +50,14 @@ pub(super) type Requests = mpsc::Receiver<RestartRequest>;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// From the commit until the accept loops of the successor accept, nothing does: that must not last.
-/// The accept loops stop as soon as they are polled.
+/// The limit for the accept loops to start or to stop. No process accepts meanwhile, so it is
+/// short. The loops stop as soon as they are polled.
 const SWITCH_LIMIT: Duration = Duration::from_secs(5);
 
-/// A predecessor has this long to confirm `settled` before a restart goes on without it.
+/// The limit for a predecessor to confirm `settled`, before a pending restart starts without it.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 
-/// What could not be sent before has this long to leave the process at its end.
+/// The limit for sending the queued messages at exit.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// See the module.
@@ -65,21 +66,21 @@ pub(crate) struct Runner {
     settings: Settings,
     requests: Requests,
     machine: Machine,
-    /// The conversation with the predecessor, as long as it can say anything.
+    /// The channel to the predecessor, as long as its messages matter.
     predecessor: Option<Succession>,
     /// The probation and the health check.
     trial: Option<BoxFuture<Result<(), String>>>,
     /// The restart that is under way.
     restart: Option<Restart>,
-    /// A request that has just come.
+    /// A request that has just arrived.
     asked: Option<RestartRequest>,
-    /// Those who wait for the restart that is remembered.
+    /// The callers of the pending restart.
     remembered: Vec<Outcome>,
-    /// Those who wait for the restart that this generation is the successor of.
+    /// The callers of the restart that started this generation.
     awaiting_own: Vec<Outcome>,
-    /// How the last restart of this generation ended.
+    /// The outcome of the last restart of this generation.
     last_restart: Option<Result<Restarted, RestartError>>,
-    /// An event that has to wait for what lies in the socket.
+    /// An event that is handled after the messages in the socket.
     waiting: Option<Event>,
     /// The limit of the state.
     deadline: Option<Deadline>,
@@ -87,11 +88,11 @@ pub(crate) struct Runner {
     drained: bool,
     /// Connections that were closed at the deadline of the drain.
     forced: usize,
-    /// Why this generation does not serve, or not any more.
+    /// Why this generation does not serve, or no longer serves.
     failure: Option<HandoffError>,
     /// Why it is unhealthy.
     unhealthy: String,
-    /// From the request to the commit that this process obeys.
+    /// The time from the request to the commit that this process received.
     took: Option<Duration>,
     counted: bool,
     /// The task that publishes the pid file.
@@ -161,9 +162,9 @@ impl Runner {
         }
     }
 
-    /// What decides has panicked. Its channels are closed only when this generation does not accept
-    /// any more, and nothing is sent: a successor, or a predecessor that stands by, then goes on
-    /// alone, as after a death.
+    /// Stops this generation after the task has panicked. It sends nothing, and closes its channels
+    /// only when it no longer accepts. A successor, or a predecessor on standby, then serves alone,
+    /// as after a crash.
     async fn stop_after_a_panic(self) {
         let lifecycle = self.shared.lifecycle.clone();
         lifecycle.request_drain();
@@ -178,7 +179,7 @@ impl Runner {
         _ = timeout(SWITCH_LIMIT, lifecycle.accept_loops(|accepting| accepting == 0)).await;
         let limit = self.settings.drain_timeout;
         drop(self);
-        // What is open may finish: the program exits when `serve` returns.
+        // Open connections may finish: the program exits when `serve` returns.
         if timeout(limit, lifecycle.connections_finished()).await.is_err() {
             lifecycle.force_connections();
         }
@@ -199,7 +200,7 @@ impl Runner {
         )
     }
 
-    /// The next thing that happens.
+    /// Waits for the next event.
     async fn next_event(&mut self) -> Event {
         if let Some(event) = self.unread() {
             return event;
@@ -212,14 +213,14 @@ impl Runner {
             return event;
         }
         let Some(message) = self.unread() else { return event };
-        // The others are found again: they are conditions.
+        // The other events are conditions, and are found again.
         if matches!(event, Event::RestartRequested | Event::Healthy | Event::Unhealthy) {
             self.waiting = Some(event);
         }
         message
     }
 
-    /// Lets the machine decide, and does what it says.
+    /// Passes an event to the machine, and performs its effects.
     async fn on(&mut self, event: Event) {
         let before = self.machine.state();
         // A request is the subject of its own event only: it may still wait for the one that is first.
@@ -234,7 +235,8 @@ impl Runner {
         let effects = self.machine.on(event);
         let state = self.machine.state();
         if before == State::Starting && effects.contains(&Effect::PublishPidFile) {
-            // Nothing waits for a first generation to accept, and the file is there when it does.
+            // No other process waits for a first generation to accept, so the pid file exists when
+            // it does.
             publish_pid_file(self.shared.clone()).await;
         }
         if state != before {
@@ -256,7 +258,7 @@ impl Runner {
         self.asked = asked;
     }
 
-    /// The limit of the state, if it has one that is kept here.
+    /// The limit of the state, if this task enforces one.
     fn limit(&self) -> Option<Duration> {
         match self.machine.state() {
             State::AwaitingCommit => Some(self.settings.ready_timeout),
@@ -278,7 +280,7 @@ impl Runner {
     }
 }
 
-/// Points at which tests order faults, before anything is done about an event.
+/// The points at which tests inject faults, before an event is handled.
 async fn pass_points(state: State, event: Event) {
     match (state, event) {
         (State::AwaitingReady, Event::SuccessorReady) => {

@@ -1,4 +1,4 @@
-//! Requests for a restart: which runs, which waits, and what each is answered.
+//! Requests for a restart: which one runs, which one waits, and their answers.
 
 use std::sync::atomic::Ordering;
 
@@ -17,13 +17,13 @@ use crate::{
 };
 
 impl Runner {
-    /// The restart that made this generation, as its predecessor reports it.
+    /// The restart that started this generation, as its predecessor reports it.
     pub(super) fn own_restart(&self) -> Restarted {
         let (pid, generation) = (std::process::id(), self.shared.number);
         Restarted { pid, generation, took: self.took.unwrap_or_default() }
     }
 
-    /// Reports the success of the restart that made this generation.
+    /// Reports the success of the restart that started this generation.
     pub(super) fn report_own(&mut self) {
         self.confirmed = true;
         answer(std::mem::take(&mut self.awaiting_own), &Ok(self.own_restart()));
@@ -32,7 +32,7 @@ impl Runner {
     pub(super) fn prepare(&mut self) {
         let (candidate, outcomes) = match self.asked.take() {
             Some(RestartRequest { candidate, outcome, .. }) => (candidate, vec![outcome]),
-            // It was remembered, or passed on by the predecessor.
+            // It was pending, or passed on by the predecessor.
             None => (Candidate::Start, std::mem::take(&mut self.remembered)),
         };
         self.shared.observer.restarting(self.shared.number);
@@ -70,7 +70,7 @@ impl Runner {
         self.shared.observer.restart_failed(self.shared.number, &error);
         let (metrics, publishing) = (self.metrics().clone(), self.publishing.take());
         tokio::spawn(async move {
-            // What is reported is true by then: the pid file names this process again.
+            // Report only when the pid file names this process again.
             if let Some(publishing) = publishing {
                 _ = timeout(SWITCH_LIMIT, publishing).await;
             }
@@ -84,8 +84,7 @@ impl Runner {
         self.refuse_candidate(candidate, outcome, Refusal::NotServing);
     }
 
-    /// A process that has connected does not wait for the end of another restart. Refuses one that
-    /// comes during such.
+    /// Refuses a takeover during another restart: a takeover never becomes pending.
     pub(super) fn refuses_arrival(&mut self) -> bool {
         use State::{Probation, Serving, Settled, SteppedBack, SteppingBack, TakingOver};
         let refusal = match self.machine.state() {
@@ -114,7 +113,7 @@ impl Runner {
         let passed_on = |request: &mut RestartRequest| request.passed_on_to.is_some_and(|to| to <= number);
         let Some(request) = self.asked.take_if(passed_on) else { return false };
         if request.passed_on_to < Some(number) {
-            // That restart made this generation, or one before it.
+            // That restart started this generation, or an earlier one.
             match self.machine.state() {
                 _ if self.confirmed => answer(vec![request.outcome], &Ok(self.own_restart())),
                 Withdrawing | Draining { .. } | Exited => {
@@ -128,7 +127,7 @@ impl Runner {
         } else if let Some(outcome) = &self.last_restart {
             answer(vec![request.outcome], outcome);
         } else {
-            // None has begun: this request and the one that was passed on are one.
+            // None has started: this is the request that the predecessor could not pass on.
             self.asked = Some(request);
             return false;
         }
@@ -165,7 +164,8 @@ impl Runner {
         match self.metrics.get() {
             Some(metrics) => count(metrics, error),
             None => {
-                // It still starts: a recorder that is installed later must not miss the handles.
+                // The generation still starts: the handles must be registered with the recorder
+                // that is installed later.
                 self.refused_early.fetch_add(1, Ordering::Relaxed);
                 log!(warn, result = error.result().as_str(), error = %ErrorChain(error), "restart failed");
             }
@@ -184,7 +184,7 @@ fn count(metrics: &LineMetrics, error: &RestartError) {
     }
 }
 
-/// Reports to all that wait; some may wait no more.
+/// Reports to all callers; some may no longer wait.
 pub(super) fn answer(outcomes: Vec<Outcome>, outcome: &Result<Restarted, RestartError>) {
     for waiting in outcomes {
         _ = waiting.send(outcome.clone());
