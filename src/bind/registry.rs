@@ -241,7 +241,7 @@ impl ListenerRegistry {
 
     /// Waits until there is a listener, all are served, and nothing delays readiness.
     pub(crate) async fn ready(&self) {
-        // An error would mean that the sender is gone, and it is ours.
+        // An error would mean that the sender was dropped, but `self` holds it.
         _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 

@@ -9,7 +9,7 @@ use super::{metrics::LineMetrics, shared::Shared};
 /// The time for the executor to drop connections that were closed at the deadline.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 
-/// Logs and counts the start of a drain.
+/// Logs the start of a drain, and notifies the observer.
 pub(super) fn report_begin(shared: &Shared, limit: Duration, last: bool) {
     if last {
         shared.observer.stopping(shared.number, limit);

@@ -17,13 +17,13 @@ use super::{
     handle::ListenerHandle,
 };
 
-/// The shortest and the longest wait after an accept that failed for want of something.
+/// The minimum and the maximum delay after accept(2) has failed because a resource is exhausted.
 const BACKOFF: RangeInclusive<Duration> = Duration::from_millis(5)..=Duration::from_secs(1);
 
-/// At the end of the line, as many connections are taken from the queue as the kernel may hold there.
+/// The maximum number of connections that the last generation takes from the queue at the end.
 const QUEUE: usize = 4096;
 
-/// A listener that is being served.
+/// A listener that is served.
 pub(super) struct AcceptLoop<S, E> {
     handle: ListenerHandle,
     dispatcher: Dispatcher<S, E>,
@@ -74,15 +74,15 @@ impl<S, E> AcceptLoop<S, E> {
         }
     }
 
-    /// Whether a successor serves that does not go on with the socket.
+    /// Whether a successor serves and does not use the socket.
     pub(super) fn is_unclaimed(&self) -> bool {
         self.handle.acceptor.is_unclaimed()
     }
 
-    /// Closes this process' copy of the socket.
+    /// Closes the socket of this process.
     ///
-    /// `last`: nobody goes on with it. What the kernel has completed before is then served, for closing the socket would
-    /// reset it, and a Unix path is removed.
+    /// `last`: no other process uses the socket. The connections in its queue are then served,
+    /// because closing the socket would reset them, and a Unix path is removed.
     pub(super) async fn close<T>(mut self, last: bool) -> Result<(), ServeError>
     where
         T: Transport,
@@ -96,7 +96,7 @@ impl<S, E> AcceptLoop<S, E> {
             let lifecycle = self.handle.lifecycle.clone();
             self.run(std::pin::pin!(async move { _ = lifecycle.drained().await })).await?;
         }
-        // Before the last look into the queue, so that nothing comes after it.
+        // Before the queue is emptied, so that no connection arrives after that.
         if !self.handle.acceptor.is_kept() {
             let acceptor = self.handle.acceptor.clone();
             _ = tokio::task::spawn_blocking(move || acceptor.unlink()).await;
@@ -107,7 +107,7 @@ impl<S, E> AcceptLoop<S, E> {
         dispatcher.call_all(queued).await
     }
 
-    /// Accepts what waits, whether the stack is ready for it or not.
+    /// Accepts all connections in the queue, even if the stack is not ready.
     fn take_queue(&mut self) -> Result<Vec<Accepted>, ServeError> {
         let mut queued = Vec::new();
         while queued.len() < QUEUE {
@@ -124,7 +124,7 @@ impl<S, E> AcceptLoop<S, E> {
         Ok(queued)
     }
 
-    /// What a failed accept means: go on at once, or (`Break`) after a while.
+    /// Handles a failed accept(2): continues immediately, or (`Break`) after a delay.
     fn failed(&mut self, error: io::Error) -> Result<ControlFlow<()>, ServeError> {
         match self.errors.count(&error) {
             Class::Connection => Ok(ControlFlow::Continue(())),

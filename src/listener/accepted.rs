@@ -14,7 +14,7 @@ use tokio_util::either::Either;
 pub struct Accepted {
     stream: Either<TcpStream, UnixStream>,
     peer: Peer,
-    /// Known without asking, unless the listener is bound to a wildcard address.
+    /// The local address, unless the listener is bound to a wildcard address.
     local: Option<SocketAddr>,
     drain: Drain,
 }
@@ -29,7 +29,7 @@ impl Accepted {
         Self { stream, peer, local, drain }
     }
 
-    /// The stream, without what this type knows of it.
+    /// Returns the bare stream.
     #[must_use]
     pub fn into_inner(self) -> Either<TcpStream, UnixStream> {
         self.stream
@@ -66,9 +66,9 @@ impl Connection for Accepted {
 
 delegate_connection!(impl[] AsyncRead, AsyncWrite for Accepted => stream);
 
-/// What a stack may be served with: [`Accepted`], or the bare stream of one kind of socket.
+/// The streams that a stack can take: [`Accepted`], or the bare stream of one kind of socket.
 pub(crate) trait Transport: Connection {
-    /// The kind of listener it takes, where it does not take both.
+    /// The required kind of listener, if it does not take both.
     const KIND: Option<&'static str>;
 
     fn from_accepted(accepted: Accepted) -> Option<Self>

@@ -1,4 +1,5 @@
-//! One connection's task: it ends with its service, or at the deadline of a drain, and says why.
+//! The task of one connection: it ends with the service, or at the deadline of a drain, and logs
+//! the reason.
 
 #[cfg(feature = "tls")]
 use std::{error::Error, io};
@@ -32,14 +33,14 @@ pin_project! {
         listener: Arc<str>,
         peer: Peer,
         stage: Stage,
-        // Last, so that the connection is gone when it is counted out.
+        // The last field, so that the connection is closed before it is no longer counted.
         open: TaskTrackerToken,
     }
 
     impl<F> PinnedDrop for ConnectionTask<F> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            // The executor drops what panicked; a poll that never returned is how we know.
+            // The executor drops a future that has panicked: the last poll has not returned.
             if *this.stage == Stage::Polling {
                 tracing::error!(listener = &**this.listener, peer = %this.peer, reason = %CloseReason::Service, "service panicked");
             }
@@ -102,7 +103,7 @@ fn failed_handshake<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Handshak
     within.or_else(|| failed_handshake(error.source()?))
 }
 
-/// The log line of a connection's end: the louder, the more it is ours to mend.
+/// Logs the end of a connection, at a higher level the more likely the server is the cause.
 fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
     let ending = Outcome::of(result.as_ref().map(drop).map_err(|error| &**error as _));
     let Err(error) = result else {
@@ -120,7 +121,7 @@ fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
         Outcome::Closed(CloseReason::DrainForced) => {
             tracing::info!(listener, %peer, reason = %ending, "connection ended");
         }
-        // A health probe connects and closes: nothing to tell.
+        // A health probe, which connects and closes, is not reported.
         Outcome::HandshakeFailed(HandshakeFailure::EofEmpty) | Outcome::Closed(_) => {
             tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended");
         }

@@ -1,4 +1,4 @@
-//! What a failed accept(2) means for the listener.
+//! Classifies the errors of accept(2).
 
 use std::{
     io,
@@ -12,11 +12,11 @@ use rustix::io::Errno;
 /// What to do about a failed accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
-    /// It concerned one connection, which is gone: accept the next one at once.
+    /// The connection has failed: accept the next one immediately.
     Connection,
-    /// The process or the machine is out of something: wait, and try again.
+    /// A resource of the process or the machine is exhausted: retry after a delay.
     Exhausted,
-    /// The socket is of no use any more.
+    /// The socket has failed permanently.
     Fatal,
 }
 
@@ -40,7 +40,7 @@ impl Label {
     ];
 }
 
-/// Counts the failures of one listener, and tells of exhaustion at a bounded rate.
+/// Counts the failures of one listener, and logs exhaustion at a limited rate.
 #[derive(Debug)]
 pub(super) struct AcceptErrors {
     listener: Arc<str>,
@@ -49,7 +49,7 @@ pub(super) struct AcceptErrors {
     untold: u64,
 }
 
-/// At most one line of log about exhaustion in this time.
+/// The minimum interval between log lines about exhaustion.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl AcceptErrors {

@@ -1,4 +1,4 @@
-//! A listener's place in the generation: where its socket comes from, and whom it reports to.
+//! The handle of a listener in the registry of its generation.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use crate::{
 
 use super::Accepted;
 
-/// See the module. The listener leaves the registry when this is dropped.
+/// See the module. Dropping it removes the listener from the registry.
 #[derive(Debug)]
 pub(crate) struct ListenerHandle {
     pub(crate) lifecycle: Arc<Lifecycle<HandoffError>>,
     pub(crate) registry: Arc<ListenerRegistry>,
     pub(crate) name: Arc<str>,
     pub(crate) acceptor: Arc<Acceptor>,
-    /// What the names of metrics begin with.
+    /// The prefix of the names of metrics.
     pub(crate) metrics_prefix: Arc<str>,
     /// See [`GracefulListener::accept_while_draining`](super::GracefulListener::accept_while_draining).
     pub(crate) while_draining: bool,
 }
 
 impl ListenerHandle {
-    /// The listener is served from now on.
+    /// Marks the listener as served.
     pub(super) fn set_served(&self) {
         self.registry.set_served(&self.name);
     }

@@ -133,7 +133,7 @@ where
             Phase::Serving => {
                 let running = lifecycle.accepting();
                 let mut later = phase.clone();
-                // An error would mean that the sender is gone, and `lifecycle` holds it.
+                // An error would mean that the sender was dropped, but `lifecycle` holds it.
                 let stopped = async move { _ = later.wait_for(|phase| *phase != Phase::Serving).await };
                 accepting.run(pin!(stopped)).await?;
                 drop(running);
@@ -142,7 +142,7 @@ where
             Phase::Starting | Phase::Standby => _ = phase.changed().await,
         }
     }
-    // Nothing waits any more for the connections of one that is served only after the end of a drain.
+    // The drain has ended: no task waits for the connections of a listener that is served after it.
     let last = (lifecycle.is_last() || accepting.is_unclaimed()) && !lifecycle.has_exited();
     accepting.close(last).await?;
     drop(counted);

@@ -1,4 +1,4 @@
-//! A generation before this one, as this process knows it.
+//! An older generation, as this process sees it.
 
 use super::MetricsPage;
 use crate::sys::ProcessHandle;
@@ -8,7 +8,7 @@ use crate::sys::ProcessHandle;
 pub(crate) struct EarlierGeneration {
     pub(crate) generation: u64,
     pub(crate) pid: u32,
-    /// Where it counts, if others can read it.
+    /// Its page, if it has one.
     pub(crate) page: Option<MetricsPage>,
     pub(crate) process: ProcessHandle,
 }

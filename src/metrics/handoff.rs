@@ -1,34 +1,35 @@
-//! Metrics while the sockets are handed over.
+//! Metrics during a handoff.
 
 use std::sync::Arc;
 
 use super::{EarlierGeneration, GenerationMetrics, MetricsPage};
 use crate::sys::ProcessHandle;
 
-/// From the manifest until the successor has settled, or until this generation goes on by itself.
+/// Exists from the manifest until the successor has settled, or until this generation continues
+/// alone.
 ///
-/// Meanwhile two generations read the pages of the earlier ones. Neither takes over what one of
-/// these leaves: it would be in the page of this generation as well, and the other would count it
-/// twice. Dropped without [`settled`](Self::settled), the handoff was rolled back.
+/// Meanwhile two generations read the pages of the older ones. Neither takes over the counts of one
+/// that exits: they would be in the page of this generation as well, and the other one would count
+/// them twice. Dropping it without [`settled`](Self::settled) is a rollback.
 #[derive(Debug)]
 #[must_use = "dropping it is a rollback"]
 pub(crate) struct HandoffMetrics {
     metrics: Arc<GenerationMetrics>,
-    /// This generation first, then the earlier ones.
+    /// This generation first, then the older ones.
     generations: Vec<EarlierGeneration>,
-    /// The successor's.
+    /// The page of the successor.
     page: Option<MetricsPage>,
     successor: Successor,
 }
 
-/// What has become of the successor.
+/// The state of the successor.
 #[derive(Debug)]
 enum Successor {
-    /// It has not served, or cannot be told apart from other processes.
+    /// It has not served, or its process cannot be identified.
     Unknown,
-    /// It may have served, and what it counted is this generation's if it does not stay.
+    /// It may have served; this generation takes over its counts if it is rolled back.
     Serves(EarlierGeneration),
-    /// It answers for all from now on.
+    /// It exports all counts from now on.
     Settled,
 }
 
@@ -41,12 +42,12 @@ impl HandoffMetrics {
         Self { metrics, generations, page, successor: Successor::Unknown }
     }
 
-    /// What the manifest names: this generation, then the earlier ones.
+    /// The generations in the manifest: this one, then the older ones.
     pub(crate) fn generations(&self) -> &[EarlierGeneration] {
         &self.generations
     }
 
-    /// The page in which the successor shall count, so that nothing is lost if it is rolled back.
+    /// The page of the successor, so that its counts are not lost if it is rolled back.
     pub(crate) const fn page(&self) -> Option<&MetricsPage> {
         self.page.as_ref()
     }
@@ -57,7 +58,7 @@ impl HandoffMetrics {
         self.successor = Successor::Serves(EarlierGeneration { generation, pid, page, process });
     }
 
-    /// The successor has settled, or goes on in any case.
+    /// The successor has settled, or continues in any case.
     pub(crate) fn settled(mut self) {
         self.successor = Successor::Settled;
     }

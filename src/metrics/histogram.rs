@@ -1,8 +1,8 @@
-//! The values of a histogram at one moment, and how two of them are added.
+//! A snapshot of a histogram, and the sum of two of them.
 
 use std::{fmt, sync::Arc};
 
-/// How many observations fell into which bucket, and their sum.
+/// The number of observations in each bucket, and their sum.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Histogram {
     /// The upper bounds of the buckets, in ascending order. One more bucket is unbounded.
@@ -14,9 +14,9 @@ pub(super) struct Histogram {
 
 /// The sum of durations, as a whole number of microseconds.
 ///
-/// Floating point will not do: the generations are added up in an order that changes, the last
-/// digit could fall by that, and to Prometheus a counter that falls has begun anew. Nanoseconds
-/// would overflow 64 bits after three weeks of 10,000 open connections.
+/// It is not a floating-point number, because generations are added in varying order: rounding
+/// could decrease the last digit, and Prometheus takes a counter that decreases for a reset.
+/// Nanoseconds would overflow 64 bits after three weeks with 10,000 open connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) micros: u64,
@@ -24,7 +24,7 @@ pub(super) struct Sum {
 
 impl Sum {
     pub(super) fn of_seconds(seconds: f64) -> Self {
-        // Saturates; what is no number is nothing.
+        // Saturates; NaN counts as 0.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         Self { micros: (seconds * 1e6).round() as u64 }
     }
@@ -81,8 +81,8 @@ impl Histogram {
 
     /// Its observations as buckets with these bounds: indices and counts.
     ///
-    /// Where it has other bounds, being of another version of the program, observations are counted
-    /// in the next larger bucket that is sure to hold them: the total is exact.
+    /// If the bounds differ (another version of the program), observations are counted in the next
+    /// larger bucket that certainly contains them: the total is exact.
     pub(super) fn buckets_within(&self, bounds: &[f64]) -> impl Iterator<Item = (usize, u64)> {
         let places = self.bounds.iter().map(|bound| bounds.partition_point(|other| other < bound));
         places.chain([bounds.len()]).zip(self.buckets.iter().copied())

@@ -1,27 +1,28 @@
-//! Metrics that go on over restarts.
+//! Metrics that continue across restarts.
 //!
-//! Each generation counts in a [`page`] of shared memory that others can read: its successor, and
-//! the successors of that one as long as it lives. The pages travel with the sockets, each with the
-//! pidfd of the process that counts in it. A generation shows what it counts itself and what the
-//! pages of those hold that still drain. When one of these has ended, the generation adds what it
-//! has left to its own page.
+//! Each generation counts in a [`page`] of shared memory that other generations can read: its
+//! successor, and later ones as long as it runs. The pages are handed over with the sockets, each
+//! with the pidfd of its process. A generation exports its own counts plus those in the pages of
+//! the generations that still drain. When one of these has exited, the generation adds the counts
+//! of its page to its own page.
 //!
-//! How everything is counted once, and no total ever falls:
+//! These rules ensure that everything is counted once, and that no total decreases:
 //!
-//! - A page holds what its generation has counted and taken over, never what stands on a page that
-//!   others still read.
-//! - While predecessor and successor both read the pages of the others (from the manifest until the
-//!   predecessor has let go; a generation that has handed over: for ever), neither takes anything
-//!   over. What ends meanwhile is counted by both from its page, and stands on neither of theirs.
-//! - A successor counts in a page that it was given. If it is rolled back, its predecessor goes on
-//!   with what it has counted.
-//! - The cells of a page are the counters themselves: nothing is written for a restart, and a
-//!   killed process loses nothing.
+//! - A page contains the counts of its generation and those that it has taken over, never counts of
+//!   a page that other generations still read.
+//! - While predecessor and successor both read the pages of the older generations, neither takes
+//!   counts over: from the manifest until the predecessor has closed the channel, and in a
+//!   generation that has handed over for the rest of its life. If an older generation exits
+//!   meanwhile, both read its page, and its counts are in neither of theirs.
+//! - The predecessor creates the page of its successor. If the successor is rolled back, the
+//!   predecessor takes over its counts.
+//! - The cells of a page are the counters themselves: a restart copies nothing, and a killed
+//!   process loses nothing.
 //!
-//! Only the series of this library are counted so (see [`recorder`]). What fails here costs totals,
-//! and never a restart: without a page, a generation counts on its heap.
+//! This covers only the series of this library (see [`recorder`]). A failure costs totals, but
+//! never a restart: without a page, a generation counts on its heap.
 
-// Without the feature `admin`, there is nothing that counts; what drains is still known.
+// Without the feature `admin` there are no counts, but the draining generations are known.
 #![cfg_attr(not(feature = "admin"), allow(dead_code))]
 
 mod bounds;
@@ -61,31 +62,31 @@ use crate::sys::ProcessHandle;
 use page::PageError;
 use totals::Totals;
 
-/// What this generation counts, and what it knows of the others. See the module.
+/// The counts of this generation, and the other generations. See the module.
 #[derive(Debug, Default)]
 pub(crate) struct GenerationMetrics {
-    /// Nothing is counted without one.
+    /// Without one, there are no counts.
     registry: OnceLock<Arc<Registry>>,
     /// How many other generations live.
     draining: OnceLock<Gauge>,
     state: Mutex<State>,
-    /// Held while the pages of others are read, so that what is taken over meanwhile is not shown
-    /// twice. Reading takes a while, and is done by blocking threads alone. Taken before `state`.
+    /// Held while the pages of others are read, so that counts are not taken over and exported
+    /// twice. Reading takes a while, and is done only by blocking threads. Locked before `state`.
     reading: Mutex<()>,
-    /// That there is no page was logged.
+    /// Whether the missing page was logged.
     reported: AtomicBool,
 }
 
-/// This generation among the others. Locked for moments, and while a generation is taken over.
+/// The other generations. Locked briefly, and while counts are taken over.
 #[derive(Debug, Default)]
 struct State {
-    /// From the predecessor on, and successors that were rolled back.
+    /// The predecessor first, then older generations and successors that were rolled back.
     others: Vec<Other>,
-    /// This generation's own.
+    /// The page of this generation.
     page: Option<MetricsPage>,
-    /// The predecessor may go on in the place of this generation.
+    /// The predecessor may still accept again.
     replaceable: bool,
-    /// A successor was given the pages of this generation and of the others.
+    /// A successor has the pages of this generation and of the others.
     handed_over: bool,
 }
 
@@ -93,36 +94,36 @@ struct State {
 struct Other {
     generation: EarlierGeneration,
     has_ended: bool,
-    /// That its page cannot be read was logged.
+    /// Whether the unreadable page was logged.
     reported: bool,
 }
 
 impl GenerationMetrics {
-    /// Those of a first generation.
+    /// Creates those of a first generation.
     pub(crate) fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Begins as a successor: with the generations of its manifest, the predecessor first, and
-    /// the page in which it shall count. Until [`settled`](Self::settled) is called, the
-    /// predecessor may go on in its place.
+    /// Creates those of a successor: with the generations of its manifest, the predecessor first,
+    /// and its own page. Until [`settled`](Self::settled) is called, the predecessor may accept
+    /// again.
     pub(crate) fn inherit(self: &Arc<Self>, earlier: &[EarlierGeneration], page: Option<MetricsPage>) {
         let mut state = self.state();
         state.others = earlier.iter().cloned().map(Other::new).collect();
         state.page = page;
         state.replaceable = true;
         drop(state);
-        // After that: one that has ended already is noticed at once.
+        // After that, so that a generation that has already exited is noticed immediately.
         earlier.iter().for_each(|generation| self.watch(generation));
     }
 
-    /// The predecessor will not come back.
+    /// The predecessor will not accept again.
     pub(crate) fn settled(self: &Arc<Self>) {
         self.state().replaceable = false;
         self.take_over_soon();
     }
 
-    /// Counts with this registry, and where other generations can read it. The first one stays.
+    /// Uses this registry, and moves its counts to the page. Only the first registry is used.
     pub(crate) fn attach(self: &Arc<Self>, registry: &Arc<Registry>) {
         if self.registry.set(registry.clone()).is_err() {
             return;
@@ -136,7 +137,7 @@ impl GenerationMetrics {
         self.take_over_soon();
     }
 
-    /// The gauge that shall show how many other generations live.
+    /// Sets the gauge for the number of other generations that run.
     pub(crate) fn show_draining(&self, gauge: Gauge) {
         _ = self.draining.set(gauge);
         self.look(&mut self.state());
@@ -156,12 +157,12 @@ impl GenerationMetrics {
         state.living().cloned().collect()
     }
 
-    /// Begins to hand over to a successor. `generation` is this one's number.
+    /// Starts a handoff to a successor. `generation` is the number of this generation.
     ///
-    /// Does not look at a single series: however many there are, it takes a moment.
+    /// Reads no series, so its duration does not depend on their number.
     pub(crate) fn begin_handoff(self: &Arc<Self>, generation: u64) -> HandoffMetrics {
         let counts = self.registry.get().is_some();
-        // What the successor counts is of use to a generation that shows it.
+        // Only a generation that exports metrics needs the counts of the successor.
         let page =
             if counts { MetricsPage::create().map_err(|error| self.report(&error)).ok() } else { None };
         let pid = std::process::id();
@@ -174,11 +175,11 @@ impl GenerationMetrics {
                 Some(EarlierGeneration { generation, pid, page, process })
             }
             Err(error) => {
-                tracing::warn!(%error, "pidfd_open failed; the successor will not show what this generation has counted");
+                tracing::warn!(%error, "pidfd_open failed; the successor will not export the counts of this generation");
                 None
             }
         };
-        // Where nothing is counted, nothing is taken over: what has ended goes no further.
+        // Without counts, nothing is taken over: generations that have exited are not handed over.
         let others = state.others.iter().filter(|other| counts || !other.has_ended);
         let others = others.map(|other| other.generation.clone());
         let generations = own.into_iter().chain(others).collect();
@@ -187,7 +188,7 @@ impl GenerationMetrics {
         HandoffMetrics::new(self.clone(), generations, page)
     }
 
-    /// This generation goes on by itself. What its successor has counted is not lost.
+    /// This generation continues alone. It takes over the counts of its successor.
     fn rolled_back(self: &Arc<Self>, successor: Option<&EarlierGeneration>) {
         let mut state = self.state();
         state.handed_over = false;
@@ -199,8 +200,8 @@ impl GenerationMetrics {
         self.take_over_soon();
     }
 
-    /// What all generations have counted and the connections that they serve, in Prometheus' text
-    /// format 0.0.4. Blocks.
+    /// Renders the counts of all generations and their open connections in the text format of
+    /// Prometheus, version 0.0.4. Blocks.
     pub(crate) fn render(&self) -> String {
         self.take_over();
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,8 +220,8 @@ impl GenerationMetrics {
         shown.to_string()
     }
 
-    /// Adds what the ended generations have counted to this one's, if no other generation reads
-    /// both. Blocks.
+    /// Takes over the counts of generations that have exited, if no other generation reads both
+    /// pages. Blocks.
     fn take_over(&self) {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
@@ -242,8 +243,8 @@ impl GenerationMetrics {
         }
     }
 
-    /// Has [`take_over`](Self::take_over) done by a blocking thread. Where there is no runtime, the
-    /// next scrape does it.
+    /// Runs [`take_over`](Self::take_over) on a blocking thread. Without a runtime, the next scrape
+    /// does it.
     fn take_over_soon(self: &Arc<Self>) {
         if self.state().others.is_empty() {
             return;
@@ -254,8 +255,8 @@ impl GenerationMetrics {
         }
     }
 
-    /// Takes over what a generation leaves when it has ended. Without it, its end is noticed when
-    /// the generations are looked at.
+    /// Takes over the counts of a generation when it exits. Otherwise its exit is noticed when the
+    /// generations are next examined.
     fn watch(self: &Arc<Self>, generation: &EarlierGeneration) {
         let Ok(runtime) = Handle::try_current() else { return };
         let (metrics, generation) = (Arc::downgrade(self), generation.clone());
@@ -267,7 +268,7 @@ impl GenerationMetrics {
         });
     }
 
-    /// Looks which of the others have ended.
+    /// Finds the other generations that have exited.
     fn look(&self, state: &mut State) {
         for other in &mut state.others {
             other.has_ended = other.has_ended || other.generation.process.has_exited();
@@ -285,7 +286,7 @@ impl GenerationMetrics {
             let known = state.others.iter_mut().find(|known| known.is(other));
             if known.is_some_and(|known| !std::mem::replace(&mut known.reported, true)) {
                 let error = ErrorChain(&error);
-                tracing::warn!(generation, pid, %error, "cannot read what another generation has counted");
+                tracing::warn!(generation, pid, %error, "cannot read the metrics of another generation");
             }
             Totals::default()
         })
@@ -298,13 +299,13 @@ impl GenerationMetrics {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic leaves each part of it whole.
+        // A panic leaves each field valid.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Whether another generation reads the page of this one, and those of the others.
+    /// Whether another generation reads the page of this one and those of the others.
     const fn is_shared(&self) -> bool {
         self.replaceable || self.handed_over
     }

@@ -1,8 +1,8 @@
-//! What one process counts, where others can read it: a page of shared memory.
+//! The metrics of one process in a page of shared memory that other processes can read.
 //!
-//! All of it are words of 64 bits in the order of bytes of the machine: a mark, a version, how many
-//! words are used (these three included), and entries. An entry is appended once, when its series
-//! is registered, and stays:
+//! A page consists of 64-bit words in native byte order: a magic number, a version, the number of
+//! used words (including these three), and entries. An entry is appended once, when its series is
+//! registered, and is never removed:
 //!
 //! ```text
 //! kind (1 counter, 2 gauge, 3 histogram) | number of bounds << 8 | bytes of text << 32
@@ -12,9 +12,9 @@
 //! cells: what the series counts (see `Kind`)
 //! ```
 //!
-//! The number of used words is stored after the words that it covers. From then on only the cells
-//! change. A reader trusts nothing: whatever another process has written, it reads no further
-//! than the page, copies, and stops at the first entry that makes no sense.
+//! The number of used words is stored after the words that it covers; after that, only cells
+//! change. A reader validates everything: it reads no further than the page, copies the values, and
+//! stops at the first invalid entry.
 
 use std::{
     iter,
@@ -35,15 +35,16 @@ use super::{
 };
 use crate::sys::{MemfdError, SharedMemory, create_shared_memory, reserve_shared_memory};
 
-/// Bytes of a page: room for half a million series. Only what is used takes memory.
+/// The size of a page in bytes: enough for half a million series. Only used pages of memory are
+/// allocated.
 const SIZE: u64 = 64 << 20;
-/// Memory is reserved in steps of so many words.
+/// Memory is reserved in steps of this many words.
 const STEP: usize = (256 << 10) / WORD;
 const WORD: usize = size_of::<u64>();
 
 const MARK: u64 = u64::from_ne_bytes(*b"portcull");
 const VERSION: u64 = 1;
-/// The index of the word that says how many are used.
+/// The index of the number of used words.
 const USED: usize = 2;
 /// The index of the first entry.
 const FIRST: usize = 3;
@@ -68,12 +69,12 @@ impl MetricsPage {
         Ok(create_shared_memory("portcullis metrics", SIZE)?.into())
     }
 
-    /// Reads what its process has counted.
+    /// Reads the counts of its process.
     pub(super) fn read(&self) -> Result<Totals, PageError> {
         let memory = SharedMemory::map_written(self.as_fd(), SIZE)?;
         let words = memory.words();
         if words.is_empty() || words[0].load(Acquire) == 0 {
-            // Its process has not begun to count.
+            // Its process has not counted yet.
             return Ok(Totals::default());
         }
         let [mark, version, used, ..] = words else { return Err(PageError::Foreign) };
@@ -209,7 +210,7 @@ impl PageWriter {
         Ok(SharedCells { memory: self.memory.clone(), start: end - kind.words(), end })
     }
 
-    /// Makes sure that so many words can be touched.
+    /// Reserves this many words, so that writing to them cannot fail.
     fn reserve(&mut self, words: usize) -> Result<(), PageError> {
         let all = self.memory.words().len();
         if words > all {

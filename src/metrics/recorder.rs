@@ -6,10 +6,10 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, U
 
 use super::{labels::Labels, registry::Registry, totals::is_of_connections};
 
-/// Keeps what goes on over a restart, and leaves everything else to another recorder.
+/// Records the series that continue across restarts, and passes all others to another recorder.
 ///
-/// What goes on are the counters and histograms that this library registers, and the gauges of its
-/// connections.
+/// The series that continue are the counters and histograms that this library registers, and the
+/// gauges of its connections.
 #[derive(Debug)]
 pub(crate) struct Recorder<R> {
     registry: Arc<Registry>,

@@ -119,7 +119,7 @@ impl Registry {
     }
 
     fn all(&self) -> MutexGuard<'_, All> {
-        // A panic leaves each part of it whole.
+        // A panic leaves each field valid.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,7 +159,7 @@ impl All {
 
 /// Logs why series are counted where no other generation reads them.
 pub(super) fn report(error: &PageError) {
-    tracing::warn!(error = %ErrorChain(error), "cannot share metrics; totals begin anew in the next generation");
+    tracing::warn!(error = %ErrorChain(error), "cannot share metrics; totals start at 0 in the next generation");
 }
 
 #[cfg(test)]

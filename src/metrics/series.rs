@@ -1,4 +1,4 @@
-//! One series: a few words that the layers add to, and others read.
+//! One series: a few words that the layers increment and other processes read.
 
 use std::{
     ops::Deref,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::sys::SharedMemory;
 
-/// What a series is, and what its words say.
+/// The kind of a series, and the meaning of its words.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
     /// One word: the count.
@@ -43,7 +43,7 @@ impl Kind {
         }
     }
 
-    /// What these words say. `None` if they cannot be of this kind.
+    /// The value of these words. `None` if they do not match the kind.
     pub(super) fn value(&self, words: &[u64]) -> Option<Value> {
         match (self, words) {
             (Self::Counter, [count]) => Some(Value::Counter(*count)),
@@ -94,7 +94,7 @@ impl Series {
         &self.kind
     }
 
-    /// Moves what was counted on the heap into a page, and counts there from now on.
+    /// Moves the counts from the heap into a page, and counts there from now on.
     pub(super) fn share(&self, cells: SharedCells) {
         if self.shared.set(cells).is_err() {
             return;
@@ -114,7 +114,7 @@ impl Series {
         self.kind.value(&(0..self.kind.words()).map(word).collect::<Vec<_>>())
     }
 
-    /// Adds what a series of the same kind has counted elsewhere.
+    /// Adds the value of another series of the same kind.
     pub(super) fn add(&self, value: &Value) {
         match (&self.kind, value) {
             (Kind::Counter, Value::Counter(count)) => self.add_word(0, *count),
@@ -133,7 +133,7 @@ impl Series {
     fn add_word(&self, index: usize, addend: u64) {
         let word = &self.words()[index];
         if matches!(self.kind, Kind::Gauge) {
-            // The closure never says no.
+            // The closure always returns `Some`.
             _ = word.fetch_update(Relaxed, Relaxed, |value| Some(self.sum(value, addend)));
         } else {
             word.fetch_add(addend, Relaxed);

@@ -1,4 +1,4 @@
-//! Series and their values at one moment: added up over generations, and written as text.
+//! A snapshot of series: their sums over generations, and their text format.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -23,7 +23,7 @@ enum Values {
     Histogram(BTreeMap<Labels, Histogram>),
 }
 
-/// What one series shows.
+/// The value of one series.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Counter(u64),
@@ -35,8 +35,8 @@ pub(super) enum Value {
 /// their names end with: the prefix is configurable.
 const OF_CONNECTIONS: [&str; 2] = ["connections_active", "connections_handshaking"];
 
-/// Whether a gauge says something of a generation that drains. All others say something of one
-/// process, or of the one that accepts.
+/// Whether a gauge is meaningful for a draining generation. All others describe one process, or the
+/// generation that accepts.
 pub(super) fn is_of_connections(gauge: &str) -> bool {
     OF_CONNECTIONS.iter().any(|ending| gauge.ends_with(ending))
 }
@@ -48,7 +48,7 @@ pub(super) fn is_family_name(name: &str) -> bool {
 }
 
 impl Totals {
-    /// Says what the family called `name` is about.
+    /// Sets the help text of the family `name`.
     pub(super) fn describe(&mut self, name: &str, help: &SharedString) {
         if let Some(family) = self.0.get_mut(name) {
             family.help = Some(help.clone());
@@ -85,7 +85,7 @@ impl Totals {
         }
     }
 
-    /// The counters and histograms: what goes on when a generation has ended.
+    /// The counters and histograms, which remain when a generation has exited.
     pub(super) fn counted(&self) -> impl Iterator<Item = (&str, &Labels, Value)> {
         self.0.iter().flat_map(|(name, family)| {
             let (counters, histograms) = match &family.values {
@@ -102,7 +102,7 @@ impl Totals {
         })
     }
 
-    /// Adds what another generation has counted.
+    /// Adds the counters and histograms of another generation.
     pub(super) fn add(&mut self, other: &Self) {
         other.counted().for_each(|(name, labels, value)| self.add_value(name, labels, &value));
     }
@@ -113,7 +113,8 @@ impl Totals {
         for (name, family) in other.0.iter().filter(|(name, _)| is_of_connections(name)) {
             let Values::Gauge(gauges) = &family.values else { continue };
             for (labels, value) in gauges {
-                // Two of one number are possible: one that was rolled back, and its successor.
+                // Two generations can have the same number: one that was rolled back, and its
+                // replacement.
                 self.add_value(name, &labels.with("generation", generation), &Value::Gauge(*value));
             }
         }

@@ -12,10 +12,10 @@ use super::numbers::has_crossed_exec;
 /// The first of them (`SD_LISTEN_FDS_START`, `sd_listen_fds(3)`).
 const FIRST: RawFd = 3;
 
-/// Takes `count` descriptors from number 3 on, at most once in a process, and has them closed on
-/// `exec`. One that is not there, or belongs to somebody in this process by now, is `None`.
+/// Takes `count` descriptors from number 3 on, at most once in a process, and sets close-on-exec.
+/// The entry is `None` if the descriptor is missing, or is owned by other code in this process.
 ///
-/// Only for a process that the manager has named: the one whose pid `LISTEN_PID` is.
+/// Only for the process that the manager has named in `LISTEN_PID`.
 pub(crate) fn take_activated(count: u16) -> Vec<Option<OwnedFd>> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -29,8 +29,8 @@ fn take(descriptor: RawFd) -> Option<OwnedFd> {
     if !has_crossed_exec(descriptor) {
         return None;
     }
-    // SAFETY: the manager has opened it for this very process, nobody here has claimed it (the check
-    // above), and it is taken once (`TAKEN`).
+    // SAFETY: the manager has opened it for this very process, no code here has claimed it (the
+    // check above), and it is taken once (`TAKEN`).
     let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
     fcntl_setfd(&owned, FdFlags::CLOEXEC).ok()?;
     Some(owned)

@@ -1,5 +1,5 @@
-//! A new program that is given descriptors, and is told of them in variables that hold for it
-//! alone.
+//! Executes a new program with inherited descriptors. Environment variables that are valid only for
+//! its pid name them.
 
 use std::{
     ffi::{CString, OsStr, OsString},
@@ -16,11 +16,11 @@ use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::{ACTIVATION, ProcessHandle, StartCommand, VARIABLE, numbers::Numbers};
 
-/// Starts `command` with `socket` as its handoff socket. Blocks until the new program runs or
-/// `exec` has failed. The child is the caller's to reap.
+/// Starts `command` with `socket` as its handoff socket. Blocks until `exec` has succeeded or
+/// failed. The caller must reap the child.
 ///
-/// The socket stays closed-on-exec in this process: the flag is cleared in the child alone, after
-/// the fork.
+/// In this process the socket keeps the close-on-exec flag; only the child clears it, after the
+/// fork.
 pub(crate) fn spawn(command: &StartCommand, socket: &OwnedFd, nonce: &str) -> io::Result<ProcessHandle> {
     let descriptor = socket.as_raw_fd();
     let handoff = Variable::with_pid(VARIABLE, format!("{descriptor}:"), format!(":{nonce}"));
@@ -42,11 +42,11 @@ pub(crate) fn spawn(command: &StartCommand, socket: &OwnedFd, nonce: &str) -> io
     ProcessHandle::from_child(starter.spawn()?)
 }
 
-/// Starts `command` with `descriptors` as its numbers 3, 4, 5 and so on, in a process group of its
-/// own. Blocks as above. The child is the caller's to wait for.
+/// Starts `command` with `descriptors` under the numbers 3, 4, 5 and so on, in a process group of
+/// its own. Blocks as above. The caller must reap the child.
 ///
-/// No other thread may open or close descriptors meanwhile, for the numbers that the child needs
-/// are kept free of what std opens to start it.
+/// No other thread may open or close descriptors meanwhile, because the numbers that the child
+/// needs are kept free of those that std opens.
 pub(crate) fn spawn_with_numbered(
     command: &StartCommand,
     variables: &[Variable],
@@ -100,13 +100,13 @@ impl Variable {
 
     /// With the new program's own pid between these.
     ///
-    /// It holds for the process with that pid alone: whoever inherits the variable from it can
-    /// tell.
+    /// It is valid only for the process with that pid; a descendant that inherits the variable can
+    /// detect that.
     pub(crate) fn with_pid(name: &'static str, before: impl Into<String>, after: impl Into<String>) -> Self {
         Self { name, value: Some(Value::Pid { before: before.into(), after: after.into() }) }
     }
 
-    /// The new program does not have it.
+    /// The variable is removed from the environment of the new program.
     pub(crate) const fn unset(name: &'static str) -> Self {
         Self { name, value: None }
     }
@@ -163,7 +163,7 @@ impl Image {
         })
     }
 
-    /// Becomes the new program; returns only if that failed. Allocates nothing.
+    /// Executes the new program; returns only if that failed. Does not allocate.
     fn exec(&mut self) -> io::Error {
         let pid = std::process::id();
         for variable in &mut self.personal {
@@ -204,7 +204,7 @@ impl Personal {
     const DIGITS: usize = 10;
 
     fn new(name: &str, before: &str, after: &str) -> io::Result<Self> {
-        // Nobody gives them a zero byte, which would end the variable before its time.
+        // No caller passes a zero byte, which would terminate the variable early.
         let before = terminated([name, "=", before].map(OsStr::new))?.into_bytes();
         let after = terminated([OsStr::new(after)])?.into_bytes();
         let pid = before.len();

@@ -65,7 +65,7 @@ pub(crate) fn meant_for(value: &OsStr, own: u32) -> Option<(RawFd, String)> {
     Some((descriptor.parse().ok()?, nonce.to_owned()))
 }
 
-/// Whether this is a Unix stream socket without a name.
+/// Whether this is an unnamed Unix stream socket.
 fn is_handoff_socket(socket: BorrowedFd<'_>) -> io::Result<bool> {
     let socket = SockRef::from(&socket);
     Ok(socket.domain()? == Domain::UNIX

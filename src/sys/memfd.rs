@@ -56,13 +56,13 @@ pub(super) fn create(name: &str, size: u64) -> Result<OwnedFd, MemfdError> {
     Ok(descriptor)
 }
 
-/// Adds the seals, and lets none be added after them.
+/// Adds the seals, and prevents further ones.
 pub(super) fn seal(descriptor: BorrowedFd<'_>, seals: SealFlags) -> Result<(), MemfdError> {
     rustix::fs::fcntl_add_seals(descriptor, seals | SealFlags::SEAL)
         .map_err(MemfdError::of("fcntl(F_ADD_SEALS)"))
 }
 
-/// How many bytes it has. An error if it is no memfd, or lacks one of the seals.
+/// Returns the size in bytes. An error if it is no memfd, or lacks one of the seals.
 pub(super) fn sealed_size(descriptor: BorrowedFd<'_>, seals: SealFlags) -> Result<u64, MemfdError> {
     let wrong = MemfdError::of("fcntl(F_GET_SEALS)");
     match rustix::fs::fcntl_get_seals(descriptor) {
@@ -74,7 +74,7 @@ pub(super) fn sealed_size(descriptor: BorrowedFd<'_>, seals: SealFlags) -> Resul
     Ok(u64::try_from(status.st_size).unwrap_or_default())
 }
 
-/// Creates a file with these bytes, which never change.
+/// Creates an immutable file with these bytes.
 pub(crate) fn create_read_only(name: &str, bytes: &[u8]) -> Result<File, MemfdError> {
     let mut file = File::from(create(name, bytes.len() as u64)?);
     file.write_all(bytes).map_err(MemfdError::of("write"))?;
@@ -82,7 +82,7 @@ pub(crate) fn create_read_only(name: &str, bytes: &[u8]) -> Result<File, MemfdEr
     Ok(file)
 }
 
-/// How many bytes it has. An error if that, or one of them, may change.
+/// Returns the size in bytes. An error if the file is not immutable.
 pub(crate) fn read_only_size(descriptor: BorrowedFd<'_>) -> Result<u64, MemfdError> {
     sealed_size(descriptor, READ_ONLY)
 }

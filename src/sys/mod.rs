@@ -1,16 +1,16 @@
 //! System calls that no safe library covers: the only unsafe code of this crate.
 //!
-//! Descriptors cross from one process into another in four ways: in a message (`rights`), across
+//! Descriptors are passed from one process to another in four ways: in a message (`rights`), across
 //! `exec` (`exec`, with the numbers of `numbers`), as the handoff socket (`inherit`), and as
-//! sockets from a service manager (`activated`). `process` waits for a process and kills it, `peer`
-//! says which process is at the other end of a socket, and `shared_memory` is memory that several
-//! processes map, in a file of `memfd`.
+//! sockets from a service manager (`activated`). `process` waits for processes and kills them,
+//! `peer` identifies the peer of a socket, and `shared_memory` maps memory that several processes
+//! share, in a file of `memfd`.
 //!
-//! What std and tokio do not have, `rustix` does, and `socket2` where it concerns sockets: making
-//! them, their options, their addresses. `libc` has the rest, and is used in this folder alone:
-//! messages with descriptors and `SO_PEERCRED` (in rustix, a pid is never 0, which that of a
-//! process in another PID namespace is), `SO_PEERPIDFD`, execvpe(3), raise(3), and descriptors of
-//! which nothing but the number is known.
+//! System calls that std and tokio do not have are made through `rustix`, or through `socket2` if
+//! they concern sockets: creating them, their options, their addresses. `libc` is used only in this
+//! folder, for the rest: messages with descriptors and `SO_PEERCRED` (in rustix a pid is never 0,
+//! but that of a process in another PID namespace is), `SO_PEERPIDFD`, execvpe(3), raise(3), and
+//! descriptors that are known only by their number.
 
 #![allow(unsafe_code)]
 // The supervisor alone, or the control path alone, needs some of it.
@@ -52,6 +52,6 @@ pub(crate) const ACTIVATION: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FD
 
 /// The variable that names the handoff socket to a new process: `descriptor:pid:nonce`.
 ///
-/// It is valid for the process with that pid alone: a grandchild that inherits it starts a first
+/// It is valid only for the process with that pid: a descendant that inherits it starts a first
 /// generation.
 const VARIABLE: &str = "PORTCULLIS_HANDOFF";

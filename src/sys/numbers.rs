@@ -10,7 +10,7 @@ use rustix::io::fcntl_dupfd_cloexec;
 /// The first number after standard input, output and error (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
 
-/// The numbers that descriptors have here, before they are given those that the new program
+/// The numbers of the descriptors in this process, before they get those that the new program
 /// expects.
 pub(super) struct Numbers(Vec<RawFd>);
 

@@ -1,4 +1,4 @@
-//! Who is at the other end of a Unix socket, as the kernel vouches for it.
+//! The credentials of the peer of a Unix socket, as reported by the kernel.
 
 use std::{
     io,
@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
-/// A process and its user. Root of the namespace may claim to be another.
+/// A process and its user. A process of root can pass other credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Credentials {
     /// 0 if it is in a PID namespace that this process cannot see into.
@@ -20,8 +20,8 @@ impl From<libc::ucred> for Credentials {
     }
 }
 
-/// The process at the other end (`SO_PEERCRED`, unix(7)): of an accepted connection the one that
-/// connected, of a connected one the one that called listen(2).
+/// The peer (`SO_PEERCRED`, unix(7)): for an accepted connection the process that called
+/// connect(2), for a connected socket the process that called listen(2).
 pub(crate) fn peer_credentials(socket: BorrowedFd<'_>) -> io::Result<Credentials> {
     // SAFETY: the kernel writes a `ucred`, whose fields are integers.
     let credentials: libc::ucred = unsafe { option(socket, libc::SO_PEERCRED) }?;
@@ -52,6 +52,7 @@ unsafe fn option<T>(socket: BorrowedFd<'_>, name: libc::c_int) -> io::Result<T> 
     if result == -1 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: it was zeroed, and then the kernel has written to it. The caller vouches for both.
+    // SAFETY: it was zeroed, then the kernel has written to it. The caller guarantees that both are
+    // valid.
     Ok(unsafe { value.assume_init() })
 }

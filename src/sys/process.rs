@@ -1,5 +1,5 @@
-//! A process, held by a pidfd (pidfd_open(2)): a signal never reaches another process that was
-//! given the same number. The only place that waits for a process, and the only one that kills one.
+//! A process, identified by a pidfd (pidfd_open(2)): a signal never reaches another process that
+//! has reused the pid. Only this module waits for processes and kills them.
 
 use std::{
     future::pending,
@@ -27,13 +27,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// How often a process is looked at that the runtime cannot watch.
+/// The polling interval for a process that the runtime cannot watch.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A process: a child of this one, or any other. Clones hold the same process.
 ///
-/// Dropping it does nothing to the process. A child stays a zombie until [`reap`](Self::reap) is
-/// called after its end.
+/// Dropping it does not affect the process. A child stays a zombie until [`reap`](Self::reap) is
+/// called after its exit.
 #[derive(Clone, Debug)]
 pub(crate) struct ProcessHandle(Arc<Held>);
 
@@ -50,23 +50,23 @@ struct Held {
 }
 
 impl ProcessHandle {
-    /// The process that has this number now.
+    /// Opens the process that has this pid now.
     pub(crate) fn open(pid: u32) -> io::Result<Self> {
         let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let number = number.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self::from_pidfd(pid, pidfd_open(number, PidfdFlags::empty())?))
     }
 
-    /// The process of a pidfd that was received. `pid` is not verified; nothing is done by it.
+    /// Wraps a pidfd that was received. `pid` is not verified, and is used only in logs.
     pub(crate) fn from_pidfd(pid: u32, pidfd: OwnedFd) -> Self {
         let (watched, status) = (OnceCell::new(), Mutex::new(None));
         Self(Arc::new(Held { pid, pidfd: Arc::new(pidfd), watched, status }))
     }
 
-    /// A child that was just started. One that cannot be held is killed and reaped: nothing could
-    /// wait for it.
+    /// Wraps a child that was just started. If no pidfd can be opened, the child is killed and
+    /// reaped, because nothing could wait for it.
     pub(super) fn from_child(mut child: Child) -> io::Result<Self> {
-        // Its number is its own: nothing else in this process waits for it.
+        // Its pid cannot have been reused, because no other code in this process reaps it.
         Self::open(child.id()).inspect_err(|_| {
             _ = child.kill();
             _ = child.wait();
@@ -96,7 +96,7 @@ impl ProcessHandle {
         }
         let registered = self.0.watched.get_or_try_init(|| async { watch(self.0.pidfd.clone()) }).await;
         let Ok(watched) = registered else {
-            // There is a limit for what epoll(7) watches.
+            // The number of descriptors that epoll(7) watches is limited.
             while !self.has_exited() {
                 sleep(LOOK_INTERVAL).await;
             }
@@ -117,7 +117,8 @@ impl ProcessHandle {
         timeout(limit, self.exited()).await.is_ok() || self.has_exited()
     }
 
-    /// Reaps it if it is a child that has exited, and returns how it ended, also when asked again.
+    /// Reaps it if it is a child that has exited, and returns its exit status. Can be called
+    /// repeatedly.
     ///
     /// `None` if it has not exited, and if its status is lost: it is no child of this process,
     /// something else has reaped it, or `SIGCHLD` is ignored.
@@ -150,7 +151,7 @@ impl ProcessHandle {
         Ok(pidfd_send_signal(self, signal)?)
     }
 
-    /// Kills it; `Ok` also if it is gone. It may take a while to exit.
+    /// Sends SIGKILL; `Ok` also if it has exited. The process may exit later.
     pub(crate) fn kill(&self) -> io::Result<()> {
         match pidfd_send_signal(self, Signal::KILL) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
@@ -165,8 +166,8 @@ impl AsFd for ProcessHandle {
     }
 }
 
-/// Reaps one child that has exited, whichever it is: for the process that inherits orphans. Its
-/// status is lost to a [`ProcessHandle`] of it.
+/// Reaps any child that has exited, for the process that inherits orphans. A [`ProcessHandle`] of
+/// that child then has no status.
 pub(crate) fn reap_any() -> Option<(u32, ExitStatus)> {
     // ECHILD: there are no children.
     let (pid, status) = retry_on_intr(|| wait(WaitOptions::NOHANG)).ok().flatten()?;
@@ -176,7 +177,7 @@ pub(crate) fn reap_any() -> Option<(u32, ExitStatus)> {
 /// Makes this process inherit the orphans among its descendants (`PR_SET_CHILD_SUBREAPER`,
 /// prctl(2)).
 pub(crate) fn become_subreaper() -> io::Result<()> {
-    // Any pid means yes.
+    // Any pid as the argument means `true`.
     Ok(set_child_subreaper(Some(getpid()))?)
 }
 

@@ -1,4 +1,4 @@
-//! Bytes with descriptors, and with who sent them (`SCM_RIGHTS` and `SCM_CREDENTIALS`, unix(7)).
+//! Messages with descriptors and credentials (`SCM_RIGHTS` and `SCM_CREDENTIALS`, unix(7)).
 
 use std::{
     io,
@@ -7,11 +7,11 @@ use std::{
 
 use super::Credentials;
 
-/// The most descriptors that one message carries (`SCM_MAX_FD`, unix(7)).
+/// The maximum number of descriptors in one message (`SCM_MAX_FD`, unix(7)).
 pub(crate) const MAX_DESCRIPTORS: usize = 253;
 
-/// Sends bytes, and descriptors with the first of them, [`MAX_DESCRIPTORS`] at most. Returns how
-/// many bytes were taken.
+/// Sends bytes, with at most [`MAX_DESCRIPTORS`] descriptors attached to the first byte. Returns
+/// how many bytes were sent.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
@@ -48,7 +48,7 @@ pub(crate) fn send(
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// What one call of [`receive`] brought.
+/// The result of [`receive`].
 pub(crate) struct Received {
     /// Bytes read; 0 is the end of the stream.
     pub(crate) bytes: usize,
@@ -58,7 +58,7 @@ pub(crate) struct Received {
     pub(crate) cut_off: bool,
     /// A datagram that was longer than the buffer (`MSG_TRUNC`, recvmsg(2)).
     pub(crate) too_long: bool,
-    /// Who sent it, where the socket asks for that (`SO_PASSCRED`, unix(7)).
+    /// The sender, if the socket option `SO_PASSCRED` is set (unix(7)).
     pub(crate) sender: Option<Credentials>,
 }
 

@@ -1,9 +1,9 @@
-//! Time in which this process could run.
+//! Time during which this process was not stopped.
 //!
-//! A limit for another process must not count the time in which this one was stopped (SIGSTOP, a
-//! paused container, a suspended machine): the other side had no chance to be heard, and perhaps
-//! was stopped as well. [`Instant`] goes on meanwhile, so time is counted in short slices, and a
-//! slice that ends much too late counts as long as it was meant to be.
+//! A limit for another process must not count the time during which this one was stopped (SIGSTOP,
+//! a paused container, a suspended machine): the messages of the other side could not be read, and
+//! it may have been stopped as well. [`Instant`] advances meanwhile. So time is counted in short
+//! slices, and a slice that ends much too late counts with its nominal length.
 
 use std::{
     future::poll_fn,
@@ -17,10 +17,10 @@ use tokio::time::{Instant, Sleep, sleep};
 /// The longest slice.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// A slice that ends so much too late was interrupted: no runtime is that busy.
+/// A slice that ends this much too late was interrupted by a stop: no runtime is that busy.
 const STOPPED: Duration = Duration::from_millis(500);
 
-/// After it was stopped, a process gives the other side this long to be heard.
+/// The minimum time for the other side to send a message after this process was stopped.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// A limit in [running time](self). It begins at its first poll, or at its creation if it is polled
@@ -37,7 +37,7 @@ impl Deadline {
         Self { limit, left: limit, slice: None }
     }
 
-    /// Ready once the limit is over, and from then on. Cancel safe.
+    /// Ready when the limit has expired, and from then on. Cancel safe.
     pub(crate) fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.left.is_zero() {
             let left = self.left;
@@ -57,14 +57,14 @@ impl Deadline {
         Poll::Ready(())
     }
 
-    /// Waits until the limit is over. Cancel safe.
+    /// Waits until the limit has expired. Cancel safe.
     pub(crate) async fn expired(&mut self) {
         poll_fn(|cx| self.poll_expired(cx)).await;
     }
 }
 
-/// Waits for the future for `limit` of [running time](self); `None` if that is not enough. Cancel
-/// safe if the future is.
+/// Waits for the future for at most `limit` of [running time](self); `None` if the limit expires.
+/// Cancel safe if the future is.
 pub(crate) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut deadline = Deadline::new(limit);

@@ -1,7 +1,7 @@
 //! Memory that several processes map: a memfd (memfd_create(2)) that can neither shrink nor grow.
 //!
-//! It is memory of 64-bit words that are read and written atomically, whoever writes them: what
-//! another process does to it can make a number wrong, and nothing else.
+//! The memory consists of 64-bit words that are read and written atomically by all processes. A
+//! faulty process can corrupt values, but not cause undefined behaviour.
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -20,13 +20,13 @@ use super::memfd::{self, FIXED_SIZE, MemfdError};
 /// Creates memory of `size` bytes for [`SharedMemory::map`]. None of it is reserved.
 pub(crate) fn create_shared_memory(name: &str, size: u64) -> Result<OwnedFd, MemfdError> {
     let descriptor = memfd::create(name, size)?;
-    // What makes it safe to touch: it is as long as it was.
+    // The seals guarantee the length, so accessing the memory cannot raise SIGBUS.
     memfd::seal(descriptor.as_fd(), FIXED_SIZE)?;
     Ok(descriptor)
 }
 
-/// Makes the kernel set the first `size` bytes aside, so that they can be touched: memory that
-/// cannot be had is an error here, and would be SIGBUS there.
+/// Reserves the first `size` bytes, so that they can be accessed. A lack of memory is an error
+/// here, and would raise SIGBUS on access.
 pub(crate) fn reserve_shared_memory(descriptor: BorrowedFd<'_>, size: u64) -> Result<(), MemfdError> {
     retry_on_intr(|| rustix::fs::fallocate(descriptor, FallocateFlags::empty(), 0, size))
         .map_err(MemfdError::of("fallocate"))
@@ -53,9 +53,9 @@ impl SharedMemory {
         Self::map_bytes(descriptor, size.min(limit))
     }
 
-    /// Maps what has been written of it from the start on, `limit` bytes at most, and a page of
-    /// memory more at most. What lies beyond a hole is left out: to touch a hole takes memory, and
-    /// without it raises SIGBUS.
+    /// Maps the part that has been written, from the start, at most `limit` bytes plus one page of
+    /// memory. The part after a hole is not mapped: accessing a hole allocates memory, and raises
+    /// SIGBUS if there is none.
     pub(crate) fn map_written(descriptor: BorrowedFd<'_>, limit: u64) -> Result<Self, MemfdError> {
         let size = memfd::sealed_size(descriptor, FIXED_SIZE)?;
         let hole =
