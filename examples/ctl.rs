@@ -80,7 +80,7 @@ async fn ask(options: &Options) -> Result<String, ControlError> {
         Command::Drain => match client.drain().await?.forced {
             forced if json => json!({ "forced": forced }).to_string(),
             0 => "drained: every connection came to its end".to_owned(),
-            forced => format!("drained: {forced} connections were cut off at the deadline"),
+            forced => format!("drained: {forced} connections were closed at the deadline"),
         },
         Command::Status => {
             let status = client.status().await?;

@@ -26,7 +26,7 @@
 //!
 //! {"type":"restarted","pid":7,"generation":2,"took_seconds":0.2}
 //! {"type":"failed","result":"crashed","reason":"…"}     the label of the metric `restarts_total`
-//! {"type":"moved","passed_on_to":2}             another generation serves: repeat the request there
+//! {"type":"moved","passed_on_to":2}             another generation serves: ask there
 //! {"type":"drained","forced":0}                 connections that were closed at the deadline
 //! {"type":"status","phase":"serving","generation":2,"pid":7,"uptime_seconds":1.5,
 //!  "listeners":[{"name":"echo","address":"tcp://127.0.0.1:6789"}],"connections":3,

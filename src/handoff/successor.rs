@@ -22,7 +22,7 @@ pub(crate) struct Succession {
 pub(crate) enum Verdict {
     /// It has stopped accepting: serve.
     Commit(Commit),
-    /// It called the restart off: do not serve.
+    /// It has cancelled the restart: do not serve.
     Abort(String),
     /// It agrees to `settled`, and was asked for another restart meanwhile.
     Restart,

@@ -73,7 +73,7 @@ async fn a_stopped_predecessor_and_its_successor_agree_who_serves() {
         let queue = Queue::up(line.server.target()).await;
         // One that was told to serve does, and settles; another gives up.
         let told = [Point::Committed, Point::StandingBy, Point::Over].contains(&point);
-        let said = if told { "settled generation=2" } else { "may not serve" };
+        let said = if told { "settled generation=2" } else { "this process does not serve" };
         line.server.log().wait_from(start, said, |line| line.contains(said)).await;
         predecessor.signal(Signal::CONT);
         queue.gets_served().await;

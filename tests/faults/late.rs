@@ -50,7 +50,7 @@ async fn an_abort_behind_the_commit_wins() {
     let log = line.server.log().clone();
     let logged = |text: &'static str| log.count_from(*start, |line| line.contains(text));
     assert_eq!(logged("serving generation=2"), 0, "it has not obeyed `commit`");
-    assert_eq!(logged("this process may not serve; its predecessor does"), 1, "it logs why it ends");
+    assert_eq!(logged("this process does not serve; its predecessor does"), 1, "it logs why it ends");
     assert_eq!((before, line.server.pid_in_file()), (predecessor.pid(), predecessor.pid()));
     predecessor.signal(Signal::CONT);
     line.comes_to_nothing(*start, &["rolled_back"]).await;

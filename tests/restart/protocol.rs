@@ -139,7 +139,7 @@ async fn an_abort_of_protocol_1_is_obeyed() {
 
 async fn does_not_succeed(versions: &str) {
     let server = after_a_scripted_predecessor(GOLDEN, "settled", Some(versions)).await;
-    says(&server, "not understood in step `manifest`").await;
+    says(&server, "protocol error of the predecessor in step `manifest`").await;
     says(&server, "scripted peer: heard the end instead of claim").await;
 }
 

@@ -6,8 +6,8 @@ use crate::label_enum::label_enum;
 
 /// Why a connection was rejected.
 ///
-/// It implements [`Error`]. A layer of your own can return it, or an error that has it as a source, to
-/// set the reason in metrics and logs.
+/// It implements [`Error`]. A layer of your own can return it, or an error that has it as a source,
+/// to set the reason in metrics and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectReason {
@@ -26,8 +26,8 @@ pub enum RejectReason {
 
 /// Why a connection that was served has ended.
 ///
-/// It implements [`Error`]. A service or layer of your own can return it, or an error that has it as a
-/// source, to set the reason in metrics and logs.
+/// It implements [`Error`]. A service or layer of your own can return it, or an error that has it
+/// as a source, to set the reason in metrics and logs.
 ///
 /// ```
 /// use portcullis_layers::{CloseReason, Outcome};
