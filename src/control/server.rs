@@ -85,7 +85,7 @@ async fn attend(accepted: Accepted, generation: &Generation) {
         }
         // A probe, or another process that looks whether the path is stale.
         Ok(Err(ChannelError::Closed)) => {
-            tracing::debug!(%peer, "control connection closed without a request")
+            tracing::debug!(%peer, "control connection closed without a request");
         }
         Ok(Err(error)) => {
             tracing::info!(%peer, error = %ErrorChain(&error), "invalid message on a control connection");
