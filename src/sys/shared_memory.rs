@@ -1,7 +1,9 @@
 //! Memory that several processes map: a memfd (memfd_create(2)) that can neither shrink nor grow.
 //!
 //! The memory consists of 64-bit words that are read and written atomically by all processes. A
-//! faulty process can corrupt values, but not cause undefined behaviour.
+//! faulty process can corrupt values, but not cause undefined behaviour. The seals do not forbid
+//! punching holes into the file (fallocate(2)): accessing a hole allocates memory, and raises SIGBUS
+//! where a limit forbids that. Only the generations of one service have the descriptor.
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
