@@ -114,16 +114,18 @@ impl CloseSignal {
         if waiter.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             return Poll::Pending;
         }
-        let waker = cx.waker().clone();
-        waiter.waker = Some(waker.clone());
+        waiter.waker = Some(cx.waker().clone());
+        let mut waker = waiter.waker.clone();
         {
             let mut waiting = self.waiting();
             let slot = *waiter.slot.get_or_insert_with(|| waiting.reserve());
             // It is gone if the signal was fired in between.
             if let Some(place) = waiting.place(slot) {
-                *place = Some(waker);
+                std::mem::swap(place, &mut waker);
             }
         }
+        // The one before, without the lock: it may be the last reference to a task.
+        drop(waker);
         // The race: `fire` may have taken the wakers after the first look and before this one was among them. It sets the
         // reason before it takes the lock, so that one of the two is seen: the waker there, or the reason here.
         self.fired().map_or(Poll::Pending, Poll::Ready)
@@ -275,6 +277,39 @@ mod tests {
         assert!(first.poll(&mut closed).is_pending() && second.poll(&mut closed).is_pending());
         signal.fire(CloseReason::Killed);
         assert_eq!((first.woken(), second.woken()), (0, 1));
+    }
+
+    /// A task that looks whether the signal's lock is held when the last reference to it is dropped.
+    struct LooksWhenDropped {
+        signal: Arc<CloseSignal>,
+        unlocked: Arc<AtomicUsize>,
+    }
+
+    impl Wake for LooksWhenDropped {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for LooksWhenDropped {
+        fn drop(&mut self) {
+            let unlocked = usize::from(self.signal.waiting.try_lock().is_ok());
+            self.unlocked.fetch_add(unlocked, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_waker_is_dropped_without_the_lock() {
+        let signal = Arc::new(CloseSignal::new());
+        let unlocked = Arc::<AtomicUsize>::default();
+        let mut closed = signal.wait();
+        for dropped in 0..3 {
+            let task = LooksWhenDropped { signal: signal.clone(), unlocked: unlocked.clone() };
+            let waker = Arc::new(task).into();
+            // It replaces the waker of the task before, which is gone but for its waker.
+            assert!(Pin::new(&mut closed).poll(&mut Context::from_waker(&waker)).is_pending());
+            assert_eq!(unlocked.load(Ordering::Relaxed), dropped);
+        }
+        drop(closed);
+        assert_eq!(unlocked.load(Ordering::Relaxed), 3);
     }
 
     #[test]

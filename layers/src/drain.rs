@@ -14,7 +14,8 @@ use crate::close_signal::{CloseSignal, Closed};
 /// A service that handles requests watches it and stops keep-alive. A service whose clients decide
 /// when to close may ignore it; its connections are closed at the deadline of the drain. Cloning is
 /// cheap. Every clone sees the same signal, even one that is created after the drain has started.
-/// Polling takes no lock.
+/// A task that waits takes a lock when it starts to wait, when its waker has changed, and when it
+/// stops; no other poll takes one.
 ///
 /// A connection may have several signals, such as that of a tracker and that of the listener. The
 /// first one that is fired counts; see [`Drain::or`].
