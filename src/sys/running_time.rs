@@ -3,7 +3,8 @@
 //! A limit for another process must not count the time during which this one was stopped (SIGSTOP,
 //! a paused container, a suspended machine): the messages of the other side could not be read, and
 //! it may have been stopped as well. [`Instant`] advances meanwhile. So time is counted in short
-//! slices, and a slice that ends much too late counts with its nominal length.
+//! slices, and a slice that ends much too late counts with its nominal length. All
+//! extensions of a limit after such slices are together no longer than the limit.
 
 use std::{
     future::poll_fn,
@@ -20,7 +21,8 @@ const SLICE: Duration = Duration::from_millis(100);
 /// A slice that ends this much too late was interrupted by a stop: no runtime is that busy.
 const STOPPED: Duration = Duration::from_millis(500);
 
-/// The minimum time for the other side to send a message after this process was stopped.
+/// The minimum time for the other side to send a message after this process was stopped, unless the limit
+/// was extended by its own length already.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// A limit in [running time](self). It begins at its first poll, or at its creation if it is polled
@@ -29,12 +31,14 @@ const MOMENT: Duration = Duration::from_secs(1);
 pub(crate) struct Deadline {
     limit: Duration,
     left: Duration,
+    /// By how much it may still be extended.
+    extension: Duration,
     slice: Option<(Instant, Duration, Pin<Box<Sleep>>)>,
 }
 
 impl Deadline {
     pub(crate) const fn new(limit: Duration) -> Self {
-        Self { limit, left: limit, slice: None }
+        Self { limit, left: limit, extension: limit, slice: None }
     }
 
     /// Ready when the limit has expired, and from then on. Cancel safe.
@@ -48,7 +52,11 @@ impl Deadline {
             ready!(slice.as_mut().poll(cx));
             let took = began.elapsed();
             self.left = if took > *length + STOPPED {
-                left.saturating_sub(*length).max(MOMENT.min(self.limit))
+                let left = left.saturating_sub(*length);
+                let extension = MOMENT.min(self.limit).saturating_sub(left).min(self.extension);
+                // Without a bound, a process that is stopped again and again would wait for ever.
+                self.extension -= extension;
+                left + extension
             } else {
                 left.saturating_sub(took)
             };
@@ -120,5 +128,20 @@ mod tests {
         let began = Instant::now();
         deadline.expired().await;
         assert!(began.elapsed() >= MOMENT, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_expires_also_in_a_process_that_is_stopped_again_and_again() {
+        for limit in [1, 300, 2000, 5000].map(Duration::from_millis) {
+            let mut deadline = Deadline::new(limit);
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut slices = 0;
+            while deadline.poll_expired(&mut cx).is_pending() {
+                slices += 1;
+                let most = 2 * limit.as_millis() / SLICE.as_millis() + 2;
+                assert!(slices <= most, "{limit:?} should have expired: {deadline:?}");
+                tokio::time::advance(Duration::from_secs(1)).await;
+            }
+        }
     }
 }
