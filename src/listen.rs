@@ -2,6 +2,9 @@
 
 use std::{io, sync::Arc};
 
+use portcullis_layers::LocalAddress;
+use socket2::SockRef;
+
 use crate::{
     bind::{
         Acceptor, BindError, CONTROL, DescriptorError, ListenAddr, ListeningSocket, NameError, ReservedName,
@@ -127,7 +130,8 @@ impl Generation {
     ///
     /// If the predecessor passed a socket with this name that is bound to the same host, with any
     /// port, the listener uses that socket and closes `socket`. So the socket of the first
-    /// generation stays in use across restarts. Sets `socket` to non-blocking.
+    /// generation stays in use across restarts. A new port has no effect then; the log has both addresses where
+    /// they differ. Sets `socket` to non-blocking and close-on-exec.
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -157,8 +161,22 @@ impl Generation {
         let register = |source| ListenError::register(name, source);
         let address = socket.local_addr().map_err(register)?;
         socket.set_nonblocking(true).map_err(register)?;
+        // One that came from C, or was passed to this process, may be inheritable: it must not stay open in children.
+        SockRef::from(&socket).set_cloexec(true).map_err(register)?;
         let (inherited, socket) = match self.take_inherited(name, &ListenAddr::any_port(address.ip()))? {
-            Some((inherited, socket)) => (Some(inherited), socket),
+            Some((inherited, socket)) => {
+                let used = socket.local_address();
+                if used != LocalAddress::Ip(address) {
+                    log!(
+                        info,
+                        listener = name,
+                        given = %address,
+                        %used,
+                        "an inherited socket is used instead of the given one"
+                    );
+                }
+                (Some(inherited), socket)
+            }
             None => (None, ListeningSocket::Tcp(socket)),
         };
         self.register(reserved, format!("tcp://{address}"), socket, inherited)
@@ -222,10 +240,20 @@ impl Generation {
         let kept = self.keeps_socket(name.as_str());
         let acceptor =
             Acceptor::new(socket, kept).map_err(|source| ListenError::register(name.as_str(), source))?;
-        let address = acceptor.local_address();
-        log!(info, listener = name.as_str(), %address, inherited = inherited.is_some(), "listening");
         let acceptor = Arc::new(acceptor);
-        let name = name.enter(uri, acceptor.clone(), inherited);
+        let (given, inherited_here) = (name.as_str().to_owned(), inherited.is_some());
+        let name = match name.enter(uri, acceptor.clone(), inherited) {
+            Ok(name) => name,
+            Err(error) => {
+                // The path of a socket that was bound just now is of no use to anybody.
+                if !inherited_here && !kept {
+                    acceptor.unlink();
+                }
+                return Err(ListenError::name(error, &given));
+            }
+        };
+        let address = acceptor.local_address();
+        log!(info, listener = &*name, %address, inherited = inherited_here, "listening");
         Ok(GracefulListener::new(ListenerHandle {
             lifecycle: self.lifecycle().clone(),
             registry: self.registry().clone(),

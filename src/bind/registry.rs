@@ -359,12 +359,25 @@ impl ReservedName {
 
     /// Adds the listener. `uri`: the address in the configuration. `inherited`: the name under
     /// which its socket was passed to this process.
-    pub(crate) fn enter(self, uri: String, acceptor: Arc<Acceptor>, inherited: Option<String>) -> Arc<str> {
+    ///
+    /// # Errors
+    ///
+    /// If the listeners were handed over since the name was reserved: the successor would not get it.
+    pub(crate) fn enter(
+        self,
+        uri: String,
+        acceptor: Arc<Acceptor>,
+        inherited: Option<String>,
+    ) -> Result<Arc<str>, NameError> {
         let name = self.name.clone();
         self.registry.change(|listeners| {
+            if listeners.frozen {
+                return Err(NameError::TooLate);
+            }
             listeners.entries.push(Entry { name: name.clone(), uri, acceptor, inherited, serving: false });
-        });
-        name
+            Ok(())
+        })?;
+        Ok(name)
     }
 }
 
@@ -377,6 +390,27 @@ impl Drop for ReservedName {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_listener_that_is_made_while_a_restart_begins_is_in_the_manifest_or_fails() {
+        let registry = Arc::new(ListenerRegistry::new([], Vec::new()));
+        let acceptor = || {
+            let socket = "tcp://127.0.0.1:0".parse::<ListenAddr>().unwrap().bind().unwrap();
+            Arc::new(Acceptor::new(socket, false).unwrap())
+        };
+        let (early, late) = (registry.reserve("early").unwrap(), registry.reserve("late").unwrap());
+        early.enter("tcp://127.0.0.1:0".to_owned(), acceptor(), None).unwrap();
+        registry.freeze(true);
+        let manifest: Vec<_> = registry.listeners().into_iter().map(|listener| listener.name).collect();
+        assert_eq!(manifest, ["early".into()]);
+
+        let socket = acceptor();
+        let entered = late.enter("tcp://127.0.0.1:0".to_owned(), socket.clone(), None);
+        assert_eq!(entered, Err(NameError::TooLate));
+        assert_eq!(Arc::strong_count(&socket), 1, "the socket is released");
+        registry.freeze(false);
+        assert!(registry.reserve("late").is_ok(), "and the name");
+    }
 
     #[test]
     fn a_listener_that_takes_any_port_takes_no_other_listeners_socket() {

@@ -4,6 +4,7 @@
 use std::{
     cell::Cell,
     io,
+    os::fd::AsRawFd,
     rc::Rc,
     sync::{
         Arc,
@@ -18,6 +19,10 @@ use portcullis::{
         Connection, LocalAddress, allowlist::AllowlistLayer, metrics::MetricsLayer, tls::MaybeTlsLayer,
         track::TrackLayer,
     },
+};
+use rustix::{
+    fs::OFlags,
+    io::{FdFlags, fcntl_setfd},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -188,6 +193,23 @@ async fn a_socket_that_listens_already_is_served() {
     assert_echoes(TcpStream::connect(address).await.unwrap()).await;
     generation.drain();
     timeout(SOON, serving).await.unwrap().unwrap().unwrap();
+}
+
+/// Its children would keep it open, and with it the port.
+#[tokio::test]
+async fn a_socket_that_listens_already_is_closed_in_children() {
+    let generation = generation().await;
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    fcntl_setfd(&socket, FdFlags::empty()).unwrap();
+    let info = format!("/proc/self/fdinfo/{}", socket.as_raw_fd());
+    let close_on_exec = || {
+        let info = std::fs::read_to_string(&info).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+        u32::from_str_radix(flags, 8).unwrap() & OFlags::CLOEXEC.bits() != 0
+    };
+    assert!(!close_on_exec());
+    let _listener = generation.listen_on("echo", socket).unwrap();
+    assert!(close_on_exec());
 }
 
 #[tokio::test]
