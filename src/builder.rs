@@ -286,10 +286,16 @@ impl GenerationBuilder {
                 Found::Nobody(socket) => bound = Some(socket),
             }
         }
-        let pid_file = self.pid_file.map(PidFile::prepare).transpose()?;
-        let named = pid_file.as_ref().filter(|_| predecessor.is_none()).and_then(PidFile::names_another);
+        let (pid_file, named) = match self.pid_file {
+            Some(path) => {
+                let first = predecessor.is_none();
+                let (file, named) = blocking(move || prepare_pid_file(path, first)).await?;
+                (Some(file), named)
+            }
+            None => (None, None),
+        };
         if let Some(pid) = named {
-            tracing::warn!(pid, "the pid file names another running process, and will be overwritten");
+            log!(warn, pid, "the pid file names another running process, and will be overwritten");
         }
         let (generation, runner) = Generation::new(Parts {
             predecessor,
@@ -314,8 +320,9 @@ impl GenerationBuilder {
             notifier.keep_alive(generation.phases());
         }
         #[cfg(feature = "control")]
-        if let Some(control) = &control {
-            let listener = generation.listen_for_control(control, bound)?;
+        if let Some(control) = control {
+            let this = generation.clone();
+            let listener = blocking(move || this.listen_for_control(&control, bound)).await?;
             tokio::spawn(control::serve(listener, generation.clone()));
         }
         if self.signals {
@@ -323,5 +330,24 @@ impl GenerationBuilder {
         }
         tokio::spawn(runner.run());
         Ok(generation)
+    }
+}
+
+/// The pid file, and for the first generation the other process that it names.
+fn prepare_pid_file(path: PathBuf, first: bool) -> Result<(PidFile, Option<u32>), PidFileError> {
+    let file = PidFile::prepare(path)?;
+    let named = if first { file.names_another() } else { None };
+    Ok((file, named))
+}
+
+/// Runs what blocks on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime shuts down, and waits for nothing any more.
+            Err(_) => std::future::pending().await,
+        },
     }
 }

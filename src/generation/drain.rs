@@ -1,6 +1,6 @@
 //! The drain of a generation.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout};
 
@@ -20,7 +20,7 @@ pub(super) fn report_begin(shared: &Shared, limit: Duration, last: bool) {
 
 /// Waits until the last connection has finished, or closes the rest at the deadline. Returns how
 /// many connections were closed. `last`: no other generation has the sockets.
-pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetrics, last: bool) -> usize {
+pub(super) async fn drain(shared: &Arc<Shared>, limit: Duration, metrics: &LineMetrics, last: bool) -> usize {
     let begun = Instant::now();
     let lifecycle = &shared.lifecycle;
     let forced = match timeout(limit, lifecycle.connections_finished()).await {
@@ -48,7 +48,7 @@ pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetric
     if timeout(LAST_MOMENT, open_while_draining.finished()).await.is_err() {
         open_while_draining.force();
     }
-    shared.remove_pid_file();
+    remove_pid_file(shared).await;
     let took = begun.elapsed();
     metrics.drained(took);
     if forced == 0 {
@@ -63,6 +63,17 @@ pub(super) async fn drain(shared: &Shared, limit: Duration, metrics: &LineMetric
         );
     }
     forced
+}
+
+/// Removes the pid file, if its file system takes no longer than [`LAST_MOMENT`].
+async fn remove_pid_file(shared: &Arc<Shared>) {
+    let removing = tokio::task::spawn_blocking({
+        let shared = shared.clone();
+        move || shared.remove_pid_file()
+    });
+    if timeout(LAST_MOMENT, removing).await.is_err() {
+        log!(warn, generation = shared.number, "the removal of the pid file takes too long");
+    }
 }
 
 /// Waits for the older generations that still drain. Each has a deadline of its own, which expires

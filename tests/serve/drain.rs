@@ -189,3 +189,23 @@ async fn a_listener_that_tells_of_the_drain_accepts_until_it_is_over() {
     }
     assert!(TcpStream::connect(admin_address).await.is_err(), "the admin has closed as well");
 }
+
+/// The pid file is on a file system that does not answer: here, a pipe whose reader waits for a writer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pid_file_that_cannot_be_read_delays_the_end_of_a_drain_by_a_moment() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pid");
+    let generation = Generation::builder().signals(false).pid_file(&path).start().await.unwrap();
+    let (listener, _) = listen(&generation, "echo");
+    let serving = tokio::spawn(listener.serve(service_fn(echo_byte::<Accepted>)));
+    harness::until("the pid file is written", async || if path.exists() { Ok(()) } else { Err("none") })
+        .await;
+    std::fs::remove_file(&path).unwrap();
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+
+    generation.drain();
+    let drained = timeout(Duration::from_secs(5), serving).await;
+    // Lets the reader go, which the end of the runtime waits for.
+    drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
+    assert_eq!(drained.expect("the drain ends").unwrap().unwrap().forced, 0);
+}
