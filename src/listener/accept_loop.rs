@@ -128,7 +128,7 @@ impl<S, E> AcceptLoop<S, E> {
     fn failed(&mut self, error: io::Error) -> Result<ControlFlow<()>, ServeError> {
         match self.errors.count(&error) {
             Class::Connection => Ok(ControlFlow::Continue(())),
-            Class::Exhausted => Ok(ControlFlow::Break(())),
+            Class::Temporary => Ok(ControlFlow::Break(())),
             Class::Fatal => Err(ServeError::Accept { listener: self.handle.name.to_string(), source: error }),
         }
     }

@@ -42,7 +42,7 @@ pin_project! {
             let this = this.project();
             // The executor drops a future that has panicked: the last poll has not returned.
             if *this.stage == Stage::Polling {
-                tracing::error!(listener = &**this.listener, peer = %this.peer, reason = %CloseReason::Service, "service panicked");
+                log!(error, listener = &**this.listener, peer = %this.peer, reason = %CloseReason::Service, "service panicked");
             }
         }
     }
@@ -86,7 +86,7 @@ where
         }
         let reason = ready!(this.forced.poll(cx));
         *this.stage = Stage::Over;
-        tracing::info!(listener = &**this.listener, peer = %this.peer, %reason, "connection ended");
+        log!(info, listener = &**this.listener, peer = %this.peer, %reason, "connection ended");
         Poll::Ready(())
     }
 }
@@ -107,34 +107,34 @@ fn failed_handshake<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Handshak
 fn tell(listener: &str, peer: Peer, result: Result<(), BoxError>) {
     let ending = Outcome::of(result.as_ref().map(drop).map_err(|error| &**error as _));
     let Err(error) = result else {
-        tracing::debug!(listener, %peer, reason = %ending, "connection ended");
+        log!(debug, listener, %peer, reason = %ending, "connection ended");
         return;
     };
     let error = ErrorChain(&*error);
     match ending {
         Outcome::Closed(CloseReason::Service) => {
-            tracing::warn!(listener, %peer, reason = %ending, %error, "service failed");
+            log!(warn, listener, %peer, reason = %ending, %error, "service failed");
         }
         Outcome::Closed(CloseReason::Revoked) => {
-            tracing::info!(listener, %peer, reason = %ending, %error, "connection ended");
+            log!(info, listener, %peer, reason = %ending, %error, "connection ended");
         }
         Outcome::Closed(CloseReason::DrainForced) => {
-            tracing::info!(listener, %peer, reason = %ending, "connection ended");
+            log!(info, listener, %peer, reason = %ending, "connection ended");
         }
         // A health probe, which connects and closes, is not reported.
         Outcome::HandshakeFailed(HandshakeFailure::EofEmpty) | Outcome::Closed(_) => {
-            tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended");
+            log!(debug, listener, %peer, reason = %ending, %error, "connection ended");
         }
         #[cfg(feature = "tls")]
         Outcome::HandshakeFailed(_) => {
             let failed = failed_handshake(error.0);
             let server_name = failed.and_then(HandshakeError::server_name);
             let client = failed.and_then(HandshakeError::client).map(field::display);
-            tracing::info!(listener, %peer, server_name, client, reason = %ending, %error, "handshake failed");
+            log!(info, listener, %peer, server_name, client, reason = %ending, %error, "handshake failed");
         }
         Outcome::Rejected(RejectReason::Address) => {
-            tracing::info!(listener, %peer, reason = %ending, "connection rejected");
+            log!(info, listener, %peer, reason = %ending, "connection rejected");
         }
-        _ => tracing::debug!(listener, %peer, reason = %ending, %error, "connection ended"),
+        _ => log!(debug, listener, %peer, reason = %ending, %error, "connection ended"),
     }
 }

@@ -76,7 +76,7 @@ impl<S, E> Dispatcher<S, E> {
         // is used again after it; so is what tower's layers hold in it, which is whole at every call.
         let call = AssertUnwindSafe(|| self.service.call(stream));
         let Ok(life) = panic::catch_unwind(call) else {
-            tracing::error!(listener = &*listener, %peer, reason = %CloseReason::Service, "service panicked");
+            log!(error, listener = &*listener, %peer, reason = %CloseReason::Service, "service panicked");
             return Ok(());
         };
         let open = self.lifecycle.open(self.while_draining);

@@ -14,9 +14,9 @@ use rustix::io::Errno;
 pub(super) enum Class {
     /// The connection has failed: accept the next one immediately.
     Connection,
-    /// A resource of the process or the machine is exhausted: retry after a delay.
-    Exhausted,
-    /// The socket has failed permanently.
+    /// A resource is exhausted or access is denied: retry after a delay.
+    Temporary,
+    /// The socket has failed permanently, or the runtime shuts down.
     Fatal,
 }
 
@@ -40,7 +40,7 @@ impl Label {
     ];
 }
 
-/// Counts the failures of one listener, and logs exhaustion at a limited rate.
+/// Counts the failures of one listener, and logs those that are retried at a limited rate.
 #[derive(Debug)]
 pub(super) struct AcceptErrors {
     listener: Arc<str>,
@@ -49,7 +49,7 @@ pub(super) struct AcceptErrors {
     untold: u64,
 }
 
-/// The minimum interval between log lines about exhaustion.
+/// The minimum interval between log lines.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl AcceptErrors {
@@ -67,15 +67,16 @@ impl AcceptErrors {
     pub(super) fn count(&mut self, error: &io::Error) -> Class {
         let (class, label) = classify(error);
         self.counters[label as usize].increment(1);
-        if class == Class::Exhausted {
+        if class == Class::Temporary {
             self.untold += 1;
             let now = Instant::now();
             if self.told.is_none_or(|told| now - told >= TELL_EVERY) {
-                tracing::warn!(
+                log!(
+                    warn,
                     listener = &*self.listener,
                     %error,
                     times = self.untold,
-                    "out of resources: connections wait in the queue until accept works again"
+                    "cannot accept: connections wait in the queue"
                 );
                 (self.told, self.untold) = (Some(now), 0);
             }
@@ -84,16 +85,20 @@ impl AcceptErrors {
     }
 }
 
-/// Classifies an error of accept(2). The manual page lists the network errors that belong to the new connection and are
-/// to be taken as if there had been none.
+/// Classifies an error of accept(2), or of the registration of what was accepted with the runtime.
+///
+/// The manual page lists the network errors that belong to the new connection and are to be taken as
+/// if there had been none. Only what says that the descriptor is no listening socket is fatal: all else
+/// may pass (a full epoll, the denial of a security module). What is no error of the system is one of
+/// the runtime, which shuts down.
 fn classify(error: &io::Error) -> (Class, Label) {
     let Some(errno) = Errno::from_io_error(error) else {
         return (Class::Fatal, Label::Other);
     };
     match errno {
-        Errno::MFILE => (Class::Exhausted, Label::Emfile),
-        Errno::NFILE => (Class::Exhausted, Label::Enfile),
-        Errno::NOBUFS | Errno::NOMEM => (Class::Exhausted, Label::Nomem),
+        Errno::MFILE => (Class::Temporary, Label::Emfile),
+        Errno::NFILE => (Class::Temporary, Label::Enfile),
+        Errno::NOBUFS | Errno::NOMEM => (Class::Temporary, Label::Nomem),
         Errno::CONNABORTED => (Class::Connection, Label::Aborted),
         Errno::INTR
         | Errno::PERM
@@ -107,7 +112,8 @@ fn classify(error: &io::Error) -> (Class, Label) {
         | Errno::NETUNREACH
         | Errno::CONNRESET
         | Errno::TIMEDOUT => (Class::Connection, Label::Other),
-        _ => (Class::Fatal, Label::Other),
+        Errno::BADF | Errno::INVAL | Errno::NOTSOCK => (Class::Fatal, Label::Other),
+        _ => (Class::Temporary, Label::Other),
     }
 }
 
@@ -120,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn exhaustion_is_waited_for_and_a_lost_connection_is_not() {
-        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM] {
-            assert_eq!(class(errno), Class::Exhausted, "{errno}");
+    fn what_may_pass_is_waited_for_and_a_lost_connection_is_not() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC, Errno::ACCESS] {
+            assert_eq!(class(errno), Class::Temporary, "{errno}");
         }
         for errno in [Errno::CONNABORTED, Errno::PERM, Errno::HOSTUNREACH] {
             assert_eq!(class(errno), Class::Connection, "{errno}");
@@ -130,5 +136,7 @@ mod tests {
         for errno in [Errno::BADF, Errno::INVAL, Errno::NOTSOCK] {
             assert_eq!(class(errno), Class::Fatal, "{errno}");
         }
+        let shutdown = io::Error::other("the runtime is being shut down");
+        assert_eq!(classify(&shutdown).0, Class::Fatal);
     }
 }
