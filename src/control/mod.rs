@@ -5,7 +5,8 @@
 //! It is a listener like any other, called `control`: it is bound, owned and handed over like every
 //! Unix path. It accepts while this generation serves, and while the last generation drains. Only
 //! processes of the server's user and of root may connect. The server handles 16 connections at a
-//! time; further ones wait in the queue of the socket. [`Client`] is the client; the example `ctl`
+//! time; further ones wait in the queue of the socket. Up to 128 more may wait for the outcome of a
+//! restart or a drain; a request of one more is rejected. [`Client`] is the client; the example `ctl`
 //! is a program that uses it.
 //!
 //! A takeover uses the same protocol as a restart. This module contains who may start one
@@ -60,6 +61,7 @@
 //! request is lost if its process dies. [`Client::restart`] tries at most 8 generations.
 //!
 //! `{"type":"abort","reason":"…"}` rejects a request or a takeover, at any time up to the answer.
+//! A client that closes its connection cancels no request. After a half-close it still gets its answer.
 
 mod client;
 mod credentials;

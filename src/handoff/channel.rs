@@ -143,6 +143,26 @@ impl Channel {
     pub(crate) async fn receive_any<M: DeserializeOwned>(&mut self) -> Result<M, ChannelError> {
         self.split().1.receive_any().await
     }
+
+    /// Waits until the other side has closed the socket; a half-close is none. What it has sent stays
+    /// unread. Cancel safe.
+    #[cfg(feature = "control")]
+    pub(crate) async fn closed(&self) {
+        use rustix::{
+            event::{PollFd, PollFlags, Timespec, poll},
+            io::retry_on_intr,
+        };
+        let hung_up = || {
+            let mut polled = [PollFd::new(&self.stream, PollFlags::empty())];
+            match retry_on_intr(|| poll(&mut polled, Some(&Timespec::default())))? {
+                0 => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        };
+        // Not `READABLE`: after a half-close that readiness cannot be cleared. An error of poll(2) is of
+        // a connection that is of no use, too.
+        _ = self.stream.async_io(Interest::WRITABLE, hung_up).await;
+    }
 }
 
 impl AsFd for Channel {

@@ -22,6 +22,8 @@ use tokio::{
     net::UnixStream,
 };
 
+use super::outcome::{gated, open};
+
 async fn connect(path: &Path) -> UnixStream {
     UnixStream::connect(path).await.expect("the control path is there")
 }
@@ -180,6 +182,82 @@ async fn clients_that_do_not_wait_for_the_answer_delay_no_drain() {
         let answer = answered(rogue).await;
         assert!(answer.ends_with(br#"{"type":"drained","forced":0}"#), "{answer:?}");
     }
+}
+
+/// More than are heard at the same time wait for a restart that does not end.
+#[tokio::test]
+async fn clients_that_wait_for_a_restart_keep_no_others_out() {
+    const MANY: usize = 40;
+
+    let (echo, script, _) = Echo::new(Kind::Tcp).controlled().start_script();
+    let (gate, gated) = gated(&echo, "exit 3");
+    script.write(&gated);
+    let server = echo.start().await;
+    let restart = frame(r#"{"type":"request","command":"restart"}"#);
+    let mut waiting = Vec::new();
+    for _ in 0..MANY {
+        let mut client = connect(&server.control()).await;
+        client.write_all(&restart).await.expect("bytes are taken");
+        waiting.push(client);
+    }
+    let heard = |line: &str| line.contains("control request") && line.contains("restart");
+    until("all of them were heard", async || match server.log().count_from(0, heard) {
+        MANY => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    server.ctl(&["status"]).await.done();
+
+    // A client that has gone is not waited for, and its restart goes on.
+    let before = server.serving().descriptors().len();
+    // A half-close is no end.
+    waiting[0].shutdown().await.expect("a connection");
+    waiting.truncate(1);
+    until("their connections are closed", async || match server.serving().descriptors().len() {
+        now if now + MANY - 1 <= before => Ok(()),
+        now => Err((before, now)),
+    })
+    .await;
+    // The restart under way ends, then the one that follows, most of whose clients are gone.
+    open(&gate).await;
+    let begun = |line: &str| line.contains("restart requested");
+    until("the one that follows has begun", async || match server.log().count_from(0, begun) {
+        2 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    open(&gate).await;
+    let answer = answered(waiting.remove(0)).await;
+    assert!(answer.windows(7).any(|word| word == b"crashed"), "{answer:?}");
+    server.ctl(&["status"]).await.done();
+}
+
+/// There is a bound, and it concerns those alone that ask for more.
+#[tokio::test]
+async fn a_client_too_many_that_waits_is_rejected() {
+    const MOST: usize = 128;
+
+    let server = Echo::new(Kind::Tcp).controlled().start().await;
+    let mut client = server.target().connect().await.expect("a connection");
+    client.echo(10).await.expect("an echo");
+    let drain = frame(r#"{"type":"request","command":"drain"}"#);
+    let mut waiting = Vec::new();
+    for _ in 0..MOST {
+        let mut rogue = connect(&server.control()).await;
+        rogue.write_all(&drain).await.expect("bytes are taken");
+        waiting.push(rogue);
+    }
+    until("all of them were heard", async || {
+        match server.log().count_from(0, |line| line.contains("control request")) {
+            MOST => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    server.ctl(&["drain"]).await.failed(&["128 clients already wait"]);
+    assert!(server.ctl(&["status"]).await.done().contains("draining"));
+    client.finish().await.expect("an orderly end");
+    assert_eq!(server.serving().ended().await, Exit::Code(0));
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn a_restart_that_fails_is_reported() {
 }
 
 /// A start script that waits at this gate.
-fn gated(echo: &Echo, again: &str) -> (PathBuf, String) {
+pub(crate) fn gated(echo: &Echo, again: &str) -> (PathBuf, String) {
     let gate = echo.place().path("gate");
     mkfifo(&gate, Mode::S_IRWXU).expect("a directory of ours");
     let script = format!("read _ < {}\n{again}", gate.display());
@@ -60,7 +60,7 @@ fn gated(echo: &Echo, again: &str) -> (PathBuf, String) {
 }
 
 /// Opening a fifo waits for the reader, and a reader whose writer is gone reads an empty line.
-async fn open(gate: &Path) {
+pub(crate) async fn open(gate: &Path) {
     say("\n", gate).await;
 }
 
