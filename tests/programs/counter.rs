@@ -2,8 +2,7 @@
 //! state with. A file says what mood the process that starts is in, so that each generation can be in another.
 //!
 //! The moods: `state-fails`, `state-panics`, `state-hangs`, `state-grows`; `check-fails`, `check-panics`, `check-hangs`, and
-//! `check-waits PATH`, whose
-//! verdict somebody writes to the fifo.
+//! `check-waits PATH`, whose verdict somebody writes to the fifo.
 
 use std::{
     io,
@@ -37,16 +36,21 @@ struct Options {
 /// What the next generation may take with it, in bytes.
 const STATE_LIMIT: usize = 1024;
 
+/// Limits are part of the moods that hang; nothing expires in the others. A panic takes long on a busy
+/// machine, if its backtrace is printed.
+const LONG_LIMIT: Duration = Duration::from_secs(60);
+
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
     tracing_subscriber::fmt().with_ansi(false).with_writer(io::stderr).log_internal_errors(false).init();
     let options = Options::parse();
     let mood = std::fs::read_to_string(&options.mood)?;
+    let state_timeout = if mood.trim() == "state-hangs" { Duration::from_millis(300) } else { LONG_LIMIT };
     let mut builder = Generation::builder()
         .pid_file(&options.pid_file)
         .probation(options.probation)
         .state_limit(STATE_LIMIT)
-        .state_timeout(Duration::from_millis(300));
+        .state_timeout(state_timeout);
     if let Some(path) = options.takeover {
         builder = builder.control(path);
     }
@@ -91,8 +95,7 @@ async fn main() -> Result<(), BoxError> {
 
 fn with_check(builder: GenerationBuilder, mood: &str) -> GenerationBuilder {
     let mood = mood.trim().to_owned();
-    // Its limit is part of the moods that hang; the others are done long before.
-    let limit = if mood == "check-hangs" { Duration::from_millis(200) } else { Duration::from_secs(60) };
+    let limit = if mood == "check-hangs" { Duration::from_millis(200) } else { LONG_LIMIT };
     builder.health_check(limit, move || {
         let mood = mood.clone();
         async move {

@@ -85,8 +85,12 @@ async fn a_handoff_that_it_learns_of_late_is_no_end() {
     let supervised = Supervised::echo(As::Process, Echo::new(Kind::Tcp)).await;
     let first = supervised.serving(0, 1).await;
     supervised.supervisor().stop().await;
+    let start = supervised.log().len();
     first.signal(Signal::USR1);
     first.ended().await;
+    // The pid file is written beside the handoff: the first may exit before, and the log says when it is there.
+    let serves = |line: &str| line.contains("serving generation=2");
+    supervised.log().wait_from(start, "serving generation=2", serves).await;
     let named = fs::read_to_string(supervised.pid_file()).expect("the pid file is there");
     let second = Process::new(named.trim().parse().expect("a pid"));
     assert_ne!(second.pid(), first.pid());
