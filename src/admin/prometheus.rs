@@ -83,12 +83,16 @@ impl Exporter {
     /// With thousands of series it takes a while: call it from a blocking thread.
     #[must_use]
     pub fn render(&self) -> String {
-        self.render_with(self.registry.render())
+        self.render_with(|| self.registry.render())
     }
 
     /// Everything that this process counts, with another text in place of the library's own series.
-    pub(super) fn render_with(&self, mut text: String) -> String {
-        text.push_str(&self.handle.render());
+    pub(super) fn render_with(&self, own: impl FnOnce() -> String) -> String {
+        // Before the other generations are read: one that exits in between is still counted as
+        // draining, but a page on which no generation drains shows none.
+        let others = self.handle.render();
+        let mut text = own();
+        text.push_str(&others);
         process::render(&mut text);
         text
     }

@@ -136,7 +136,11 @@ impl Admin {
 
     fn metrics(&self) -> String {
         match &self.metrics {
-            Some(metrics) => self.exporter.render_with(metrics.render()),
+            Some(metrics) => {
+                // The gauge shows what was counted last.
+                metrics.draining_count();
+                self.exporter.render_with(|| metrics.render())
+            }
             None => self.exporter.render(),
         }
     }
