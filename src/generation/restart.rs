@@ -135,6 +135,11 @@ impl Restart {
             Some(wait) => {
                 let done = wait.await;
                 self.wait = None;
+                if matches!(done, Done::CalledOff | Done::Proved(Ok(Probation::Sick(_)))) {
+                    // A rollback. This generation counts what the successor has counted before it
+                    // accepts again: a scrape that it answers then must not show smaller totals.
+                    self.metrics = None;
+                }
                 done
             }
             None => std::future::pending().await,
