@@ -104,7 +104,7 @@ fn totals(metrics: &Metrics) -> Totals {
 async fn totals_under_load_equal_what_clients_did() {
     const RESTARTS: usize = 3;
 
-    let mut server = Echo::new(Kind::Tcp).start().await;
+    let mut server = Echo::new(Kind::Tcp).option("--drain-timeout", "600s").start().await;
     let watcher = Watcher::of(&server);
     let mut load = Load::on(server.target());
     for _ in 0..RESTARTS {

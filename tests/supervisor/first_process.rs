@@ -19,7 +19,9 @@ async fn descriptors(supervised: &Supervised) -> usize {
 }
 
 async fn restarts(how: As) {
-    let supervised = Supervised::echo(how, Echo::new(Kind::Tcp)).await;
+    // One client stays with the generation that accepted it, for as long as all of this takes.
+    let echo = Echo::new(Kind::Tcp).option("--drain-timeout", "600s");
+    let supervised = Supervised::echo(how, echo).await;
     supervised.serving(0, 1).await;
     // The second generation is the first with an inherited socket.
     let mut serving = supervised.restart(2).await;
