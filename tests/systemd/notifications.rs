@@ -110,6 +110,8 @@ async fn a_rollback_notifies_the_serving_main_pid() {
     Process::new(successor).signal(Signal::KILL);
     let status = manager.ready_from(mark, server.serving()).await;
     assert!(status.contains("restart failed") && status.contains("accepts again"), "{status}");
+    // The log says it once the pid file is written.
+    server.log().wait_from(0, "restart failed", |line| line.contains("restart failed")).await;
     assert_eq!(server.pid_in_file(), server.serving().pid());
     server.target().visit(1000).await.expect("it serves");
 
