@@ -8,13 +8,18 @@ use super::{
     message::{Claim, Commit, Hello, Message, Serving, Versions},
     payload::Inheritance,
 };
-use crate::sys::{self, Inherited, within};
+use crate::{
+    lifecycle::look_behind,
+    sys::{self, Inherited, within},
+};
 
 /// The conversation with the predecessor, after it has handed over its sockets.
 #[derive(Debug)]
 pub(crate) struct Succession {
     channel: Channel,
     generation: u64,
+    /// It was read in a look behind the commit, and counts next.
+    ahead: Option<Message>,
 }
 
 /// What the predecessor decided, or what became of it.
@@ -24,7 +29,7 @@ pub(crate) enum Verdict {
     Commit(Commit),
     /// It has cancelled the restart: do not serve.
     Abort(String),
-    /// It agrees to `settled`, and was asked for another restart meanwhile.
+    /// It lets go, and was asked for another restart meanwhile.
     Restart,
     /// It died, or leaves: nobody else accepts any more.
     Gone,
@@ -77,7 +82,7 @@ impl Succession {
         let step = Step::Manifest;
         let inheritance = within(limit, receiving).await.ok_or(HandoffError::TimedOut { step, limit })??;
         fault_point!(Inherited);
-        Ok((Self { channel, generation: inheritance.generation }, inheritance))
+        Ok((Self { channel, generation: inheritance.generation, ahead: None }, inheritance))
     }
 
     /// The number of the predecessor's generation.
@@ -130,27 +135,36 @@ impl Succession {
 
     /// Waits for the predecessor's decision. Cancel safe.
     pub(crate) async fn verdict(&mut self) -> Result<Verdict, HandoffError> {
-        let received = self.channel.exchange().await;
+        let received = match self.ahead.take() {
+            Some(message) => Ok(message),
+            None => self.channel.exchange().await,
+        };
         self.understand(received)
     }
 
     /// The predecessor's decision, if it lies in the socket.
     pub(crate) fn try_verdict(&mut self) -> Option<Result<Verdict, HandoffError>> {
-        let received = self.channel.try_receive().transpose()?;
+        let received = self.ahead.take().map(Ok).or_else(|| self.channel.try_receive().transpose())?;
         Some(self.understand(received))
     }
 
     fn understand(&mut self, received: Result<Message, ChannelError>) -> Result<Verdict, HandoffError> {
+        let mut received = received;
+        if let Ok(commit @ Message::Commit(_)) = received {
+            received = match self.channel.try_receive() {
+                Ok(behind) => {
+                    let counts;
+                    (counts, self.ahead) =
+                        look_behind(commit, behind, |message| matches!(message, Message::Abort { .. }));
+                    Ok(counts)
+                }
+                // The end of the channel is found again.
+                Err(ChannelError::Closed) => Ok(commit),
+                Err(error) => Err(error),
+            };
+        }
         match received {
-            // A process that was stopped wakes late: an abort that was sent meanwhile lies behind the
-            // commit, and counts.
-            Ok(Message::Commit(commit)) => match self.channel.try_receive() {
-                Ok(Some(Message::Abort { reason })) => Ok(Verdict::Abort(reason)),
-                // The end of the channel, and an error of it, are found again.
-                Ok(None) | Err(ChannelError::Closed) => Ok(Verdict::Commit(commit)),
-                Ok(Some(other)) => Err(unexpected(&other)),
-                Err(error) => Err(HandoffError::channel(Step::Commit, error)),
-            },
+            Ok(Message::Commit(commit)) => Ok(Verdict::Commit(commit)),
             Ok(Message::Abort { reason }) => Ok(Verdict::Abort(reason)),
             Ok(Message::Restart) => Ok(Verdict::Restart),
             Ok(other) => Err(unexpected(&other)),
@@ -163,4 +177,50 @@ impl Succession {
 fn unexpected(message: &Message) -> HandoffError {
     let reason = format!("it sent `{}`, which is not for a successor to receive now", message.name());
     HandoffError::Protocol { step: Step::Commit, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Channel, Succession) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let channel = Channel::new(theirs).unwrap();
+        let succession = Succession { channel, generation: 1, ahead: None };
+        (Channel::without_descriptors(ours).unwrap(), succession)
+    }
+
+    fn commit() -> Message {
+        Message::Commit(Commit { took_seconds: 0.5 })
+    }
+
+    /// The predecessor was told to finish after it had sent `commit`.
+    #[tokio::test]
+    async fn a_commit_with_a_restart_behind_it_is_obeyed() {
+        for waits in [true, false] {
+            let (mut predecessor, mut successor) = pair();
+            predecessor.queue(&commit()).unwrap();
+            predecessor.queue(&Message::Restart).unwrap();
+            drop(predecessor);
+            let mut heard = Vec::new();
+            for _ in 0..3 {
+                heard.push(if waits {
+                    successor.verdict().await.unwrap()
+                } else {
+                    successor.try_verdict().unwrap().unwrap()
+                });
+            }
+            assert!(matches!(heard[..], [Verdict::Commit(_), Verdict::Restart, Verdict::Gone]), "{heard:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_abort_behind_a_commit_counts_instead_of_it() {
+        let (mut predecessor, mut successor) = pair();
+        predecessor.queue(&commit()).unwrap();
+        predecessor.queue(&Message::Abort { reason: "late".to_owned() }).unwrap();
+        let verdict = successor.verdict().await.unwrap();
+        assert!(matches!(verdict, Verdict::Abort(_)), "{verdict:?}");
+        assert!(successor.try_verdict().is_none());
+    }
 }

@@ -4,6 +4,7 @@
 //! signals to drain and to close, and the counts of open listeners and connections. The task of the
 //! generation updates it.
 
+mod commit;
 mod machine;
 #[cfg(test)]
 mod model;
@@ -19,6 +20,7 @@ use portcullis_layers::{CloseReason, Drain, track::Tracker};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use commit::look_behind;
 pub(crate) use machine::{Effect, Event, Machine, State};
 pub(crate) use open::{Counted, Open};
 pub use phase::Phase;

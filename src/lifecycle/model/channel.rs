@@ -9,7 +9,7 @@ pub(super) enum Down {
     Manifest,
     Commit,
     Abort,
-    /// `settled` is confirmed, and a restart was requested.
+    /// The predecessor has let go, and a restart was requested.
     Restart,
 }
 
@@ -52,6 +52,11 @@ impl<M: PartialEq> Pipe<M> {
     /// The next message; `None` is the end.
     pub(super) fn read(&mut self) -> Option<M> {
         self.messages.pop_front()
+    }
+
+    /// Keeps a message that was read for the next [`read`](Self::read).
+    pub(super) fn unread(&mut self, message: M) {
+        self.messages.push_front(message);
     }
 
     /// Whether this message is in it, unread.

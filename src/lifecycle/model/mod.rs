@@ -63,6 +63,8 @@ enum Mistake {
     DoesNotLookOnceMore,
     /// The successor obeys a commit without a look at what was sent after it.
     ObeysTheCommitAtOnce,
+    /// The successor takes a `restart` behind the commit for garbage.
+    InsistsOnTheEnd,
     /// The sockets are handed to a child after its hello.
     HandsOverLate,
     /// The successor exits when its predecessor has died.

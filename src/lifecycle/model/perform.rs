@@ -5,7 +5,10 @@ use super::{
     channel::{Down, Up},
     process::{Condition, Term},
 };
-use crate::lifecycle::machine::{Effect, Event, Machine, State};
+use crate::lifecycle::{
+    look_behind,
+    machine::{Effect, Event, Machine, State},
+};
 
 impl Handoff {
     pub(super) fn step(self, world: &mut World, side: Side, step: Step) {
@@ -88,11 +91,11 @@ impl Handoff {
     fn successor_reads(self, world: &mut World) {
         let mut message = world.down.read();
         // A commit is obeyed after a look at what was sent behind it.
-        if message == Some(Down::Commit)
-            && !self.errs(Mistake::ObeysTheCommitAtOnce)
-            && world.down.holds(&Down::Abort)
-        {
-            message = world.down.read();
+        if message == Some(Down::Commit) && !self.errs(Mistake::ObeysTheCommitAtOnce) {
+            let (counts, next) =
+                look_behind(Down::Commit, world.down.read(), |message| *message == Down::Abort);
+            message = Some(counts);
+            next.into_iter().for_each(|next| world.down.unread(next));
         }
         if world.successor.machine.is_none() {
             match message {
@@ -118,6 +121,10 @@ impl Handoff {
             Some(State::Initializing | State::InitializingAlone | State::AwaitingCommit)
         );
         let event = match message {
+            Some(Down::Commit) if self.errs(Mistake::InsistsOnTheEnd) && world.down.holds(&Down::Restart) => {
+                world.successor.mistaken = true;
+                Event::PredecessorFailed
+            }
             Some(Down::Commit) => Event::Committed,
             Some(Down::Abort) => Event::Aborted,
             Some(Down::Restart) => Event::RestartPassedOn,

@@ -109,6 +109,7 @@ mistakes! {
     a_limit_that_does_not_look_once_more: DoesNotLookOnceMore with a Child breaks "what is told to stop stays stopped";
     a_limit_that_does_not_see_the_commit: DoesNotLookOnceMore with a Child breaks "whoever can accept does";
     a_commit_with_an_abort_behind_it: ObeysTheCommitAtOnce with a Stranger breaks "a commit that was taken back is not obeyed";
+    a_commit_with_a_restart_behind_it: InsistsOnTheEnd with a Child breaks "whoever can accept does";
     sockets_handed_over_late: HandsOverLate with a Child breaks "no queue is lost";
     no_promotion: DoesNotPromoteItself with a Child breaks "whoever can accept does";
     accepting_without_a_commit: DoesNotWaitForCommit with a Child breaks "never two accept";
