@@ -35,8 +35,8 @@ pub(crate) enum Message {
     Sick { reason: String },
     /// The restart is off: the successor must not serve.
     Abort { reason: String },
-    /// The predecessor agrees to `settled`, and passes on a restart that was requested of it: the
-    /// successor restarts.
+    /// The predecessor lets go, and passes on a restart that was requested of it: the successor
+    /// restarts.
     Restart,
     /// A message of a newer version of this library.
     #[serde(other)]

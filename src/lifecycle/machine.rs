@@ -88,7 +88,7 @@ pub(crate) enum Event {
     PredecessorGone,
     /// The predecessor has violated the protocol.
     PredecessorFailed,
-    /// `restart`: the predecessor has confirmed `settled`, and has passed a restart on.
+    /// `restart`: the predecessor has released the sockets, and has passed a restart on.
     RestartPassedOn,
     /// The probation has ended, and the health check has succeeded.
     Healthy,
@@ -311,7 +311,9 @@ impl Machine {
             | (SteppingBack, Event::Aborted | Event::PredecessorFailed | Event::Committed) => {
                 self.state = Withdrawing;
             }
-            (Settled, Event::RestartPassedOn) => {
+            // A predecessor that passes a restart on has let go, whether or not this process has
+            // settled: it cannot take the sockets back.
+            (TakingOver | Probation | Settled, Event::RestartPassedOn) => {
                 self.restart_remembered = true;
                 self.confirm(effects);
             }
@@ -328,7 +330,8 @@ impl Machine {
                 }
             }
             // An unhealthy generation serves rather than none.
-            (SteppingBack | SteppedBack, Event::PredecessorGone) => {
+            (SteppingBack | SteppedBack, Event::PredecessorGone | Event::RestartPassedOn) => {
+                self.restart_remembered |= event == Event::RestartPassedOn;
                 if self.drain_requested {
                     self.drain(true);
                 } else {

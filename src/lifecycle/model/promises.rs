@@ -130,12 +130,12 @@ fn no_queue_is_lost(handoff: &Handoff, world: &World) -> bool {
     world.client != Client::Lost || !one || never_handed_over
 }
 
-/// Where every process goes on undisturbed, a restart that was remembered runs in the end. A successor
-/// that is called off answers those who asked it: they have to ask its predecessor.
+/// Where every process goes on, a restart that was remembered runs in the end, unless the process
+/// that would run it is told to finish. A successor that is called off answers those who asked it:
+/// they have to ask its predecessor.
 fn no_request_is_lost(handoff: &Handoff, world: &World) -> bool {
-    let undisturbed = [&world.predecessor, &world.successor]
-        .into_iter()
-        .all(|process| process.runs() && !process.has_hung && process.term == Term::No);
+    let undisturbed =
+        [&world.predecessor, &world.successor].into_iter().all(|process| process.runs() && !process.has_hung);
     let serves = |state| matches!(state, Some(State::Serving | State::Settled));
     let forgotten = match world.requested {
         None => false,
