@@ -242,7 +242,7 @@ impl Restart {
     /// Confirms to a successor that has stopped accepting that this generation accepts.
     pub(super) fn dismiss(&mut self, reason: String) {
         if let Some(successor) = self.take_successor() {
-            tokio::spawn(successor.dismiss(reason));
+            successor.dismiss(reason);
         }
     }
 
@@ -254,7 +254,7 @@ impl Restart {
         }
         if let Some(successor) = self.take_successor() {
             if pass_on {
-                tokio::spawn(successor.pass_on_restart());
+                successor.pass_on_restart();
             } else {
                 successor.let_go();
             }
@@ -300,4 +300,67 @@ pub(super) fn not_stopped() -> RestartError {
 /// Removes the paths of Unix sockets. Blocks.
 pub(super) fn unlink(listeners: &[Arc<Acceptor>]) {
     listeners.iter().for_each(|listener| listener.unlink());
+}
+
+#[cfg(all(test, feature = "control"))]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
+
+    use super::*;
+    use crate::handoff::{Channel, Peer};
+
+    /// A restart whose successor was told to serve, and the successor's end of the channel.
+    fn committed() -> (Restart, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let channel = Channel::without_descriptors(ours).unwrap();
+        let hello = r#"{"protocol":1,"oldest_protocol":1,"pid":0,"nonce":"","version":""}"#;
+        let hello = serde_json::from_str(hello).unwrap();
+        let arrival = Arrival { channel, hello, peer: Peer { pid: 0, handle: None } };
+        let restart = Restart {
+            outcomes: Vec::new(),
+            candidate: None,
+            requested: Instant::now(),
+            states: Vec::new(),
+            successor: Some(Arc::new(Mutex::new(Successor::arrived(arrival, Duration::from_secs(60))))),
+            wait: None,
+            metrics: None,
+            claim: Claim::default(),
+            restarted: None,
+            probation: Duration::ZERO,
+            error: None,
+        };
+        (restart, theirs)
+    }
+
+    /// What was sent, when the process exits before the runtime runs anything else.
+    fn sent(mut successor: UnixStream) -> String {
+        successor.set_nonblocking(true).unwrap();
+        let mut bytes = Vec::new();
+        successor.read_to_end(&mut bytes).expect("the channel is closed");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_restart_is_passed_on_before_anything_else_runs() {
+        let (mut restart, successor) = committed();
+        restart.release(true);
+        assert!(sent(successor).ends_with(r#"{"type":"restart"}"#));
+    }
+
+    #[tokio::test]
+    async fn a_sick_successor_is_dismissed_before_anything_else_runs() {
+        let (mut restart, successor) = committed();
+        restart.dismiss("sick".to_owned());
+        assert!(sent(successor).ends_with(r#"{"type":"abort","reason":"sick"}"#));
+    }
+
+    #[tokio::test]
+    async fn dropping_a_restart_sends_nothing() {
+        let (restart, successor) = committed();
+        drop(restart);
+        assert_eq!(sent(successor), "");
+    }
 }

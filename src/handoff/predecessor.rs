@@ -228,17 +228,23 @@ impl Successor {
         }
     }
 
-    /// Confirms to a successor that has stopped accepting that we accept again. It leaves by itself.
-    pub(crate) async fn dismiss(mut self, reason: String) {
-        _ = timeout(TO_BE_TOLD, self.channel.send(&Message::Abort { reason })).await;
-        self.let_go();
+    /// Confirms to a successor that has stopped accepting that this process accepts again. It exits
+    /// by itself.
+    pub(crate) fn dismiss(self, reason: String) {
+        self.send_last(&Message::Abort { reason });
     }
 
-    /// Agrees to `settled` and leaves the successor to itself, with a restart that was requested
-    /// meanwhile.
-    pub(crate) async fn pass_on_restart(mut self) {
-        // It is what the end of the channel would mean as well: one that does not read it settles.
-        _ = timeout(TO_BE_TOLD, self.channel.send(&Message::Restart)).await;
+    /// Leaves the successor to itself, with a restart that was requested meanwhile.
+    pub(crate) fn pass_on_restart(self) {
+        self.send_last(&Message::Restart);
+    }
+
+    /// Sends a message and closes the channel. Does not wait: this process may exit next. The
+    /// successor has read the manifest, so there is room for a message.
+    fn send_last(mut self, message: &Message) {
+        // One that cannot be reached is gone.
+        _ = self.channel.queue(message);
+        self.let_go();
     }
 
     /// Leaves the successor to itself: it serves. If it is a child, it is reaped should it exit before we do.
