@@ -363,4 +363,16 @@ mod tests {
         drop(restart);
         assert_eq!(sent(successor), "");
     }
+
+    /// It could not accept, and has stopped trying.
+    #[tokio::test]
+    async fn a_successor_may_be_sick_before_it_serves() {
+        let (mut restart, mut successor) = committed();
+        restart.commit(1);
+        let message = br#"{"type":"sick","reason":"no"}"#;
+        successor.write_all(&u32::try_from(message.len()).unwrap().to_be_bytes()).unwrap();
+        successor.write_all(message).unwrap();
+        let done = restart.wait().await;
+        assert!(matches!(done, Done::Committed(Ok(Committed::Sick(reason))) if reason == "no"));
+    }
 }

@@ -53,6 +53,8 @@ pub(crate) enum Committed {
     OnProbation(Duration),
     /// It was told to end meanwhile, and nobody shall go on for it.
     Settled,
+    /// It is unhealthy before it has sent `serving`, and does not accept.
+    Sick(String),
 }
 
 /// How a probation ended well, or was not needed.
@@ -184,6 +186,7 @@ impl Successor {
         fault_point!(Committed);
         match self.receive(step, limit).await? {
             Message::Settled => Ok(Committed::Settled),
+            Message::Sick { reason } => Ok(Committed::Sick(reason)),
             Message::Serving(serving) => Duration::try_from_secs_f64(serving.probation_seconds)
                 .ok()
                 .filter(|probation| *probation <= LONGEST_PROBATION)

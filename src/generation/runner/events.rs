@@ -152,7 +152,7 @@ impl Runner {
             Done::Committed(Ok(Committed::Settled)) | Done::Proved(Ok(Probation::Passed)) => {
                 Event::SuccessorSettled
             }
-            Done::Proved(Ok(Probation::Sick(reason))) => {
+            Done::Committed(Ok(Committed::Sick(reason))) | Done::Proved(Ok(Probation::Sick(reason))) => {
                 restart.error = Some(RestartError::Sick { reason });
                 Event::SuccessorSick
             }
