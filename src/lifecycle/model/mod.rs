@@ -212,9 +212,8 @@ impl Handoff {
             TakingOver if process.accepting => vec![Event::LoopsAccept, Event::TimedOut],
             TakingOver => vec![Event::TimedOut],
             Probation => vec![Event::Healthy],
-            SteppingBack | Withdrawing => stopped(),
             // The accept loops may not stop in time.
-            Stopping => [stopped(), vec![Event::TimedOut]].concat(),
+            SteppingBack | Withdrawing | Stopping => [stopped(), vec![Event::TimedOut]].concat(),
             Settled if machine.restart_remembered() => vec![Event::TimedOut],
             SteppedBack if self.errs(Mistake::ServesSickAfterAWhile) => vec![Event::PredecessorGone],
             CallingOff { .. } if world.abort_pending || world.kill_pending => Vec::new(),

@@ -26,7 +26,14 @@ impl Handoff {
                 if event == Event::SuccessorGone && !matches!(world.successor.condition, Condition::Dead) {
                     world.gave_it_up = true;
                 }
-                let settled = world.side(side).state() == Some(State::Settled);
+                let state = world.side(side).state();
+                if event == Event::TimedOut && matches!(state, Some(State::SteppingBack | State::Withdrawing))
+                {
+                    // A loop that does not stop in time is not polled. It accepts nothing, and looks
+                    // at the phase before it accepts again.
+                    world.side_mut(side).accepting = false;
+                }
+                let settled = state == Some(State::Settled);
                 world.gave_it_up |= event == Event::TimedOut && settled;
                 self.on(world, side, event);
             }
