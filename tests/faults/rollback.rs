@@ -99,6 +99,9 @@ async fn an_unhealthy_successor_finishes_its_connections() {
     let mut client = line.server.target().connect().await.expect("a connection");
     client.echo(1000).await.expect("an echo");
     let successor = Process::new(line.server.serving().only_child().await);
+    // The log says it once the pid file is written.
+    let serves = |line: &str| line.contains("serving generation=2");
+    line.server.log().wait_from(start, "serving generation=2", serves).await;
     assert_eq!(line.server.pid_in_file(), successor.pid());
 
     let rolled_back = |line: &str| line.contains("rolled back");
