@@ -2,7 +2,8 @@
 //! effects.
 //!
 //! The waits are in `events`, the effects in `effects`, and the answers to requests for a restart
-//! in `requests`. The task makes no decision. It follows three rules:
+//! in `requests`. The machine makes the decisions; only which restart a request joins is decided in
+//! `requests`. The task follows three rules:
 //!
 //! - It reads the socket of the predecessor before it handles any other event: a message that was
 //!   sent takes precedence over a timer and a signal.

@@ -120,7 +120,7 @@ impl Runner {
                     self.asked = Some(request);
                     return false;
                 }
-                _ => self.awaiting_own.push(request.outcome),
+                _ => push(&mut self.awaiting_own, request.outcome),
             }
         } else if let Some(restart) = &mut self.restart {
             restart.join(request.outcome);
@@ -145,7 +145,7 @@ impl Runner {
     pub(super) fn remember(&mut self) {
         let Some(RestartRequest { outcome, .. }) = self.asked.take() else { return };
         self.shared.observer.restart_remembered();
-        self.remembered.push(outcome);
+        push(&mut self.remembered, outcome);
         log!(info, generation = self.shared.number, "a restart is requested, and follows the one under way");
     }
 
@@ -171,6 +171,12 @@ impl Runner {
             }
         }
     }
+}
+
+/// Adds one that waits. Those that have gone are not kept: a probation may be long.
+fn push(waiting: &mut Vec<Outcome>, outcome: Outcome) {
+    waiting.retain(|outcome| !outcome.is_closed());
+    waiting.push(outcome);
 }
 
 /// Counts and logs a restart that has failed.
