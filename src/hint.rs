@@ -39,7 +39,7 @@ fn own_hint<'a>(error: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
         return error.hint().map(Cow::Borrowed);
     }
     if let Some(error) = error.downcast_ref::<BindError>() {
-        return error.hint().map(Cow::Borrowed);
+        return error.hint();
     }
     if let Some(error) = error.downcast_ref::<PidFileError>() {
         return error.hint().map(Cow::Borrowed);

@@ -121,7 +121,10 @@ mod systemd;
 #[cfg(feature = "tls")]
 mod tls;
 
-pub use bind::{BindError, DescriptorError, DescriptorProblem, ListenAddr, PassedBy};
+pub use bind::{
+    BindError, DescriptorError, DescriptorProblem, HostProblem, ListenAddr, PassedBy, PathProblem,
+    PermissionProblem, PortProblem,
+};
 pub use builder::{GenerationBuilder, StartError};
 #[cfg(feature = "config")]
 pub use config::{Config, ConfigBuilder, ConfigError, Origin, Setting};

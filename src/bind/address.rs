@@ -1,15 +1,19 @@
 //! Reading a URI.
 
 use std::{
+    borrow::Cow,
     fmt,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6},
     path::PathBuf,
 };
 
-use super::BindError;
+use super::{
+    BindError,
+    problem::{HostProblem, PathProblem, PortProblem},
+};
 
 /// What `sockaddr_un` has room for, without the byte that ends it (unix(7)).
-const LONGEST_PATH: usize = 107;
+pub(super) const LONGEST_PATH: usize = 107;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,15 +26,14 @@ pub(super) enum Address {
 impl Address {
     pub(super) fn parse(uri: &str) -> Result<Self, BindError> {
         let Some((scheme, rest)) = uri.split_once("://") else {
-            return Err(BindError::Scheme { uri: uri.to_owned(), advice: with_scheme(uri) });
+            return Err(BindError::Scheme { uri: uri.to_owned() });
         };
         if scheme.eq_ignore_ascii_case("tcp") {
             tcp(uri, rest)
         } else if scheme.eq_ignore_ascii_case("unix") {
             unix(uri, rest)
         } else {
-            let advice = "write `tcp://host:port` or `unix:///path`".to_owned();
-            Err(BindError::Scheme { uri: uri.to_owned(), advice })
+            Err(BindError::Scheme { uri: uri.to_owned() })
         }
     }
 }
@@ -46,14 +49,14 @@ impl fmt::Display for Address {
     }
 }
 
-/// What somebody meant who wrote no scheme.
-fn with_scheme(text: &str) -> String {
+/// The URI that was probably meant where the scheme is missing or unknown.
+pub(super) fn with_scheme(text: &str) -> Cow<'static, str> {
     if text.starts_with(['/', '.']) {
-        format!("write `unix://{text}`")
-    } else if tcp(text, text).is_ok() {
-        format!("write `tcp://{text}`")
+        format!("write `unix://{text}`").into()
+    } else if !text.contains("://") && tcp(text, text).is_ok() {
+        format!("write `tcp://{text}`").into()
     } else {
-        "write `tcp://host:port` or `unix:///path`".to_owned()
+        "write `tcp://host:port` or `unix:///path`".into()
     }
 }
 
@@ -62,16 +65,14 @@ fn tcp(uri: &str, rest: &str) -> Result<Address, BindError> {
         return v6(uri, bracketed);
     }
     let Some((host, digits)) = rest.split_once(':') else {
-        return Err(port_error(uri, "has no port"));
+        return Err(port_error(uri, PortProblem::Missing));
     };
     if digits.contains(':') && rest.bytes().all(|b| b.is_ascii_hexdigit() || b":.%".contains(&b)) {
-        return Err(host_error(uri, "an IPv6 address stands in brackets", "write `tcp://[address]:port`"));
+        return Err(host_error(uri, HostProblem::NoBrackets));
     }
     let port = port(uri, digits)?;
     if host.is_empty() {
-        let advice =
-            format!("write `tcp://0.0.0.0:{port}` for every IPv4 address, `tcp://[::]:{port}` for IPv6 too");
-        return Err(host_error(uri, "there is none", advice));
+        return Err(host_error(uri, HostProblem::Missing { port }));
     }
     // A name never ends in a numeric label. The resolver would take such a thing for an address in one
     // of its old notations, and `010.0.0.1` for `8.0.0.1`.
@@ -79,30 +80,25 @@ fn tcp(uri: &str, rest: &str) -> Result<Address, BindError> {
     if last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X") {
         return match host.parse::<Ipv4Addr>() {
             Ok(address) => Ok(Address::Ip(SocketAddr::new(IpAddr::V4(address), port))),
-            Err(_) => {
-                let advice = "write four decimal numbers from 0 to 255, without leading zeros";
-                Err(host_error(uri, "it is not an IPv4 address", advice))
-            }
+            Err(_) => Err(host_error(uri, HostProblem::NotIpv4)),
         };
     }
     if let Some(odd) = host.chars().find(|c| !c.is_ascii_alphanumeric() && !"-._".contains(*c)) {
-        let what = format!("a host name cannot contain `{}`", odd.escape_debug());
-        return Err(host_error(uri, what, "write an address or a name in ASCII"));
+        return Err(host_error(uri, HostProblem::Character(odd)));
     }
     Ok(Address::Name { host: host.to_owned(), port })
 }
 
 fn v6(uri: &str, bracketed: &str) -> Result<Address, BindError> {
     let Some((address, after)) = bracketed.split_once(']') else {
-        return Err(host_error(uri, "the bracket is not closed", "write `tcp://[address]:port`"));
+        return Err(host_error(uri, HostProblem::OpenBracket));
     };
     // Through the socket address, for it knows numeric scopes (`fe80::1%2`).
     let Ok(mut address) = format!("[{address}]:0").parse::<SocketAddrV6>() else {
-        let advice = "write it as in `tcp://[2001:db8::1]:80`; a scope is a number, as in `[fe80::1%2]`";
-        return Err(host_error(uri, "what is in the brackets is not an IPv6 address", advice));
+        return Err(host_error(uri, HostProblem::NotIpv6));
     };
     let Some(digits) = after.strip_prefix(':') else {
-        return Err(port_error(uri, "has no port after the bracket"));
+        return Err(port_error(uri, PortProblem::Missing));
     };
     address.set_port(port(uri, digits)?);
     Ok(Address::Ip(address.into()))
@@ -110,53 +106,48 @@ fn v6(uri: &str, bracketed: &str) -> Result<Address, BindError> {
 
 fn port(uri: &str, digits: &str) -> Result<u16, BindError> {
     if digits.is_empty() {
-        return Err(port_error(uri, "has no port"));
+        return Err(port_error(uri, PortProblem::Missing));
     }
     // `parse` alone would take a `+`.
     if !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(port_error(uri, "has a port that is not a number"));
+        return Err(port_error(uri, PortProblem::NotANumber));
     }
-    digits.parse().map_err(|_| port_error(uri, "has a port out of range"))
+    digits.parse().map_err(|_| port_error(uri, PortProblem::OutOfRange))
 }
 
 fn unix(uri: &str, path: &str) -> Result<Address, BindError> {
     if path.is_empty() {
-        return Err(path_error(uri, "has no path", "write `unix:///path`"));
+        return Err(path_error(uri, PathProblem::Missing));
     }
     if path.contains('\0') {
-        return Err(path_error(uri, "has a path with a NUL byte", "take it out"));
+        return Err(path_error(uri, PathProblem::NulByte));
     }
     if path.starts_with('@') {
-        let advice = "give a path; if the file is really called so, give its absolute path";
-        return Err(path_error(uri, "asks for an abstract socket, which has no permissions", advice));
+        return Err(path_error(uri, PathProblem::Abstract));
     }
     if path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..") || path == "." || path == ".." {
-        return Err(path_error(uri, "names a directory", "name a file in it"));
+        return Err(path_error(uri, PathProblem::Directory));
     }
-    let absolute =
-        std::path::absolute(path).ok().filter(|absolute| absolute.to_str().is_some()).ok_or_else(|| {
-            let what = "is relative to a directory that is gone or whose name is not UTF-8";
-            path_error(uri, what, "write an absolute path")
-        })?;
-    let length = absolute.as_os_str().len();
-    if length > LONGEST_PATH {
-        let what = format!("has a path of {length} bytes ({})", absolute.display());
-        let advice = format!("a socket's path has at most {LONGEST_PATH}: choose a shorter one");
-        return Err(path_error(uri, what, advice));
+    let absolute = std::path::absolute(path)
+        .ok()
+        .filter(|absolute| absolute.to_str().is_some())
+        .ok_or_else(|| path_error(uri, PathProblem::Relative))?;
+    if absolute.as_os_str().len() > LONGEST_PATH {
+        return Err(path_error(uri, PathProblem::TooLong { path: absolute }));
     }
     Ok(Address::Unix(absolute))
 }
 
-fn host_error(uri: &str, what: impl Into<String>, advice: impl Into<String>) -> BindError {
-    BindError::Host { uri: uri.to_owned(), what: what.into(), advice: advice.into() }
+fn host_error(uri: &str, problem: HostProblem) -> BindError {
+    BindError::Host { uri: uri.to_owned(), problem }
 }
 
-fn port_error(uri: &str, what: &'static str) -> BindError {
-    BindError::Port { uri: uri.to_owned(), what }
+fn port_error(uri: &str, problem: PortProblem) -> BindError {
+    BindError::Port { uri: uri.to_owned(), problem }
 }
 
-fn path_error(uri: &str, what: impl Into<String>, advice: impl Into<String>) -> BindError {
-    BindError::Path { uri: uri.to_owned(), what: what.into(), advice: advice.into() }
+fn path_error(uri: &str, problem: PathProblem) -> BindError {
+    BindError::Path { uri: uri.to_owned(), problem }
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! What can be wrong with an address.
 
-use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf};
+use std::{borrow::Cow, convert::Infallible, io, net::SocketAddr, path::PathBuf};
+
+use super::{
+    address,
+    problem::{HostProblem, PathProblem, PermissionProblem, PortProblem},
+};
 
 /// A [`ListenAddr`](super::ListenAddr) is one already.
 impl From<Infallible> for BindError {
@@ -22,39 +27,33 @@ pub enum BindError {
     Scheme {
         /// The URI.
         uri: String,
-        /// What to write.
-        advice: String,
     },
     /// The host of the URI cannot be one.
-    #[error("`{}` has a wrong host: {what}", .uri.escape_debug())]
+    #[error("`{}` has a wrong host: {problem}", .uri.escape_debug())]
     #[non_exhaustive]
     Host {
         /// The URI.
         uri: String,
         /// What is wrong.
-        what: String,
-        /// What to write.
-        advice: String,
+        problem: HostProblem,
     },
     /// The port of the URI is missing, or cannot be one.
-    #[error("`{}` {what}", .uri.escape_debug())]
+    #[error("`{}` {problem}", .uri.escape_debug())]
     #[non_exhaustive]
     Port {
         /// The URI.
         uri: String,
         /// What is wrong.
-        what: &'static str,
+        problem: PortProblem,
     },
     /// The path of the URI cannot be that of a socket.
-    #[error("`{}` {what}", .uri.escape_debug())]
+    #[error("`{}` {problem}", .uri.escape_debug())]
     #[non_exhaustive]
     Path {
         /// The URI.
         uri: String,
         /// What is wrong.
-        what: String,
-        /// What to write.
-        advice: String,
+        problem: PathProblem,
     },
     /// The mode has bits that permissions do not have.
     #[error("cannot bind `{uri}`: {mode:#o} is not a mode")]
@@ -103,8 +102,8 @@ pub enum BindError {
     Permission {
         /// The URI.
         uri: String,
-        /// What to do.
-        advice: String,
+        /// Which permission is missing.
+        problem: PermissionProblem,
         /// The error of the system.
         source: io::Error,
     },
@@ -149,12 +148,12 @@ pub enum BindError {
 impl BindError {
     /// What the operator can do about it.
     #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        Some(match self {
-            Self::Scheme { advice, .. }
-            | Self::Host { advice, .. }
-            | Self::Path { advice, .. }
-            | Self::Permission { advice, .. } => advice,
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(match self {
+            Self::Scheme { uri } => return Some(address::with_scheme(uri)),
+            Self::Host { problem, .. } => return Some(problem.hint()),
+            Self::Path { problem, .. } => return Some(problem.hint()),
+            Self::Permission { problem, .. } => return Some(problem.hint()),
             Self::Port { .. } => "write `tcp://host:port`, the port from 0 to 65535 (0: the kernel chooses)",
             Self::Mode { .. } => "use bits within 0o777",
             Self::Resolve { .. } => "correct it, or write an IP address",
@@ -164,6 +163,6 @@ impl BindError {
             Self::LiveServer { .. } => "stop it, or choose another path",
             Self::NotASocket { .. } => "remove it, or choose another path",
             Self::Io { .. } => return None,
-        })
+        }))
     }
 }

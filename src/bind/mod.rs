@@ -12,6 +12,7 @@ mod address;
 mod descriptor;
 mod error;
 mod inherit;
+mod problem;
 mod registry;
 mod socket;
 mod tcp;
@@ -38,6 +39,7 @@ pub(crate) use self::{
 pub use self::{
     descriptor::{DescriptorError, DescriptorProblem, PassedBy},
     error::BindError,
+    problem::{HostProblem, PathProblem, PermissionProblem, PortProblem},
 };
 
 /// An address to listen on, and the options of the socket.
@@ -92,8 +94,7 @@ impl ListenAddr {
     pub(crate) fn unix(path: &Path) -> Result<Self, BindError> {
         let uri = format!("unix://{}", path.display());
         if path.to_str().is_none() {
-            let advice = "choose one in UTF-8".to_owned();
-            return Err(BindError::Path { uri, what: "has a path that is not UTF-8".to_owned(), advice });
+            return Err(BindError::Path { uri, problem: PathProblem::NotUtf8 });
         }
         uri.parse()
     }

@@ -8,7 +8,7 @@ use std::{
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{BindError, ListenAddr, ListeningSocket};
+use super::{BindError, ListenAddr, ListeningSocket, PermissionProblem};
 
 /// Binds the first of the name's addresses that can be bound.
 pub(super) fn bind_name(bind: &ListenAddr, host: &str, port: u16) -> Result<ListeningSocket, BindError> {
@@ -40,10 +40,7 @@ pub(super) fn bind(bind: &ListenAddr, address: SocketAddr) -> Result<ListeningSo
                 BindError::NotAvailable { uri, address, source }
             }
             io::ErrorKind::PermissionDenied => {
-                let advice =
-                    "a port below 1024 needs CAP_NET_BIND_SERVICE: grant it, or choose a higher port"
-                        .to_owned();
-                BindError::Permission { uri, advice, source }
+                BindError::Permission { uri, problem: PermissionProblem::PrivilegedPort, source }
             }
             _ => BindError::Io { uri, doing, source },
         }

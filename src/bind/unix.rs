@@ -27,7 +27,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{BindError, ListenAddr, ListeningSocket};
+use super::{BindError, ListenAddr, ListeningSocket, PermissionProblem};
 
 /// Far longer than another starter needs.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -116,9 +116,8 @@ pub(super) fn bind(bind: &ListenAddr, path: &Path) -> Result<ListeningSocket, Bi
     let failed = |doing: &'static str| {
         move |source: io::Error| match source.kind() {
             io::ErrorKind::PermissionDenied => {
-                let advice =
-                    format!("this user needs read, write and search permission on `{}`", directory.display());
-                BindError::Permission { uri: uri(), advice, source }
+                let problem = PermissionProblem::Directory(directory.to_owned());
+                BindError::Permission { uri: uri(), problem, source }
             }
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                 BindError::NoDirectory { uri: uri(), directory: directory.to_owned() }
@@ -191,11 +190,8 @@ fn clear(bind: &ListenAddr, path: &Path) -> Result<(), BindError> {
             return Err(BindError::LiveServer { uri: uri() });
         }
         Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
-            let advice =
-                "a socket is there that this user may not connect to: remove it if nobody listens on it, \
-                          or choose another path"
-                    .to_owned();
-            return Err(BindError::Permission { uri: uri(), advice, source });
+            let problem = PermissionProblem::Connect;
+            return Err(BindError::Permission { uri: uri(), problem, source });
         }
         Err(source) => {
             return Err(BindError::Io {
@@ -207,9 +203,8 @@ fn clear(bind: &ListenAddr, path: &Path) -> Result<(), BindError> {
     }
     match fs::remove_file(path) {
         Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
-            let advice =
-                format!("a stale socket is there that this user may not remove: `rm {}`", path.display());
-            Err(BindError::Permission { uri: uri(), advice, source })
+            let problem = PermissionProblem::Remove(path.to_owned());
+            Err(BindError::Permission { uri: uri(), problem, source })
         }
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(BindError::Io { uri: uri(), doing: "remove the stale socket", source })
