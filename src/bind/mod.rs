@@ -67,7 +67,7 @@ pub use self::{
 /// assert_eq!(local.kind(), "unix");
 ///
 /// let error = "0.0.0.0:80".parse::<ListenAddr>().unwrap_err();
-/// assert_eq!(error.hint(), Some("write `tcp://0.0.0.0:80`"));
+/// assert_eq!(error.hint().as_deref(), Some("write `tcp://0.0.0.0:80`"));
 /// # Ok::<(), portcullis::BindError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
